@@ -1,0 +1,2 @@
+//! cairn-node
+fn main() {}

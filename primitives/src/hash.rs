@@ -1,0 +1,108 @@
+//! The 32-byte hash and the hash functions of the chain.
+//!
+//! BLAKE2b-256 names what clients name themselves (headers, extrinsics, signing payloads); SHA-256 commits to what is
+//! proved (state, extrinsics, events, history); xxHash builds storage prefixes, which need no collision resistance.
+
+use blake2::Blake2b;
+use blake2::digest::consts::{U16, U32};
+use parity_scale_codec::{Decode, Encode};
+use scale_info::TypeInfo;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// A 32-byte hash; which function made it is said where it is used.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// The hash of 32 zero bytes in place: the parent of the genesis block.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// The bytes of the hash.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl From<[u8; 32]> for Hash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Hash {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A text that is not 32 bytes of hexadecimal.
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a hash: expected 64 hexadecimal digits, with or without 0x")]
+pub struct ParseHashError {
+    /// The first 80 characters of the refused text.
+    text: String,
+}
+
+impl FromStr for Hash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)
+            .map_err(|_| ParseHashError { text: text.chars().take(80).collect() })?;
+        Ok(Self(bytes))
+    }
+}
+
+/// BLAKE2b with a 32-byte output.
+#[must_use]
+pub fn blake2_256(bytes: &[u8]) -> Hash {
+    Hash(Blake2b::<U32>::digest(bytes).into())
+}
+
+/// BLAKE2b with a 16-byte output.
+#[must_use]
+pub fn blake2_128(bytes: &[u8]) -> [u8; 16] {
+    Blake2b::<U16>::digest(bytes).into()
+}
+
+/// SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
+}
+
+/// SHA-256 of the parts one after the other.
+#[must_use]
+pub fn sha256_concat(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// Two 64-bit xxHashes, seeds 0 and 1, little-endian: the prefix of a module and of a storage item.
+#[must_use]
+pub fn twox_128(bytes: &[u8]) -> [u8; 16] {
+    let mut out = [0; 16];
+    let (low, high) = out.split_at_mut(8);
+    low.copy_from_slice(&twox_hash::XxHash64::oneshot(0, bytes).to_le_bytes());
+    high.copy_from_slice(&twox_hash::XxHash64::oneshot(1, bytes).to_le_bytes());
+    out
+}

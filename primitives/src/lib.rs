@@ -1,0 +1,30 @@
+//! The vocabulary of the chain: hashes, keys, accounts, headers, blocks, transactions, votes, certificates, list trees
+//! and state proofs, with their strict encodings.
+//!
+//! Everything here is a pure function of its input: no I/O, no clock, no environment, no randomness. Whatever comes from
+//! outside passes through [`codec::decode_strict`] once and is a checked type afterwards.
+
+pub mod account;
+pub mod block;
+pub mod certificate;
+pub mod codec;
+pub mod crypto;
+pub mod extrinsic;
+pub mod hash;
+pub mod header;
+pub mod list_tree;
+pub mod message;
+pub mod number;
+pub mod state_proof;
+pub mod validator;
+pub mod vote;
+
+pub use account::{AccountId32, MultiAddress};
+pub use block::{Block, FinalizedBlock, OpaqueExtrinsic};
+pub use certificate::Certificate;
+pub use crypto::{KeyPair, PublicKey, Signature};
+pub use hash::Hash;
+pub use header::{ConsensusContext, Header};
+pub use number::{Epoch, Height, Power, TimestampMs, View};
+pub use validator::{Validator, ValidatorIndex, ValidatorSet};
+pub use vote::{Proposal, Subject, Vote, VoteKind};

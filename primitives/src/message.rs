@@ -1,0 +1,101 @@
+//! Messages between nodes, as they travel on direct streams and in gossip.
+
+use crate::block::{BLOCK_BYTES_MAX, Block, FinalizedBlock, OpaqueExtrinsic};
+use crate::certificate::{CERTIFICATE_BYTES_MAX, Certificate};
+use crate::hash::Hash;
+use crate::number::{Epoch, Height, View};
+use crate::vote::{Proposal, Vote, VoteKind};
+use parity_scale_codec::{Decode, Encode};
+use std::sync::Arc;
+
+/// The largest encoded [`ConsensusMessage`], in bytes: a full proposal.
+pub const CONSENSUS_MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + 1024;
+
+/// The largest encoded [`SyncRequest`], in bytes.
+pub const SYNC_REQUEST_BYTES_MAX: usize = 64;
+
+/// The largest encoded [`SyncResponse`], in bytes: some blocks, or one of the largest with its finalization.
+pub const SYNC_RESPONSE_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 1024;
+
+/// The most blocks one [`SyncRequest::Blocks`] may ask for.
+pub const SYNC_BLOCKS_MAX: u32 = 256;
+
+/// The largest encoded list of transactions in one gossip message, in bytes.
+pub const TRANSACTIONS_BYTES_MAX: usize = 1 << 20;
+
+/// What validators send each other on their direct streams.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ConsensusMessage {
+    /// A leader's block with its notarize vote.
+    #[codec(index = 0)]
+    Proposal {
+        /// What is proposed; `proposal.block` is the hash of `block`'s header.
+        proposal: Proposal,
+        /// The block.
+        block: Arc<Block>,
+        /// The leader's notarize vote for `proposal`.
+        vote: Vote,
+    },
+    /// A vote.
+    #[codec(index = 1)]
+    Vote(Vote),
+    /// A certificate, sent by itself or as the answer to [`ConsensusMessage::FetchCertificate`].
+    #[codec(index = 2)]
+    Certificate(Certificate),
+    /// A request for a certificate that lets the asker pass or build on a view.
+    #[codec(index = 3)]
+    FetchCertificate {
+        /// The kind wanted.
+        kind: VoteKind,
+        /// Its epoch.
+        epoch: Epoch,
+        /// Its view.
+        view: View,
+    },
+    /// A request for a block.
+    #[codec(index = 4)]
+    FetchBlock(Hash),
+    /// The answer to [`ConsensusMessage::FetchBlock`].
+    #[codec(index = 5)]
+    Block(Arc<Block>),
+}
+
+/// What a node asks another about the finalized chain.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SyncRequest {
+    /// How far the other is.
+    #[codec(index = 0)]
+    Status,
+    /// Finalized blocks `from`, `from + 1`, … in order; the answer may be shorter, but ends in a block that carries its
+    /// own finalization.
+    #[codec(index = 1)]
+    Blocks {
+        /// The first height.
+        from: Height,
+        /// How many at most, up to [`SYNC_BLOCKS_MAX`].
+        count: u32,
+    },
+}
+
+/// The answer to a [`SyncRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SyncResponse {
+    /// The highest finalized block that carries its own finalization; `None` at genesis.
+    #[codec(index = 0)]
+    Status {
+        /// Height of the last finalized block.
+        head: Height,
+        /// The newest finalization.
+        finalization: Option<Certificate>,
+    },
+    /// The blocks asked for.
+    #[codec(index = 1)]
+    Blocks(Vec<FinalizedBlock>),
+    /// The server does not have what was asked for, or is too busy.
+    #[codec(index = 2)]
+    Refused,
+}
+
+/// What travels on the transactions topic.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TransactionGossip(pub Vec<OpaqueExtrinsic>);

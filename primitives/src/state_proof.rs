@@ -1,0 +1,1 @@
+//! Proofs of presence and absence in the state tree, their verification, and their ICS-23 form.
