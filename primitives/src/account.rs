@@ -1,4 +1,5 @@
 //! Accounts and the addresses that name them.
+#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::crypto::PublicKey;
 use blake2::{Blake2b512, Digest};

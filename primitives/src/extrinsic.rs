@@ -2,6 +2,7 @@
 //!
 //! Layout without the length prefix: `0x84 ‖ 0x00 account ‖ signature ‖ era ‖ compact nonce ‖ compact tip ‖ mode ‖ call`
 //! for a signed one, `0x04 ‖ call` for a bare one. The call is whatever remains; the runtime decodes it.
+#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::account::AccountId32;
 use crate::crypto::Signature;

@@ -1,4 +1,5 @@
 //! Headers in the shape that Substrate clients decode and hash, with the consensus context in one digest item.
+#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::hash::{Hash, blake2_256};
 use crate::number::{Epoch, Height, TimestampMs, View};

@@ -1,4 +1,5 @@
 //! Messages between nodes, as they travel on direct streams and in gossip.
+#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::block::{BLOCK_BYTES_MAX, Block, FinalizedBlock, OpaqueExtrinsic};
 use crate::certificate::{CERTIFICATE_BYTES_MAX, Certificate};

@@ -1,4 +1,5 @@
 //! Proposals and votes, and the bytes that are signed.
+#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::crypto::{KeyPair, PublicKey, Signature, verify};
 use crate::hash::Hash;
