@@ -1,1 +1,18 @@
-//! cairn-consensus
+//! Simplex consensus with a certify step, as a pure state machine.
+#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
+
+mod config;
+mod engine;
+mod evidence;
+mod input;
+mod journal;
+mod output;
+mod state;
+
+pub use config::{Config, ConfigError, Head, Timing};
+pub use engine::Engine;
+pub use evidence::{Evidence, EvidenceError};
+pub use input::{Input, Now, Verdict};
+pub use journal::JournalRecord;
+pub use output::{Offence, Output};
+pub use state::{Deadline, EngineState, ValidatorState, VoteCount};
