@@ -46,6 +46,9 @@ pub enum MultiAddress {
 /// The address type of generic chains; our default prefix.
 pub const SS58_PREFIX_DEFAULT: u16 = 42;
 
+/// The largest prefix that SS58 can express.
+pub const SS58_PREFIX_MAX: u16 = 16_383;
+
 /// Why an SS58 text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ss58Error {
@@ -53,8 +56,8 @@ pub enum Ss58Error {
     #[error("the address is not base-58 text")]
     NotBase58,
     /// Not an address of 32 bytes.
-    #[error("the address has {0} bytes, expected 35 or 36")]
-    Length(usize),
+    #[error("the address does not hold an account of 32 bytes")]
+    Length,
     /// The checksum does not fit: a typing error.
     #[error("the checksum of the address does not match: it was mistyped")]
     Checksum,
@@ -86,14 +89,13 @@ impl AccountId32 {
     pub fn from_ss58(text: &str, prefix: u16) -> Result<Self, Ss58Error> {
         // 36 bytes are at most 50 characters; a longer text is not worth decoding.
         if text.len() > 64 {
-            return Err(Ss58Error::Length(text.len()));
+            return Err(Ss58Error::Length);
         }
         let bytes = bs58::decode(text).into_vec().map_err(|_| Ss58Error::NotBase58)?;
         let (body, checksum) = bytes.split_at_checked(bytes.len().saturating_sub(2)).ok_or(Ss58Error::NotBase58)?;
-        let (head, account) =
-            body.split_at_checked(body.len().saturating_sub(32)).ok_or(Ss58Error::Length(bytes.len()))?;
+        let (head, account) = body.split_at_checked(body.len().saturating_sub(32)).ok_or(Ss58Error::Length)?;
         let (Ok(account), Some(actual)) = (<[u8; 32]>::try_from(account), parse_ss58_prefix(head)) else {
-            return Err(Ss58Error::Length(bytes.len()));
+            return Err(Ss58Error::Length);
         };
         if ss58_checksum(body) != checksum {
             return Err(Ss58Error::Checksum);
@@ -121,15 +123,19 @@ fn parse_ss58_prefix(head: &[u8]) -> Option<u16> {
     match *head {
         [low] if low < 64 => Some(u16::from(low)),
         [first, second] if (64..128).contains(&first) => {
+            // A prefix below 64 has the one-byte form alone.
             let low = (first << 2) | (second >> 6);
             let high = second & 0b0011_1111;
-            Some(u16::from_be_bytes([high, low]))
+            Some(u16::from_be_bytes([high, low])).filter(|prefix| *prefix >= 64)
         }
         _ => None,
     }
 }
 
 fn ss58_checksum(bytes: &[u8]) -> [u8; 2] {
-    let digest = Blake2b512::new_with_prefix(b"SS58PRE").chain_update(bytes).finalize();
-    [digest[0], digest[1]]
+    let [first, second, ..]: [u8; 64] = Blake2b512::new_with_prefix(b"SS58PRE").chain_update(bytes).finalize().into();
+    [first, second]
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,3 +85,6 @@ pub struct FinalizedBlock {
     /// A finalization of this block, or `None` where a descendant's finalization covers it.
     pub finalization: Option<Certificate>,
 }
+
+#[cfg(test)]
+mod tests;

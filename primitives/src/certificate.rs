@@ -1,5 +1,6 @@
 //! Certificates: a quorum's signatures under one subject.
 
+use crate::codec::decode_bounded;
 use crate::crypto::{Signature, SignedMessage, verify_batch};
 use crate::hash::Hash;
 use crate::number::Power;
@@ -46,7 +47,8 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// Puts a certificate together from votes; the order does not matter, a signer counts once.
+    /// Puts a certificate together from votes; the order does not matter, a signer counts once and one who is not in
+    /// the set not at all.
     #[must_use]
     pub fn from_signatures(
         subject: Subject,
@@ -57,6 +59,9 @@ impl Certificate {
         let mut signers = vec![0u8; set.len().div_ceil(8)];
         let mut ordered = Vec::with_capacity(sorted.len());
         for (index, signature) in sorted {
+            if set.get(index).is_none() {
+                continue;
+            }
             if let Some(byte) = signers.get_mut(index.position() / 8) {
                 *byte |= 1 << (index.position() % 8);
                 ordered.push(signature);
@@ -121,14 +126,11 @@ impl Certificate {
 impl Decode for Certificate {
     fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
         let subject = Subject::decode(input)?;
-        let signers = Vec::<u8>::decode(input)?;
-        if signers.len() > VALIDATORS_MAX / 8 {
-            return Err("certificate: signer bitmap too long".into());
-        }
-        let signatures = Vec::<Signature>::decode(input)?;
-        if signatures.len() > VALIDATORS_MAX {
-            return Err("certificate: too many signatures".into());
-        }
+        let signers = decode_bounded(input, VALIDATORS_MAX / 8, "certificate: the signer bitmap is too long")?;
+        let signatures = decode_bounded(input, VALIDATORS_MAX, "certificate: too many signatures")?;
         Ok(Self { subject, signers, signatures })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! SCALE itself accepts unsorted maps, overlong compact numbers in places and trailing bytes; bytes that are hashed or
 //! signed must have one form only.
 
-use parity_scale_codec::{Decode, DecodeLimit, Encode};
+use parity_scale_codec::{Compact, Decode, DecodeLimit, Encode, Error, Input};
 
 /// Nesting deeper than this is refused before it can exhaust the stack. The deepest legal value is a batch of batches,
 /// which the runtime bounds lower.
@@ -50,3 +50,19 @@ pub fn decode_strict<T: Decode + Encode>(what: &'static str, bytes: &[u8], limit
         .map_err(|error| DecodeError::Malformed { what, reason: error.to_string() })?;
     if value.using_encoded(|again| again == bytes) { Ok(value) } else { Err(DecodeError::NotCanonical { what }) }
 }
+
+/// Decodes a list of at most `limit` items; a longer one is refused before anything is allocated.
+pub(crate) fn decode_bounded<T: Decode, I: Input>(
+    input: &mut I,
+    limit: usize,
+    reason: &'static str,
+) -> Result<Vec<T>, Error> {
+    let count = Compact::<u32>::decode(input)?.0;
+    if usize::try_from(count).map_or(true, |count| count > limit) {
+        return Err(reason.into());
+    }
+    (0..count).map(|_| T::decode(input)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use rand_core::{Infallible, TryCryptoRng, TryRng};
 use scale_info::TypeInfo;
 use sha2::{Digest, Sha512};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// An ed25519 public key in its compressed form; not every value is a point of the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
@@ -53,6 +54,12 @@ impl KeyPair {
         Self(ed25519_dalek::SigningKey::from_bytes(seed))
     }
 
+    /// The seed, for a key store; zeroized when dropped.
+    #[must_use]
+    pub fn to_seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
     /// The public key.
     #[must_use]
     pub fn public(&self) -> PublicKey {
@@ -93,35 +100,56 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
         .is_ok()
 }
 
-/// Below this many signatures a batch is not worth its set-up.
-const BATCH_MIN: usize = 3;
+/// As many signatures are checked in one equation: more would gain little and make one bad signature dearer. Whoever has
+/// several cores splits a larger list at multiples of it.
+pub const BATCH_MAX: usize = 256;
 
-/// Verifies many signatures together; `result[i]` says whether `items[i]` is valid.
+/// Below this many signatures an equation of their own is not worth its set-up.
+const BATCH_MIN: usize = 4;
+
+/// A range of at most this many that is known to hold an offender is checked one by one.
+const BISECT_MIN: usize = 16;
+
+/// Verifies many signatures; `result[i]` says whether `items[i]` is valid.
 ///
-/// A batch that fails is split until the offenders stand alone, so the answer is the same as that of [`verify`] for each
-/// item; `k` offenders cost about `k log n` times a half batch.
+/// Checks up to [`BATCH_MAX`] in one equation. One that fails is halved until the offenders stand alone, so the answer is
+/// the same as that of [`verify`] for each item; a list full of offenders costs less than three times what [`verify`]
+/// would.
 #[must_use]
 pub fn verify_batch(items: &[SignedMessage<'_>]) -> Vec<bool> {
     let mut valid = vec![true; items.len()];
-    check_range(items, &mut valid);
+    for (items, valid) in items.chunks(BATCH_MAX).zip(valid.chunks_mut(BATCH_MAX)) {
+        if !range_holds(items) {
+            find_offenders(items, valid);
+        }
+    }
     valid
 }
 
-fn check_range(items: &[SignedMessage<'_>], valid: &mut [bool]) {
-    if items.len() < BATCH_MIN {
+/// Whether all of a range are valid.
+fn range_holds(items: &[SignedMessage<'_>]) -> bool {
+    if items.len() < BATCH_MIN { items.iter().all(SignedMessage::is_valid) } else { batch_holds(items) }
+}
+
+/// Marks the offenders of a range that holds at least one.
+fn find_offenders(items: &[SignedMessage<'_>], valid: &mut [bool]) {
+    if items.len() <= BISECT_MIN {
         for (item, valid) in items.iter().zip(valid) {
             *valid = item.is_valid();
         }
         return;
     }
-    if batch_holds(items) {
-        return;
-    }
     let middle = items.len() / 2;
     let (left, right) = items.split_at(middle);
     let (valid_left, valid_right) = valid.split_at_mut(middle);
-    check_range(left, valid_left);
-    check_range(right, valid_right);
+    let left_holds = range_holds(left);
+    if !left_holds {
+        find_offenders(left, valid_left);
+    }
+    // With a clean left half the offender is on the right, and that needs no equation to know.
+    if left_holds || !range_holds(right) {
+        find_offenders(right, valid_right);
+    }
 }
 
 fn batch_holds(items: &[SignedMessage<'_>]) -> bool {
@@ -182,3 +210,6 @@ impl TryRng for TranscriptRng {
 }
 
 impl TryCryptoRng for TranscriptRng {}
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,8 @@ impl Era {
     pub fn mortal(period: u64, current: u64) -> Self {
         let period = period.checked_next_power_of_two().unwrap_or(1 << 16).clamp(4, 1 << 16);
         let factor = (period >> 12).max(1);
-        let phase = (current % period) / factor * factor;
+        // The period is a power of two, so the remainder is its low bits; the phase drops those below the factor.
+        let phase = current & period.saturating_sub(1) & !factor.saturating_sub(1);
         Self::Mortal { period, phase }
     }
 
@@ -65,7 +66,10 @@ impl Era {
     pub fn birth(&self, current: u64) -> u64 {
         match *self {
             Self::Immortal => 0,
-            Self::Mortal { period, phase } => (current.max(phase) - phase) / period * period + phase,
+            Self::Mortal { period, phase } => {
+                let since = current.saturating_sub(phase);
+                current.max(phase).saturating_sub(since.checked_rem(period).unwrap_or(0))
+            }
         }
     }
 
@@ -86,7 +90,7 @@ impl Encode for Era {
             Self::Mortal { period, phase } => {
                 let factor = (period >> 12).max(1);
                 let low = u16::try_from(period.trailing_zeros()).unwrap_or(16).saturating_sub(1).clamp(1, 15);
-                let high = u16::try_from(phase / factor).unwrap_or(u16::MAX) << 4;
+                let high = u16::try_from(phase.checked_div(factor).unwrap_or(0)).unwrap_or(u16::MAX) << 4;
                 dest.write(&(low | high).to_le_bytes());
             }
         }
@@ -100,7 +104,7 @@ impl Decode for Era {
             return Ok(Self::Immortal);
         }
         let encoded = u64::from(u16::from_le_bytes([first, input.read_byte()?]));
-        let period = 2u64 << (encoded & 15);
+        let period = 2u64.wrapping_shl(u32::from(first & 15));
         let phase = (encoded >> 4).saturating_mul((period >> 12).max(1));
         if period >= 4 && phase < period { Ok(Self::Mortal { period, phase }) } else { Err("invalid era".into()) }
     }
@@ -259,3 +263,6 @@ pub fn signing_payload(call: &[u8], extra: &TransactionExtra, implicit: &Transac
     implicit.encode_to(&mut payload);
     if payload.len() > PAYLOAD_BYTES_UNHASHED_MAX { blake2_256(&payload).0.to_vec() } else { payload }
 }
+
+#[cfg(test)]
+mod tests;

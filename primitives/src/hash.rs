@@ -106,3 +106,6 @@ pub fn twox_128(bytes: &[u8]) -> [u8; 16] {
     high.copy_from_slice(&twox_hash::XxHash64::oneshot(1, bytes).to_le_bytes());
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ impl Header {
         crate::codec::decode_strict("consensus context", bytes, CONTEXT_BYTES_MAX).map_err(|_| ContextError::Malformed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@
 //! Everything here is a pure function of its input: no I/O, no clock, no environment, no randomness. Whatever comes from
 //! outside passes through [`codec::decode_strict`] once and is a checked type afterwards.
 
+#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing))]
+
 pub mod account;
 pub mod block;
 pub mod certificate;

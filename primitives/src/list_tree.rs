@@ -3,8 +3,12 @@
 //! A leaf is SHA-256(0x00 ‖ bytes), a node SHA-256(0x01 ‖ left ‖ right), the empty list SHA-256 of nothing (RFC 6962,
 //! section 2.1), so any Certificate Transparency library verifies the proofs made here.
 
+use crate::codec::decode_bounded;
 use crate::hash::{Hash, sha256, sha256_concat};
-use parity_scale_codec::{Decode, Encode};
+use parity_scale_codec::{Decode, Encode, Error, Input};
+
+/// The most hashes a path can have: a list of 2^63 items or more does not exist.
+pub const PATH_LENGTH_MAX: usize = 64;
 
 /// The hash of a leaf.
 #[must_use]
@@ -27,7 +31,7 @@ pub fn root(items: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Hash {
 }
 
 /// The right-hand edge of a growing list: enough to append and to tell the root, in O(log n) space.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode)]
 pub struct ListAccumulator {
     count: u64,
     /// Roots of the perfect subtrees that the list falls into, largest first; one a set bit of `count`.
@@ -61,3 +65,97 @@ impl ListAccumulator {
         peaks.fold(last, |right, left| node_hash(&left, &right))
     }
 }
+
+impl Decode for ListAccumulator {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        let count = u64::decode(input)?;
+        let peaks = decode_bounded(input, PATH_LENGTH_MAX, "list tree: the path is too long")?;
+        if u32::try_from(peaks.len()) != Ok(count.count_ones()) {
+            return Err("list accumulator: the peaks do not fit the count".into());
+        }
+        Ok(Self { count, peaks })
+    }
+}
+
+/// A proof that a list of `count` items has a certain item at `index`: the audit path of RFC 6962, section 2.1.1.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+pub struct InclusionProof {
+    /// The place of the item, from 0.
+    pub index: u64,
+    /// How many items the list has.
+    pub count: u64,
+    /// The hashes of the sibling subtrees, from the leaf up.
+    pub path: Vec<Hash>,
+}
+
+impl InclusionProof {
+    /// Whether the list with `root` has `item` at the proof's index.
+    #[must_use]
+    pub fn verify(&self, root: &Hash, item: &[u8]) -> bool {
+        self.root_from(leaf_hash(item)).is_some_and(|found| found == *root)
+    }
+
+    /// The root that follows from the leaf and the path; `None` if the path's length does not fit index and count.
+    ///
+    /// Walks up with the index of the node and that of the last node of its level: a node that is a right child, or the
+    /// last of its level, has its sibling on the left, and a last node without a sibling rises to the next level that has
+    /// one.
+    fn root_from(&self, leaf: Hash) -> Option<Hash> {
+        let mut node = self.index;
+        let mut last = self.count.checked_sub(1).filter(|last| node <= *last)?;
+        let mut hash = leaf;
+        for sibling in &self.path {
+            if last == 0 {
+                return None;
+            }
+            if node & 1 == 1 || node == last {
+                hash = node_hash(sibling, &hash);
+                let levels = node.trailing_zeros();
+                node = node.checked_shr(levels).unwrap_or(0);
+                last = last.checked_shr(levels).unwrap_or(0);
+            } else {
+                hash = node_hash(&hash, sibling);
+            }
+            node >>= 1;
+            last >>= 1;
+        }
+        (last == 0).then_some(hash)
+    }
+}
+
+impl Decode for InclusionProof {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        Ok(Self {
+            index: u64::decode(input)?,
+            count: u64::decode(input)?,
+            path: decode_bounded(input, PATH_LENGTH_MAX, "list tree: the path is too long")?,
+        })
+    }
+}
+
+/// Proves the item at `index`; `None` if the list has no such item. Hashes the whole list.
+#[must_use]
+pub fn prove(items: impl IntoIterator<Item = impl AsRef<[u8]>>, index: u64) -> Option<InclusionProof> {
+    let mut level: Vec<Hash> = items.into_iter().map(|item| leaf_hash(item.as_ref())).collect();
+    let count = u64::try_from(level.len()).ok()?;
+    let mut position = usize::try_from(index).ok().filter(|position| *position < level.len())?;
+    let mut path = Vec::new();
+    // Level by level: pairs are joined and a last node without a sibling rises unchanged, which is the recursive
+    // definition's split at the largest power of two, read from below.
+    while level.len() > 1 {
+        path.extend(level.get(position ^ 1).copied());
+        level = level
+            .chunks(2)
+            .filter_map(|pair| match pair {
+                [left, right] => Some(node_hash(left, right)),
+                [single] => Some(*single),
+                _ => None,
+            })
+            .collect();
+        position >>= 1;
+    }
+    Some(InclusionProof { index, count, path })
+}
+
+#[cfg(test)]
+mod tests;

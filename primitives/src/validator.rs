@@ -1,5 +1,6 @@
 //! Validator sets and the arithmetic of their power.
 
+use crate::codec::decode_bounded;
 use crate::crypto::PublicKey;
 use crate::hash::{Hash, sha256_concat};
 use crate::number::Power;
@@ -156,6 +157,14 @@ impl Encode for ValidatorSet {
 
 impl Decode for ValidatorSet {
     fn decode<I: parity_scale_codec::Input>(input: &mut I) -> Result<Self, parity_scale_codec::Error> {
-        Self::new(Vec::decode(input)?).map_err(|_| "not a validator set".into())
+        let validators: Vec<Validator> = decode_bounded(input, VALIDATORS_MAX, "validator set: too many validators")?;
+        // `new` would put them in order; bytes that are hashed have one order only.
+        if !validators.is_sorted_by_key(|validator| validator.key) {
+            return Err("validator set: not sorted by key".into());
+        }
+        Self::new(validators).map_err(|_| "validator set: not a set".into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ impl Vote {
         verify(key, &self.subject.signing_payload(genesis), &self.signature)
     }
 }
+
+#[cfg(test)]
+mod tests;
