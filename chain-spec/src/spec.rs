@@ -1,0 +1,159 @@
+//! The checked chain spec and what the core takes from it.
+
+use crate::document::{ChainType, Consensus, Document, Fees, Properties};
+use crate::error::SpecError;
+use cairn_primitives::hash::sha256_concat;
+use cairn_primitives::{AccountId32, Hash, TimestampMs, ValidatorSet};
+use parity_scale_codec::{Compact, Encode};
+
+/// The domain tag of [`ChainSpec::spec_hash`]; a change of the encoding below changes it.
+const SPEC_DOMAIN: &[u8] = b"cairn/chain-spec/1";
+
+/// A chain spec that was checked as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainSpec {
+    document: Document,
+    validators: ValidatorSet,
+    /// Sorted by account, each once.
+    balances: Vec<(AccountId32, u128)>,
+}
+
+impl ChainSpec {
+    pub(crate) const fn new(document: Document, validators: ValidatorSet, balances: Vec<(AccountId32, u128)>) -> Self {
+        Self { document, validators, balances }
+    }
+
+    /// Reads and checks a chain spec.
+    ///
+    /// # Errors
+    /// The text is not JSON, has keys or values that do not belong, or breaks rules; all broken rules are reported.
+    pub fn parse(text: &str) -> Result<Self, SpecError> {
+        Document::parse(text)?.check()
+    }
+
+    /// The document as it was written.
+    #[must_use]
+    pub const fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The document as JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.document.to_json()
+    }
+
+    /// The chain's name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.document.name
+    }
+
+    /// The chain's identifier, for folders and labels.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.document.id
+    }
+
+    /// Whether the well-known development keys may be used on this chain.
+    #[must_use]
+    pub const fn is_development(&self) -> bool {
+        matches!(self.document.chain_type, ChainType::Development)
+    }
+
+    /// The timestamp of the genesis block.
+    #[must_use]
+    pub const fn genesis_time(&self) -> TimestampMs {
+        TimestampMs(self.document.genesis_time_ms)
+    }
+
+    /// Time-outs and cadence.
+    #[must_use]
+    pub const fn consensus(&self) -> &Consensus {
+        &self.document.consensus
+    }
+
+    /// What transactions cost.
+    #[must_use]
+    pub const fn fees(&self) -> &Fees {
+        &self.document.fees
+    }
+
+    /// How wallets write addresses and amounts.
+    #[must_use]
+    pub const fn properties(&self) -> &Properties {
+        &self.document.properties
+    }
+
+    /// The validators of the first epoch.
+    #[must_use]
+    pub const fn validator_set(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// Who owns what at genesis, sorted by account.
+    #[must_use]
+    pub fn balances(&self) -> &[(AccountId32, u128)] {
+        &self.balances
+    }
+
+    /// Addresses of nodes to ask first.
+    #[must_use]
+    pub fn boot_nodes(&self) -> &[String] {
+        &self.document.boot_nodes
+    }
+
+    /// SHA-256 over a domain tag and the SCALE encoding of everything but the boot nodes.
+    ///
+    /// The same for two documents that mean the same: the order of validators and balances and the way keys are written do
+    /// not count.
+    #[must_use]
+    pub fn spec_hash(&self) -> Hash {
+        sha256_concat(&[SPEC_DOMAIN, &self.identity()])
+    }
+
+    /// What the spec hash is over. Every part of the document is taken apart here by name, so that the compiler asks for a
+    /// decision when one is added.
+    fn identity(&self) -> Vec<u8> {
+        let Document {
+            name,
+            id,
+            chain_type,
+            protocol_version,
+            genesis_time_ms,
+            consensus,
+            validators: _, // as the sorted set
+            balances: _,   // as the sorted list
+            fees,
+            properties,
+            boot_nodes: _, // not part of the identity
+        } = &self.document;
+        let chain_type = match chain_type {
+            ChainType::Development => 0u8,
+            ChainType::Live => 1u8,
+        };
+        let Consensus {
+            block_interval_ms,
+            idle_block_interval_ms,
+            leader_timeout_ms,
+            certify_timeout_ms,
+            retry_ms,
+            skip_timeout_ms,
+            epoch_length,
+        } = consensus;
+        let Fees { existential_deposit, base, per_byte, per_weight_millionths, burnt_percent } = fees;
+        let Properties { ss58_format, token_decimals, token_symbol } = properties;
+        let mut bytes = (name, id, chain_type, protocol_version, genesis_time_ms).encode();
+        (block_interval_ms, idle_block_interval_ms, leader_timeout_ms, certify_timeout_ms).encode_to(&mut bytes);
+        (retry_ms, skip_timeout_ms, epoch_length).encode_to(&mut bytes);
+        self.validators.encode_to(&mut bytes);
+        let balances: Vec<_> = self.balances.iter().map(|(account, amount)| (account, Compact(*amount))).collect();
+        balances.encode_to(&mut bytes);
+        (existential_deposit.0, base.0, per_byte.0, per_weight_millionths.0, burnt_percent).encode_to(&mut bytes);
+        (ss58_format, token_decimals, token_symbol).encode_to(&mut bytes);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;
