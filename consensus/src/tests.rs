@@ -1,0 +1,6 @@
+//! Tests of the engine: rules on a single engine, stories and random runs on whole networks in virtual time.
+
+mod fixture;
+mod latency;
+mod network;
+mod random;
