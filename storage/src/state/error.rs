@@ -1,0 +1,87 @@
+//! Errors of the state store.
+
+use crate::error::{DatabaseError, ErrorClass};
+use cairn_primitives::state_proof::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use cairn_primitives::{Hash, Height};
+
+/// Why the state store refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The database failed or holds damaged records.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A storage key is empty or too long.
+    #[error("a storage key of {length} bytes: 1 to {KEY_BYTES_MAX} are allowed")]
+    KeyLength {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// A value is empty or too large; an empty one could not be proved.
+    #[error("a storage value of {length} bytes: 1 to {VALUE_BYTES_MAX} are allowed, a deletion is no value at all")]
+    ValueLength {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The height has left the history that this node keeps.
+    #[error("the state at height {height} is pruned, the lowest kept height is {lowest}; ask an archive node")]
+    Pruned {
+        /// The height asked for.
+        height: Height,
+        /// The lowest height that is kept.
+        lowest: Height,
+    },
+    /// The height is not committed yet.
+    #[error("height {height} is above the committed head {head}")]
+    AboveHead {
+        /// The height asked for.
+        height: Height,
+        /// The committed head.
+        head: Height,
+    },
+    /// Values at this height are kept, tree nodes are not.
+    #[error("proofs at height {height} are not kept, the lowest height with proofs is {lowest}")]
+    ProofNotKept {
+        /// The height asked for.
+        height: Height,
+        /// The lowest height that can be proved.
+        lowest: Height,
+    },
+    /// The overlay was not made on top of the committed head.
+    #[error("the overlay does not stand on the committed head: make it again from its changes")]
+    NotOnHead,
+    /// The height does not follow the committed head.
+    #[error("height {height} does not follow the committed head {head}")]
+    NotNext {
+        /// The height to be committed.
+        height: Height,
+        /// The committed head.
+        head: Height,
+    },
+    /// The pages on disk do not give the recorded root.
+    #[error(
+        "the state pages give root {computed}, but {recorded} is recorded for height {height}: the database is damaged; \
+         restore the data directory or sync again"
+    )]
+    WrongRoot {
+        /// The height of the head.
+        height: Height,
+        /// The root of the pages.
+        computed: Hash,
+        /// The root in the state record.
+        recorded: Hash,
+    },
+}
+
+impl StateError {
+    /// What the error asks of the caller.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Database(_) | Self::WrongRoot { .. } | Self::NotNext { .. } => ErrorClass::Fatal,
+            Self::KeyLength { .. } | Self::ValueLength { .. } => ErrorClass::Invalid,
+            Self::Pruned { .. } | Self::AboveHead { .. } | Self::ProofNotKept { .. } | Self::NotOnHead => {
+                ErrorClass::Unavailable
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The state: a map from storage key to value, committed by one Merkle root, readable and provable by version.
+//!
+//! The commitment is the SHA-256 tree of the `jmt` crate, hash by hash (see [`cairn_primitives::state_proof`]). How it is
+//! kept:
+//! ```text
+//!   version (root) ──► Branch ──► Branch ──► Bucket ──► page of up to 8 leaves: key hash, leaf hash, key, value
+//!                        │ hash, hash           │
+//!                        └ shared between       └ resident, or read from table `state_pages` when asked for
+//!                          versions, immutable
+//! ```
+//! - The *upper levels* are binary nodes in memory, never changed once made: a block copies the paths it touches and shares
+//!   the rest. A committed version, a block that is not final and a view of a reader are each one root; none waits for
+//!   another, and a competing block costs what it changes.
+//! - A *bucket* holds all leaves below one node. It splits by one more bit above [`page::SPLIT_LEAVES_MAX`] leaves, and two
+//!   merge at [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
+//!   [`page::INLINE_VALUE_MAX`] bytes lie in the history table only; the page keeps their hash.
+//! - Pages of the head that are on disk may leave memory ([`cache`], byte budget). Pages of blocks that are not final and
+//!   pages that a newer version replaced stay with the versions that show them.
+//! - *History*: every value by key and height, so that any kept height is read without a tree. The last
+//!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are also provable.
+//! - Opening streams over the pages, builds the upper levels and compares the root with the recorded one.
+//!
+//! Failure: an error of the database is fatal and leaves memory as it was; a root that does not match is reported at
+//! opening and never worked with.
+
+mod cache;
+mod error;
+mod history;
+mod open;
+mod overlay;
+mod page;
+mod prove;
+mod store;
+mod tree;
+mod update;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::StateError;
+pub use history::KEYS_PER_CALL_MAX;
+pub use overlay::{Changes, Overlay};
+pub use page::{INLINE_VALUE_MAX, MERGE_LEAVES_MAX, SPLIT_LEAVES_MAX};
+pub use store::{HistoryMode, RECENT_VERSIONS_MAX, StagedState, StateConfig, StateHead, StateStore};
+pub use view::{StateReadModel, StateView};

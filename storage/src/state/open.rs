@@ -1,0 +1,88 @@
+//! Building the tree of the head from its pages.
+
+use super::StateError;
+use super::cache::Bucket;
+use super::page::{Page, subtree_hash};
+use super::tree::{Child, Location, Slot};
+use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::error::DatabaseError;
+use crate::table::Table;
+use cairn_primitives::Hash;
+use std::sync::Arc;
+
+/// How many pages are read at once.
+const CHUNK: usize = 1_024;
+
+/// What is kept of a page while the tree is built.
+struct Summary {
+    at: Location,
+    hash: Hash,
+    leaves: u16,
+}
+
+/// Streams over the pages, which lie in the order of their prefixes.
+struct Pages<'a> {
+    view: &'a dyn DatabaseView,
+    range: KeyRange,
+    ahead: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    next: Option<Summary>,
+}
+
+/// The tree of all pages; every page's place and hash is recomputed, none stays in memory.
+pub(super) fn build(view: &dyn DatabaseView) -> Result<Slot, StateError> {
+    let mut pages = Pages { view, range: KeyRange::all(), ahead: Vec::new().into_iter(), next: None };
+    pages.advance()?;
+    let root = pages.subtree(Location::ROOT)?;
+    match pages.next {
+        None => Ok(root),
+        Some(page) => Err(damaged(&page).into()),
+    }
+}
+
+fn damaged(page: &Summary) -> DatabaseError {
+    DatabaseError::damaged(Table::StatePages, format!("page {:?} lies below another page", page.at))
+}
+
+impl Pages<'_> {
+    fn subtree(&mut self, at: Location) -> Result<Slot, StateError> {
+        let Some(page) = self.next.take_if(|page| at.contains(&page.at.prefix)) else { return Ok(Slot::EMPTY) };
+        if page.at == at {
+            self.advance()?;
+            let bucket = Arc::new(Bucket::stored(page.leaves));
+            return Ok(Slot { hash: page.hash, child: Child::Bucket(bucket) });
+        }
+        if page.at.depth <= at.depth {
+            return Err(damaged(&page).into());
+        }
+        self.next = Some(page);
+        let left = self.subtree(at.left())?;
+        Ok(Slot::branch(left, self.subtree(at.right())?))
+    }
+
+    fn advance(&mut self) -> Result<(), StateError> {
+        if self.ahead.len() == 0 {
+            let records = self.view.scan(Table::StatePages, &self.range, Direction::Forward, CHUNK)?;
+            if let Some((last, _)) = records.last() {
+                self.range.start.clone_from(last);
+                self.range.start.push(0);
+            }
+            self.ahead = records.into_iter();
+        }
+        self.next = self.ahead.next().map(|(key, record)| summarize(&key, record)).transpose()?;
+        Ok(())
+    }
+}
+
+fn summarize(key: &[u8], record: Vec<u8>) -> Result<Summary, DatabaseError> {
+    let page = Page::parse(record).map_err(|reason| DatabaseError::damaged(Table::StatePages, reason))?;
+    let mut prefix = Hash::ZERO;
+    let place = prefix.0.get_mut(..key.len());
+    place.ok_or_else(|| DatabaseError::damaged(Table::StatePages, "a key is longer than a hash"))?.copy_from_slice(key);
+    let at = Location { prefix, depth: page.depth() };
+    let hashes = page.hashes();
+    if hashes.iter().any(|(key_hash, _)| !at.contains(key_hash)) {
+        return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf of another page")));
+    }
+    let leaves = u16::try_from(hashes.len()).unwrap_or(u16::MAX);
+    Ok(Summary { at, hash: subtree_hash(&hashes, at.depth), leaves })
+}

@@ -1,0 +1,180 @@
+//! Pages: the leaves of one bucket as one record.
+//!
+//! Record: depth of the bucket (u16), then for each leaf in ascending order of key hash: key hash (32), leaf hash (32),
+//! length of the key (u16), length of the value (u16), key, value. A value length of [`LARGE_VALUE`] stands for a value
+//! that lies in the history table; its SHA-256 takes the value's place. Numbers are big-endian.
+
+use cairn_primitives::Hash;
+use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, inner_hash, path_bit};
+use std::sync::Arc;
+
+/// A bucket with more leaves is split: pages of about 1 KiB, of which a block rewrites one for each change.
+pub const SPLIT_LEAVES_MAX: usize = 8;
+/// Two neighbouring buckets with together this many leaves or fewer become one; half of a split, so that a key that comes
+/// and goes does not split and merge each time.
+pub const MERGE_LEAVES_MAX: usize = 4;
+/// A longer value does not lie in the page, in bytes: an account does, and pages stay small.
+pub const INLINE_VALUE_MAX: usize = 128;
+
+/// The value length that marks a value outside of the page.
+const LARGE_VALUE: u16 = u16::MAX;
+
+/// A leaf's value as a page holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueRef<'a> {
+    Inline(&'a [u8]),
+    /// The hash of a value over [`INLINE_VALUE_MAX`], and the value while it is not in the database.
+    Large(Hash, Option<&'a Arc<[u8]>>),
+}
+
+/// A leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf<'a> {
+    pub(super) key_hash: Hash,
+    pub(super) hash: Hash,
+    pub(super) key: &'a [u8],
+    pub(super) value: ValueRef<'a>,
+}
+
+/// The leaves of one bucket.
+#[derive(Debug)]
+pub(super) struct Page {
+    record: Box<[u8]>,
+    /// Values that no committed block has written yet, by key hash; empty in a page that came from disk.
+    large: Vec<(Hash, Arc<[u8]>)>,
+}
+
+impl Page {
+    /// Packs leaves, which are in order.
+    pub(super) fn pack(depth: u16, leaves: &[Leaf<'_>]) -> Self {
+        let mut record = Vec::with_capacity(leaves.len().saturating_mul(256));
+        record.extend_from_slice(&depth.to_be_bytes());
+        let mut large = Vec::new();
+        for leaf in leaves {
+            let (value_length, value) = match &leaf.value {
+                ValueRef::Inline(value) => (short(value.len()), *value),
+                ValueRef::Large(hash, value) => {
+                    large.extend(value.map(|value| (leaf.key_hash, Arc::clone(value))));
+                    (LARGE_VALUE, hash.0.as_slice())
+                }
+            };
+            record.extend_from_slice(&leaf.key_hash.0);
+            record.extend_from_slice(&leaf.hash.0);
+            record.extend_from_slice(&short(leaf.key.len()).to_be_bytes());
+            record.extend_from_slice(&value_length.to_be_bytes());
+            record.extend_from_slice(leaf.key);
+            record.extend_from_slice(value);
+        }
+        Self { record: record.into(), large }
+    }
+
+    /// Checks a record from disk: complete leaves, at least one, in ascending order.
+    pub(super) fn parse(record: Vec<u8>) -> Result<Self, &'static str> {
+        let page = Self { record: record.into(), large: Vec::new() };
+        if page.depth() > DEPTH_MAX {
+            return Err("a page lies deeper than a key hash has bits");
+        }
+        let mut leaves = page.leaves();
+        let mut last = None;
+        for leaf in leaves.by_ref() {
+            if last.is_some_and(|last| last >= leaf.key_hash) {
+                return Err("the leaves of a page are not in order");
+            }
+            last = Some(leaf.key_hash);
+        }
+        match (leaves.rest.is_empty(), last) {
+            (true, Some(_)) => Ok(page),
+            (true, None) => Err("a page is empty"),
+            (false, _) => Err("a page ends within a leaf"),
+        }
+    }
+
+    /// The record to write.
+    pub(super) const fn record(&self) -> &[u8] {
+        &self.record
+    }
+
+    /// The depth of the bucket.
+    pub(super) fn depth(&self) -> u16 {
+        self.record.first_chunk().map_or(u16::MAX, |bytes| u16::from_be_bytes(*bytes))
+    }
+
+    /// Bytes in memory.
+    pub(super) fn size(&self) -> usize {
+        let large = self.large.iter().map(|(_, value)| value.len().saturating_add(64));
+        large.fold(self.record.len().saturating_add(96), usize::saturating_add)
+    }
+
+    /// The leaves in ascending order of key hash.
+    pub(super) fn leaves(&self) -> Leaves<'_> {
+        Leaves { rest: self.record.get(2..).unwrap_or_default(), large: &self.large }
+    }
+
+    /// The leaf of a key hash.
+    pub(super) fn find(&self, key_hash: &Hash) -> Option<Leaf<'_>> {
+        self.leaves().find(|leaf| leaf.key_hash == *key_hash)
+    }
+
+    /// Key hashes and leaf hashes, for [`subtree_hash`].
+    pub(super) fn hashes(&self) -> Vec<(Hash, Hash)> {
+        self.leaves().map(|leaf| (leaf.key_hash, leaf.hash)).collect()
+    }
+}
+
+/// Lengths here are bounded by the limits of keys and inline values, both below 65,535.
+fn short(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// Reads leaf after leaf; stops where the record does.
+pub(super) struct Leaves<'a> {
+    rest: &'a [u8],
+    large: &'a [(Hash, Arc<[u8]>)],
+}
+
+impl<'a> Iterator for Leaves<'a> {
+    type Item = Leaf<'a>;
+
+    fn next(&mut self) -> Option<Leaf<'a>> {
+        let (key_hash, rest) = self.rest.split_first_chunk::<32>()?;
+        let (hash, rest) = rest.split_first_chunk::<32>()?;
+        let (key_length, rest) = rest.split_first_chunk::<2>()?;
+        let (value_length, rest) = rest.split_first_chunk::<2>()?;
+        let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*key_length)))?;
+        let key_hash = Hash(*key_hash);
+        let (value, rest) = match u16::from_be_bytes(*value_length) {
+            LARGE_VALUE => {
+                let (value_hash, rest) = rest.split_first_chunk::<32>()?;
+                let value = self.large.iter().find(|(owner, _)| *owner == key_hash).map(|(_, value)| value);
+                (ValueRef::Large(Hash(*value_hash), value), rest)
+            }
+            length => {
+                let (value, rest) = rest.split_at_checked(usize::from(length))?;
+                (ValueRef::Inline(value), rest)
+            }
+        };
+        self.rest = rest;
+        Some(Leaf { key_hash, hash: Hash(*hash), key, value })
+    }
+}
+
+/// The hash of the subtree below a node at `depth`, from key hashes (ascending) and leaf hashes.
+pub(super) fn subtree_hash(leaves: &[(Hash, Hash)], depth: u16) -> Hash {
+    match leaves {
+        [] => EMPTY_SUBTREE,
+        [(_, leaf)] => *leaf,
+        // Two leaves differ in a bit, so this is never reached: it bounds the recursion.
+        [(_, leaf), ..] if depth >= DEPTH_MAX => *leaf,
+        _ => {
+            let (left, right) = split(leaves, depth);
+            let below = depth.saturating_add(1);
+            inner_hash(&subtree_hash(left, below), &subtree_hash(right, below))
+        }
+    }
+}
+
+/// Leaves whose path turns left and right at `depth`.
+pub(super) fn split(leaves: &[(Hash, Hash)], depth: u16) -> (&[(Hash, Hash)], &[(Hash, Hash)]) {
+    let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
+    leaves.split_at_checked(middle).unwrap_or((leaves, &[]))
+}

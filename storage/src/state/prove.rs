@@ -1,0 +1,171 @@
+//! Reads and proofs on one version of the tree.
+
+use super::StateError;
+use super::cache::PageCache;
+use super::history;
+use super::page::{Leaf, Page, ValueRef, split, subtree_hash};
+use super::tree::{Child, Location, Slot};
+use crate::database::Database;
+use crate::error::DatabaseError;
+use crate::table::Table;
+use cairn_primitives::hash::sha256;
+use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit};
+use cairn_primitives::{Hash, Height};
+use std::sync::Arc;
+
+/// One version and what it is read through.
+pub(super) struct Version<'a> {
+    pub(super) database: &'a dyn Database,
+    pub(super) cache: &'a PageCache,
+    pub(super) root: &'a Slot,
+    /// The height of the version: where values are looked up that no page holds.
+    pub(super) height: Height,
+}
+
+/// Which neighbour of a key hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
+impl Version<'_> {
+    /// The value of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        let key_hash = sha256(key);
+        let mut slot = self.root;
+        let mut at = Location::ROOT;
+        loop {
+            match &slot.child {
+                Child::Empty => return Ok(None),
+                Child::Branch(branch) => {
+                    (slot, _) = branch.step(&key_hash, at.depth);
+                    at = at.step(&key_hash);
+                }
+                Child::Bucket(bucket) => {
+                    let page = self.cache.page(bucket, at, &slot.hash)?;
+                    return page.find(&key_hash).map(|leaf| self.value(&leaf)).transpose();
+                }
+            }
+        }
+    }
+
+    fn value(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, StateError> {
+        match leaf.value {
+            ValueRef::Inline(value) => Ok(value.to_vec()),
+            ValueRef::Large(_, Some(value)) => Ok(value.to_vec()),
+            ValueRef::Large(hash, None) => {
+                let view: &dyn Database = self.database;
+                let value = history::get(view, leaf.key, self.height)?;
+                value.filter(|value| sha256(value) == hash).ok_or_else(|| {
+                    let reason = format!("value {hash} of key {:?} at height {}", leaf.key, self.height);
+                    DatabaseError::Missing { table: Table::StateHistory, reason }.into()
+                })
+            }
+        }
+    }
+
+    /// What the version holds under a key, provable against its root.
+    pub(super) fn prove(&self, key: &[u8]) -> Result<StateProof, StateError> {
+        let key_hash = sha256(key);
+        if let Some(proof) = self.prove_leaf(&key_hash)? {
+            return Ok(StateProof::Present(proof));
+        }
+        let mut neighbours = [None, None];
+        for (proof, side) in neighbours.iter_mut().zip([Side::Before, Side::After]) {
+            let found = self.neighbour(self.root, Location::ROOT, &key_hash, side)?;
+            *proof = match found {
+                Some(neighbour) => self.prove_leaf(&neighbour)?,
+                None => None,
+            };
+        }
+        let [left, right] = neighbours;
+        Ok(StateProof::Absent { left, right })
+    }
+
+    /// The path of a leaf, or `None` if there is no such leaf.
+    fn prove_leaf(&self, key_hash: &Hash) -> Result<Option<ExistenceProof>, StateError> {
+        let mut siblings = Vec::with_capacity(32);
+        let mut slot = self.root;
+        let mut at = Location::ROOT;
+        let page = loop {
+            match &slot.child {
+                Child::Empty => return Ok(None),
+                Child::Branch(branch) => {
+                    let (next, sibling) = branch.step(key_hash, at.depth);
+                    siblings.push(sibling.hash);
+                    slot = next;
+                    at = at.step(key_hash);
+                }
+                Child::Bucket(bucket) => break self.cache.page(bucket, at, &slot.hash)?,
+            }
+        };
+        let Some(leaf) = page.find(key_hash) else { return Ok(None) };
+        let hashes = page.hashes();
+        let mut below: &[(Hash, Hash)] = &hashes;
+        let mut depth = at.depth;
+        while below.len() > 1 {
+            let (left, right) = split(below, depth);
+            let (next, sibling) = if path_bit(key_hash, depth) { (right, left) } else { (left, right) };
+            depth = depth.saturating_add(1);
+            siblings.push(subtree_hash(sibling, depth));
+            below = next;
+        }
+        siblings.reverse();
+        Ok(Some(ExistenceProof { key: leaf.key.to_vec(), value: self.value(&leaf)?, siblings }))
+    }
+
+    /// The key hash of the last leaf before, or the first after, a key hash that has no leaf.
+    fn neighbour(&self, slot: &Slot, at: Location, key_hash: &Hash, side: Side) -> Result<Option<Hash>, StateError> {
+        match &slot.child {
+            Child::Empty => Ok(None),
+            Child::Branch(branch) => {
+                let (near, near_at, far, far_at) = if path_bit(key_hash, at.depth) {
+                    (&branch.right, at.right(), &branch.left, at.left())
+                } else {
+                    (&branch.left, at.left(), &branch.right, at.right())
+                };
+                if let Some(found) = self.neighbour(near, near_at, key_hash, side)? {
+                    return Ok(Some(found));
+                }
+                // The other child lies wholly on one side of the key hash: its nearest leaf counts if it is the right one.
+                let far_is_before = path_bit(key_hash, at.depth);
+                if far_is_before == (side == Side::Before) { self.edge(far, far_at, side) } else { Ok(None) }
+            }
+            Child::Bucket(bucket) => {
+                let page = self.cache.page(bucket, at, &slot.hash)?;
+                Ok(nearest(&page, key_hash, side))
+            }
+        }
+    }
+
+    /// The last leaf below (the one before what follows), or the first.
+    fn edge(&self, slot: &Slot, at: Location, side: Side) -> Result<Option<Hash>, StateError> {
+        match &slot.child {
+            Child::Empty => Ok(None),
+            Child::Branch(branch) => {
+                let (left, right) = ((&branch.left, at.left()), (&branch.right, at.right()));
+                let order = if side == Side::Before { [right, left] } else { [left, right] };
+                for (child, at) in order {
+                    if let Some(found) = self.edge(child, at, side)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(None)
+            }
+            Child::Bucket(bucket) => {
+                let page: Arc<Page> = self.cache.page(bucket, at, &slot.hash)?;
+                let mut leaves = page.leaves().map(|leaf| leaf.key_hash);
+                Ok(if side == Side::Before { leaves.last() } else { leaves.next() })
+            }
+        }
+    }
+}
+
+fn nearest(page: &Page, key_hash: &Hash, side: Side) -> Option<Hash> {
+    let mut leaves = page.leaves().map(|leaf| leaf.key_hash);
+    match side {
+        Side::Before => leaves.take_while(|leaf| leaf < key_hash).last(),
+        Side::After => leaves.find(|leaf| leaf > key_hash),
+    }
+}

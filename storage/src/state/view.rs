@@ -1,0 +1,165 @@
+//! The readers' side of the state: consistent views of committed versions, and values at past heights.
+
+use super::StateError;
+use super::history;
+use super::store::{Shared, StateHead, Version};
+use cairn_primitives::state_proof::StateProof;
+use cairn_primitives::{Hash, Height};
+use std::fmt;
+use std::sync::Arc;
+
+/// Reads committed state; cheap to clone, never waits for the writer.
+#[derive(Clone)]
+pub struct StateReadModel {
+    shared: Arc<Shared>,
+}
+
+/// One committed version: reads and proofs from it agree with each other and with its root. Hold it briefly: it keeps
+/// replaced pages in memory.
+#[derive(Clone)]
+pub struct StateView {
+    shared: Arc<Shared>,
+    version: Arc<Version>,
+}
+
+impl StateReadModel {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The committed head, or `None` before the genesis state was committed.
+    #[must_use]
+    pub fn head(&self) -> Option<StateHead> {
+        let head = Arc::clone(&self.shared.current().head);
+        head.height.map(|height| StateHead { height, root: head.root.hash })
+    }
+
+    /// The committed head as it is now, unmoved by later blocks.
+    #[must_use]
+    pub fn view(&self) -> StateView {
+        let version = Arc::clone(&self.shared.current().head);
+        StateView { shared: Arc::clone(&self.shared), version }
+    }
+
+    /// A recent version with its tree: the head or one of the last [`super::RECENT_VERSIONS_MAX`] before it.
+    ///
+    /// # Errors
+    /// The height is above the head, or its tree is not kept any more.
+    pub fn view_at(&self, height: Height) -> Result<StateView, StateError> {
+        let current = self.shared.current();
+        let versions = current.recent.iter().map(|(version, _)| version).chain([&current.head]);
+        let mut lowest = None;
+        for version in versions {
+            if version.height == Some(height) {
+                return Ok(StateView { shared: Arc::clone(&self.shared), version: Arc::clone(version) });
+            }
+            lowest = lowest.or(version.height);
+        }
+        let head = current.head.height.unwrap_or_default();
+        if height > head {
+            return Err(StateError::AboveHead { height, head });
+        }
+        Err(StateError::ProofNotKept { height, lowest: lowest.unwrap_or_default() })
+    }
+
+    /// The lowest height at which values can be read.
+    #[must_use]
+    pub fn lowest_height(&self) -> Height {
+        self.shared.current().lowest
+    }
+
+    /// The lowest height at which keys can be proved.
+    #[must_use]
+    pub fn lowest_provable_height(&self) -> Height {
+        let current = self.shared.current();
+        let oldest = current.recent.front().map_or(&current.head, |(version, _)| version);
+        oldest.height.unwrap_or_default()
+    }
+
+    /// The value of a key at a height.
+    ///
+    /// # Errors
+    /// The height is pruned or above the head, or the database failed.
+    pub fn get_at(&self, height: Height, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.check_kept(height)?;
+        let value = history::get(&*self.shared.database, key, height)?;
+        // A block that was committed meanwhile may have pruned what was just read.
+        self.check_kept(height)?;
+        Ok(value)
+    }
+
+    /// At most `count` (and [`super::KEYS_PER_CALL_MAX`]) keys with a prefix that have a value at a height, in ascending
+    /// order, those after `start` only.
+    ///
+    /// # Errors
+    /// The height is pruned or above the head, or the database failed.
+    pub fn keys_at(
+        &self,
+        height: Height,
+        prefix: &[u8],
+        start: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, StateError> {
+        self.check_kept(height)?;
+        let keys = history::keys(&*self.shared.database, height, prefix, start, count)?;
+        self.check_kept(height)?;
+        Ok(keys)
+    }
+
+    /// Proofs of what several keys have at a height, all from the same version, in the order asked.
+    ///
+    /// # Errors
+    /// The height is above the head, its tree is not kept any more, or the database failed.
+    pub fn prove(&self, height: Height, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, StateError> {
+        let view = self.view_at(height)?;
+        keys.iter().map(|key| view.prove(key)).collect()
+    }
+
+    fn check_kept(&self, height: Height) -> Result<(), StateError> {
+        let current = self.shared.current();
+        let head = current.head.height.unwrap_or_default();
+        if height > head {
+            return Err(StateError::AboveHead { height, head });
+        }
+        if height < current.lowest {
+            return Err(StateError::Pruned { height, lowest: current.lowest });
+        }
+        Ok(())
+    }
+}
+
+impl StateView {
+    /// The height; zero before genesis.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.version.height.unwrap_or_default()
+    }
+
+    /// The state root.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.version.root.hash
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.shared.reading(&self.version.root, self.height()).get(key)
+    }
+
+    /// What the version holds under a key, provable against [`Self::root`].
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn prove(&self, key: &[u8]) -> Result<StateProof, StateError> {
+        self.shared.reading(&self.version.root, self.height()).prove(key)
+    }
+}
+
+impl fmt::Debug for StateView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateView").field("height", &self.height()).field("root", &self.root()).finish_non_exhaustive()
+    }
+}
