@@ -1,1 +1,17 @@
-//! cairn-rpc
+//! The JSON-RPC server: HTTP and WebSocket on one port, in the shapes that Substrate clients read, plus the `cairn_*`
+//! family with proofs and batches.
+//!
+//! It translates and bounds; whether a transaction or a block is valid is decided elsewhere. It knows the node only
+//! through the [`ports`], so it compiles and is tested without one. Every request and queue is bounded by [`RpcConfig`];
+//! what exceeds a bound is refused with a code of [`Code`] and costs the caller, not the node.
+
+pub mod config;
+pub mod error;
+mod json;
+pub mod ports;
+pub mod server;
+
+pub use config::{AllowedOrigins, RpcConfig};
+pub use error::{Code, RpcError};
+pub use ports::{ChainPort, NodePort, Ports, TransactionPort};
+pub use server::{Server, ServerHandle, StartError};

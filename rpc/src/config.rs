@@ -1,0 +1,66 @@
+//! Where the server listens and what it allows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of the server. The defaults are those of `docs/rpc.md`.
+#[derive(Clone, Debug)]
+pub struct RpcConfig {
+    /// Where HTTP and WebSocket are served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Web origins that may call (`Origin` header, CORS); requests without an origin are never refused for it.
+    pub origins: AllowedOrigins,
+    /// The largest request, in bytes.
+    pub request_bytes_max: u32,
+    /// The largest response, in bytes.
+    pub response_bytes_max: u32,
+    /// The most calls in one JSON-RPC batch.
+    pub batch_len_max: u32,
+    /// The most connections at a time.
+    pub connections_max: usize,
+    /// The most subscriptions on one connection.
+    pub subscriptions_per_connection_max: u32,
+    /// Messages buffered for one connection before its subscriptions wait.
+    pub connection_buffer_len: u32,
+    /// A subscriber that takes no message for so long is dropped.
+    pub slow_subscriber_timeout: Duration,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// Calls that walk state, prove or decode metadata at a time; others wait for a place.
+    pub expensive_calls_max: usize,
+    /// The most keys in one request and in one page.
+    pub keys_max: usize,
+    /// The most transactions in one `cairn_submitBatch`.
+    pub submit_batch_len_max: usize,
+}
+
+/// Web origins that may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Pages of the same machine: `http(s)://localhost`, `127.0.0.1` and `[::1]`, any port.
+    Local,
+    /// These, each `scheme://host[:port]`.
+    List(Vec<String>),
+    /// Any page.
+    Any,
+}
+
+impl Default for RpcConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9944)),
+            origins: AllowedOrigins::Local,
+            request_bytes_max: 2 << 20,
+            response_bytes_max: 16 << 20,
+            batch_len_max: 50,
+            connections_max: 1_000,
+            subscriptions_per_connection_max: 64,
+            connection_buffer_len: 64,
+            slow_subscriber_timeout: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(10),
+            expensive_calls_max: 4,
+            keys_max: 1_000,
+            submit_batch_len_max: 1_000,
+        }
+    }
+}
