@@ -1,0 +1,107 @@
+//! What the machine knows of its peers: claims, requests, failures.
+
+use crate::config::SyncConfig;
+use crate::message::{PeerRef, RequestId};
+use cairn_primitives::{Hash, Height};
+use std::collections::BTreeMap;
+
+/// The most peers that are asked; more add nothing. Connections are bounded lower by the network.
+pub(crate) const PEERS_MAX: usize = 256;
+
+/// After so many failures in a row a peer's claim is forgotten: what it says it has may not exist.
+pub(crate) const FAILURES_MAX: u32 = 3;
+
+/// A peer's tip with a finalization that was verified; that the finalized block has this height is the peer's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) height: Height,
+    pub(crate) hash: Option<Hash>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) claim: Option<Claim>,
+    /// Until when an answer about its tip is awaited.
+    pub(crate) status_deadline_ms: Option<u64>,
+    /// When it was asked last.
+    pub(crate) status_asked_ms: Option<u64>,
+    /// Whether it ever answered or failed to.
+    pub(crate) is_settled: bool,
+    pub(crate) in_flight: u32,
+    /// Failures since the last useful answer.
+    pub(crate) failures: u32,
+    /// Left out until then.
+    pub(crate) resume_ms: u64,
+}
+
+impl Peer {
+    /// Leaves the peer out for a time that doubles with each failure in a row.
+    pub(crate) fn fail(&mut self, now_ms: u64, config: &SyncConfig) {
+        let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.resume_ms = now_ms.saturating_add(config.backoff_ms.saturating_mul(factor).min(config.backoff_ms_max));
+        self.is_settled = true;
+        if self.failures >= FAILURES_MAX {
+            self.claim = None;
+        }
+    }
+
+    /// As [`Peer::fail`], for what no honest peer does: its claim goes and the time starts longer.
+    pub(crate) fn punish(&mut self, now_ms: u64, config: &SyncConfig) {
+        self.failures = self.failures.saturating_add(FAILURES_MAX);
+        self.fail(now_ms, config);
+    }
+}
+
+/// A request for blocks in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) peer: PeerRef,
+    pub(crate) from: Height,
+    pub(crate) count: u32,
+    pub(crate) deadline_ms: u64,
+}
+
+impl Request {
+    /// The height of the last block asked for.
+    pub(crate) const fn last(&self) -> Height {
+        Height(self.from.0.saturating_add(self.count).saturating_sub(1))
+    }
+}
+
+/// The peer to ask for blocks from `from` on: fewest requests, then fewest failures, then lowest number.
+pub(crate) fn choose(
+    peers: &BTreeMap<PeerRef, Peer>,
+    from: Height,
+    now_ms: u64,
+    config: &SyncConfig,
+) -> Option<(PeerRef, Height)> {
+    peers
+        .iter()
+        .filter(|(_, peer)| peer.resume_ms <= now_ms && peer.in_flight < config.requests_per_peer_max)
+        .filter_map(|(name, peer)| {
+            let claim = peer.claim.filter(|claim| claim.height >= from)?;
+            Some(((peer.in_flight, peer.failures, *name), claim.height))
+        })
+        .min()
+        .map(|((_, _, name), height)| (name, height))
+}
+
+/// The first heights above `done` and up to `target` that are neither held nor asked for, as an inclusive range.
+pub(crate) fn first_gap(
+    done: Height,
+    target: Height,
+    held: impl Iterator<Item = (Height, Height)>,
+    requests: &BTreeMap<RequestId, Request>,
+) -> Option<(Height, Height)> {
+    let mut covered: Vec<_> = held.chain(requests.values().map(|request| (request.from, request.last()))).collect();
+    covered.sort_unstable();
+    let mut from = done.next();
+    for (first, last) in covered {
+        if first > from {
+            return (from <= target).then(|| (from, target.min(first.previous())));
+        }
+        from = from.max(last.next());
+    }
+    (from <= target).then_some((from, target))
+}
