@@ -1,0 +1,82 @@
+//! For those who make transactions: calls, signing, and the extrinsic of the block itself.
+
+use crate::modules::{RuntimeCall, balances, system, timestamp, utility};
+use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
+use cairn_primitives::extrinsic::{
+    Envelope, MultiSignature, SignedPart, TransactionExtra, TransactionImplicit, signing_payload,
+};
+use cairn_primitives::{AccountId32, Hash, KeyPair, MultiAddress, OpaqueExtrinsic, TimestampMs};
+use parity_scale_codec::Encode;
+
+/// A transfer that may use up the sender's account.
+#[must_use]
+pub const fn transfer_allow_death(to: AccountId32, value: u128) -> RuntimeCall {
+    RuntimeCall::Balances(balances::Call::transfer_allow_death { dest: MultiAddress::Id(to), value })
+}
+
+/// A transfer that leaves the sender at least the existential deposit, or fails.
+#[must_use]
+pub const fn transfer_keep_alive(to: AccountId32, value: u128) -> RuntimeCall {
+    RuntimeCall::Balances(balances::Call::transfer_keep_alive { dest: MultiAddress::Id(to), value })
+}
+
+/// A transfer of everything that can be spent.
+#[must_use]
+pub const fn transfer_all(to: AccountId32, keep_alive: bool) -> RuntimeCall {
+    RuntimeCall::Balances(balances::Call::transfer_all { dest: MultiAddress::Id(to), keep_alive })
+}
+
+/// The destruction of an amount.
+#[must_use]
+pub const fn burn(value: u128, keep_alive: bool) -> RuntimeCall {
+    RuntimeCall::Balances(balances::Call::burn { value, keep_alive })
+}
+
+/// Bytes in a block.
+#[must_use]
+pub const fn remark(remark: Vec<u8>) -> RuntimeCall {
+    RuntimeCall::System(system::Call::remark { remark })
+}
+
+/// Bytes in a block, with an event.
+#[must_use]
+pub const fn remark_with_event(remark: Vec<u8>) -> RuntimeCall {
+    RuntimeCall::System(system::Call::remark_with_event { remark })
+}
+
+/// Calls one after the other until one fails.
+#[must_use]
+pub const fn batch(calls: Vec<RuntimeCall>) -> RuntimeCall {
+    RuntimeCall::Utility(utility::Call::batch { calls })
+}
+
+/// Calls all or none.
+#[must_use]
+pub const fn batch_all(calls: Vec<RuntimeCall>) -> RuntimeCall {
+    RuntimeCall::Utility(utility::Call::batch_all { calls })
+}
+
+/// A signed extrinsic with `call`.
+///
+/// `era_block` is the hash of the block at the birth of the era, genesis for an immortal transaction.
+#[must_use]
+pub fn sign(
+    key: &KeyPair,
+    call: &RuntimeCall,
+    extra: TransactionExtra,
+    genesis: &Hash,
+    era_block: &Hash,
+) -> OpaqueExtrinsic {
+    let call = call.encode();
+    let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
+    let signature = MultiSignature::Ed25519(key.sign(&signing_payload(&call, &extra, &implicit)));
+    let signed = Some(SignedPart { signer: key.public().into(), signature, extra });
+    OpaqueExtrinsic::new(Envelope { signed, call: &call }.to_bytes())
+}
+
+/// The first extrinsic of a block at `timestamp`.
+#[must_use]
+pub fn timestamp_extrinsic(timestamp: TimestampMs) -> OpaqueExtrinsic {
+    let call = RuntimeCall::Timestamp(timestamp::Call::set { now: timestamp.0 }).encode();
+    OpaqueExtrinsic::new(Envelope { signed: None, call: &call }.to_bytes())
+}

@@ -1,0 +1,308 @@
+//! Execution of whole blocks.
+//!
+//! ```text
+//! Timestamp.set (bare, equal to the header's time) ─► signed transactions in order ─► fees shared out ─► changes, events
+//! ```
+//! For each signed transaction: nonce, room and payment are checked (else the *block* is invalid); nonce and fee are
+//! taken for good; the call is executed and undone where it fails; the last event says how it ended.
+//!
+//! Signatures, eras and the hashes of era blocks are the caller's business: they are checked in batches before.
+//! Bounds: [`BLOCK_WEIGHT_MAX`], [`BLOCK_EVENTS_MAX`], the caller's byte limit.
+
+use crate::dispatch::{DispatchClass, DispatchError, DispatchEventInfo, DispatchResult, Fault, Origin, Pays};
+use crate::event::{EventRecord, Phase};
+use crate::invalid::{InvalidTransaction, ValidateError};
+use crate::modules::system::Event as SystemEvent;
+use crate::modules::transaction_payment::exec::{CollectedFees, charge, settle};
+use crate::modules::transaction_payment::{FeeParameters, PARAMETERS};
+use crate::modules::{RuntimeCall, timestamp};
+use crate::overlay::{Overlay, StateChanges};
+use crate::state::{StateReadError, StateReader};
+use crate::transaction::{Transaction, TransactionError};
+use crate::validity::check_signed;
+use crate::weight::{BLOCK_WEIGHT_MAX, Weight};
+use crate::{client, validity::Admission};
+use cairn_primitives::extrinsic::SignedPart;
+use cairn_primitives::{AccountId32, Hash, Height, TimestampMs};
+
+/// A block emits no more events than this: clients download the events of a block as one value.
+pub const BLOCK_EVENTS_MAX: usize = 1 << 17;
+
+/// What execution needs to know of the block besides its transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockContext {
+    /// The height.
+    pub height: Height,
+    /// Hash of the parent.
+    pub parent_hash: Hash,
+    /// The time in the header; the first extrinsic must set the same.
+    pub timestamp: TimestampMs,
+    /// Who receives the fees: the account of the proposer's key.
+    pub proposer: AccountId32,
+}
+
+/// Bounds of a block that is being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockLimits {
+    /// Sum of the encoded extrinsics with their length prefixes, in bytes.
+    pub bytes_max: usize,
+    /// Sum of the weights; never above [`BLOCK_WEIGHT_MAX`].
+    pub weight_max: Weight,
+}
+
+/// What a block did.
+#[derive(Clone, Debug)]
+pub struct BlockOutcome {
+    /// New values by key, in order; `None` where the key is removed. Keys whose value is what it was are left out.
+    pub changes: StateChanges,
+    /// The events, in order.
+    pub events: Vec<EventRecord>,
+    /// How each extrinsic ended, in order.
+    pub results: Vec<Result<(), DispatchError>>,
+    /// The weight of all extrinsics.
+    pub weight: Weight,
+}
+
+/// A block that was built and executed.
+#[derive(Clone, Debug)]
+pub struct BuiltBlock {
+    /// All extrinsics of the block: `Timestamp.set` and the transactions that were included.
+    pub transactions: Vec<Transaction>,
+    /// What they did.
+    pub outcome: BlockOutcome,
+    /// Candidates that were left out by hash; those with [`InvalidTransaction::ExhaustsResources`] or
+    /// [`InvalidTransaction::Future`] may fit a later block.
+    pub rejected: Vec<(Hash, InvalidTransaction)>,
+}
+
+/// Why a block cannot be.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BlockError {
+    /// It does not begin with its time.
+    #[error("the first extrinsic must be a bare Timestamp.set({expected})")]
+    Timestamp {
+        /// The time in the header, in milliseconds.
+        expected: TimestampMs,
+    },
+    /// The time does not lie after that of the parent.
+    #[error("the time {actual} does not lie after the previous block's {previous}")]
+    TimestampOrder {
+        /// The time in the header.
+        actual: TimestampMs,
+        /// The time in the state.
+        previous: TimestampMs,
+    },
+    /// An extrinsic other than the first has no signature.
+    #[error("extrinsic {index} has no signature: only Timestamp.set, once and first, may be bare")]
+    Bare {
+        /// Its place.
+        index: usize,
+    },
+    /// A transaction may not be in this block.
+    #[error("extrinsic {index}: {source}")]
+    Invalid {
+        /// Its place.
+        index: usize,
+        /// Why.
+        source: InvalidTransaction,
+    },
+    /// An extrinsic of our own making does not decode.
+    #[error("the block's own extrinsic is malformed: {0}")]
+    Inherent(#[from] TransactionError),
+    /// An amount left its range: the state breaks an invariant.
+    #[error("the fees of the block cannot be shared out ({0:?}): the state breaks an invariant")]
+    Settlement(DispatchError),
+    /// This node cannot read its state; the block may be fine.
+    #[error(transparent)]
+    State(#[from] StateReadError),
+}
+
+impl BlockError {
+    /// Whether the block itself is at fault, at every node, for ever.
+    #[must_use]
+    pub const fn is_invalid_block(&self) -> bool {
+        match self {
+            Self::Timestamp { .. } | Self::TimestampOrder { .. } | Self::Bare { .. } | Self::Invalid { .. } => true,
+            Self::Inherent(_) | Self::Settlement(_) | Self::State(_) => false,
+        }
+    }
+}
+
+/// Executes a whole block on `state`.
+///
+/// # Errors
+/// The block breaks a rule, or the state cannot be read.
+pub fn execute_block(
+    state: &dyn StateReader,
+    context: &BlockContext,
+    transactions: &[Transaction],
+) -> Result<BlockOutcome, BlockError> {
+    let mut execution = Execution::new(state, context)?;
+    let (first, rest) = transactions.split_first().ok_or(BlockError::Timestamp { expected: context.timestamp })?;
+    execution.apply_inherent(first)?;
+    for (index, transaction) in (1usize..).zip(rest) {
+        let signed = transaction.signed().ok_or(BlockError::Bare { index })?;
+        execution.apply(transaction, signed, BLOCK_WEIGHT_MAX).map_err(|error| match error {
+            ValidateError::Invalid(source) => BlockError::Invalid { index, source },
+            ValidateError::State(error) => BlockError::State(error),
+        })?;
+    }
+    execution.finish()
+}
+
+/// Builds a block: `Timestamp.set` first, then the candidates in order while they fit.
+///
+/// # Errors
+/// The time does not lie after the parent's, or the state cannot be read. A candidate never makes it fail.
+pub fn build_block(
+    state: &dyn StateReader,
+    context: &BlockContext,
+    candidates: &[Transaction],
+    limits: BlockLimits,
+) -> Result<BuiltBlock, BlockError> {
+    let mut execution = Execution::new(state, context)?;
+    let inherent = Transaction::decode(client::timestamp_extrinsic(context.timestamp))?;
+    execution.apply_inherent(&inherent)?;
+    let weight_max = Weight {
+        ref_time: limits.weight_max.ref_time.min(BLOCK_WEIGHT_MAX.ref_time),
+        proof_size: limits.weight_max.proof_size.min(BLOCK_WEIGHT_MAX.proof_size),
+    };
+    let mut bytes_left = limits.bytes_max.saturating_sub(inherent.encoded_len());
+    let mut transactions = vec![inherent];
+    let mut rejected = Vec::new();
+    for candidate in candidates {
+        let Some(signed) = candidate.signed() else {
+            rejected.push((candidate.hash(), InvalidTransaction::Unsigned));
+            continue;
+        };
+        let Some(left) = bytes_left.checked_sub(candidate.encoded_len()) else {
+            rejected.push((candidate.hash(), InvalidTransaction::ExhaustsResources { resource: "bytes" }));
+            continue;
+        };
+        match execution.apply(candidate, signed, weight_max) {
+            Ok(()) => {
+                bytes_left = left;
+                transactions.push(candidate.clone());
+            }
+            Err(ValidateError::Invalid(invalid)) => rejected.push((candidate.hash(), invalid)),
+            Err(ValidateError::State(error)) => return Err(error.into()),
+        }
+    }
+    Ok(BuiltBlock { transactions, outcome: execution.finish()?, rejected })
+}
+
+/// A block in the middle of its execution.
+struct Execution<'a> {
+    context: &'a BlockContext,
+    overlay: Overlay<'a>,
+    parameters: FeeParameters,
+    fees: CollectedFees,
+    weight: Weight,
+    results: Vec<Result<(), DispatchError>>,
+}
+
+impl<'a> Execution<'a> {
+    fn new(state: &'a dyn StateReader, context: &'a BlockContext) -> Result<Self, BlockError> {
+        let mut overlay = Overlay::new(state);
+        let previous = overlay.value(&timestamp::NOW)?;
+        if context.timestamp.0 <= previous {
+            return Err(BlockError::TimestampOrder { actual: context.timestamp, previous: TimestampMs(previous) });
+        }
+        let parameters = overlay.value(&PARAMETERS)?;
+        let (fees, weight, results) = (CollectedFees::default(), Weight::ZERO, Vec::new());
+        Ok(Self { context, overlay, parameters, fees, weight, results })
+    }
+
+    /// Executes the extrinsic that sets the time.
+    fn apply_inherent(&mut self, transaction: &Transaction) -> Result<(), BlockError> {
+        let expected = self.context.timestamp;
+        let wanted = RuntimeCall::Timestamp(timestamp::Call::set { now: expected.0 });
+        if transaction.signed().is_some() || *transaction.call() != wanted {
+            return Err(BlockError::Timestamp { expected });
+        }
+        self.overlay.enter(Phase::ApplyExtrinsic(0));
+        let result = self.overlay.transactional(|overlay| transaction.call().dispatch(overlay, Origin::Block));
+        self.conclude(result, DispatchClass::Mandatory, Pays::No, transaction.weight())?;
+        Ok(())
+    }
+
+    /// Executes a signed transaction; where it may not be in the block, nothing of it remains.
+    fn apply(
+        &mut self,
+        transaction: &Transaction,
+        signed: &SignedPart,
+        weight_max: Weight,
+    ) -> Result<(), ValidateError> {
+        let weight = transaction.weight();
+        if !self.weight.saturating_add(weight).fits(weight_max) {
+            return Err(InvalidTransaction::ExhaustsResources { resource: "weight" }.into());
+        }
+        let sender = self.overlay.load(&signed.signer)?;
+        let mut info = self.overlay.account(sender).unwrap_or_default();
+        let Admission { fee, next_nonce } = check_signed(transaction, signed, &info, &self.parameters)?;
+        if signed.extra.nonce != info.nonce {
+            return Err(InvalidTransaction::Future { expected: info.nonce, actual: signed.extra.nonce }.into());
+        }
+        let index = u32::try_from(self.results.len())
+            .map_err(|_| InvalidTransaction::ExhaustsResources { resource: "extrinsic count" })?;
+        self.overlay.enter(Phase::ApplyExtrinsic(index));
+        let (mark, fees, weight_before) = (self.overlay.mark(), self.fees, self.weight);
+        info.nonce = next_nonce;
+        self.overlay.set_account(sender, Some(info));
+        let tip = signed.extra.tip;
+        charge(&mut self.overlay, &mut self.fees, &self.parameters, sender, fee, tip).map_err(|fault| match fault {
+            Fault::State(error) => ValidateError::State(error),
+            // The payment was checked; only a state that breaks the issuance invariant gets here.
+            Fault::Failed(error) => ValidateError::State(StateReadError::new(format!("fees overflow: {error}"))),
+        })?;
+        let origin = Origin::Signed(signed.signer);
+        let result = self.overlay.transactional(|overlay| transaction.call().dispatch(overlay, origin));
+        self.overlay.emit(crate::modules::transaction_payment::Event::TransactionFeePaid {
+            who: signed.signer,
+            actual_fee: fee.saturating_add(tip),
+            tip,
+        });
+        self.conclude(result, DispatchClass::Normal, Pays::Yes, weight)?;
+        if self.overlay.event_count() > BLOCK_EVENTS_MAX {
+            self.overlay.rollback(mark);
+            (self.fees, self.weight) = (fees, weight_before);
+            self.results.pop();
+            return Err(InvalidTransaction::ExhaustsResources { resource: "events" }.into());
+        }
+        self.overlay.seal();
+        Ok(())
+    }
+
+    /// Records how an extrinsic ended.
+    fn conclude(
+        &mut self,
+        result: DispatchResult,
+        class: DispatchClass,
+        pays_fee: Pays,
+        weight: Weight,
+    ) -> Result<(), StateReadError> {
+        let dispatch_info = DispatchEventInfo { weight, class, pays_fee };
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(Fault::Failed(error)) => Err(error),
+            Err(Fault::State(error)) => return Err(error),
+        };
+        self.overlay.emit(match result {
+            Ok(()) => SystemEvent::ExtrinsicSuccess { dispatch_info },
+            Err(dispatch_error) => SystemEvent::ExtrinsicFailed { dispatch_error, dispatch_info },
+        });
+        self.weight = self.weight.saturating_add(weight);
+        self.results.push(result);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<BlockOutcome, BlockError> {
+        self.overlay.enter(Phase::Finalization);
+        settle(&mut self.overlay, &self.context.proposer, self.fees).map_err(|fault| match fault {
+            Fault::State(error) => BlockError::State(error),
+            Fault::Failed(error) => BlockError::Settlement(error),
+        })?;
+        let (changes, events) = self.overlay.finish();
+        Ok(BlockOutcome { changes, events, results: self.results, weight: self.weight })
+    }
+}

@@ -1,0 +1,37 @@
+//! The state that a chain starts with.
+
+use crate::modules::balances::{self, BalancesGenesisError};
+use crate::modules::transaction_payment::{self, FeeParameters, FeeParametersError};
+use cairn_primitives::AccountId32;
+use std::collections::BTreeMap;
+
+/// The part of a chain spec that becomes state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenesisConfig {
+    /// Accounts and what they hold, in base units.
+    pub balances: Vec<(AccountId32, u128)>,
+    /// What transactions pay.
+    pub fees: FeeParameters,
+}
+
+/// Why there is no such genesis.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// The balances are wrong.
+    #[error("balances: {0}")]
+    Balances(#[from] BalancesGenesisError),
+    /// The fee parameters are wrong.
+    #[error("fees: {0}")]
+    Fees(#[from] FeeParametersError),
+}
+
+/// The state of genesis: every key with its value.
+///
+/// # Errors
+/// A module refuses its part of the configuration.
+pub fn genesis_state(config: &GenesisConfig) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, GenesisError> {
+    let mut state = BTreeMap::new();
+    balances::build(&config.balances, &mut state)?;
+    transaction_payment::build(&config.fees, &mut state)?;
+    Ok(state)
+}

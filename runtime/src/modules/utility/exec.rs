@@ -1,0 +1,27 @@
+//! Execution of Utility's calls.
+
+use super::{BATCH_CALLS_MAX, Call, Error, Event};
+use crate::dispatch::{DispatchResult, Fault, Origin};
+use crate::modules::RuntimeError;
+use crate::modules::system::exec::ensure_signed;
+use crate::overlay::Overlay;
+
+/// Executes a call.
+pub(crate) fn dispatch(overlay: &mut Overlay<'_>, origin: Origin, call: &Call) -> DispatchResult {
+    ensure_signed(origin)?;
+    if call.calls().len() > BATCH_CALLS_MAX {
+        return Err(Fault::Failed(RuntimeError::Utility(Error::TooManyCalls).into()));
+    }
+    for (index, item) in (0u32..).zip(call.calls()) {
+        match (overlay.transactional(|overlay| item.dispatch(overlay, origin)), call) {
+            (Ok(()), _) => overlay.emit(Event::ItemCompleted),
+            (Err(Fault::Failed(error)), Call::batch { .. }) => {
+                overlay.emit(Event::BatchInterrupted { index, error });
+                return Ok(());
+            }
+            (Err(fault), _) => return Err(fault),
+        }
+    }
+    overlay.emit(Event::BatchCompleted);
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The state while a block executes: reads go through to the state below once, writes stay here until the block ends.
+//!
+//! Accounts are kept decoded and are reached by a handle, so a transfer looks each of its accounts up once. Every write
+//! leaves the old value in a journal; a call that fails is undone by walking the journal back to a [`Mark`].
+
+use crate::dispatch::{DispatchResult, Fault};
+use crate::event::{EventRecord, Phase};
+use crate::keys;
+use crate::modules::RuntimeEvent;
+use crate::modules::system::AccountInfo;
+use crate::state::{StateReadError, StateReader};
+use cairn_primitives::AccountId32;
+use parity_scale_codec::{Decode, DecodeAll, Encode};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+/// The changes of a block: key to new value, `None` where the key is removed.
+pub type StateChanges = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The place of an account in the overlay that returned it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccountRef(usize);
+
+/// A point to which the overlay can be taken back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    journal: usize,
+    events: usize,
+}
+
+/// A single value in the state, under a fixed key.
+#[derive(Debug)]
+pub(crate) struct StorageValue<T> {
+    name: &'static str,
+    key: keys::ItemPrefix,
+    value: PhantomData<T>,
+}
+
+impl<T> StorageValue<T> {
+    /// The item `name` under `key`.
+    pub(crate) const fn new(name: &'static str, key: keys::ItemPrefix) -> Self {
+        Self { name, key, value: PhantomData }
+    }
+
+    /// The key.
+    pub(crate) const fn key(&self) -> &keys::ItemPrefix {
+        &self.key
+    }
+}
+
+impl<T: Decode + Default> StorageValue<T> {
+    /// Reads the item below any overlay; the default where it is not set.
+    pub(crate) fn read(&self, state: &dyn StateReader) -> Result<T, StateReadError> {
+        self.parse(state.get(&self.key)?.as_deref())
+    }
+
+    fn parse(&self, bytes: Option<&[u8]>) -> Result<T, StateReadError> {
+        match bytes {
+            None => Ok(T::default()),
+            Some(mut bytes) => T::decode_all(&mut bytes).map_err(|e| StateReadError::malformed(self.name, &e)),
+        }
+    }
+}
+
+struct CachedAccount {
+    id: AccountId32,
+    key: Vec<u8>,
+    original: Option<AccountInfo>,
+    current: Option<AccountInfo>,
+}
+
+struct CachedValue {
+    original: Option<Vec<u8>>,
+    current: Option<Vec<u8>>,
+}
+
+enum Undo {
+    Account(AccountRef, Option<AccountInfo>),
+    Value(keys::ItemPrefix, Option<Vec<u8>>),
+}
+
+/// The state and the events of the block being executed.
+pub(crate) struct Overlay<'a> {
+    state: &'a dyn StateReader,
+    index: BTreeMap<AccountId32, AccountRef>,
+    accounts: Vec<CachedAccount>,
+    values: BTreeMap<keys::ItemPrefix, CachedValue>,
+    journal: Vec<Undo>,
+    events: Vec<EventRecord>,
+    phase: Phase,
+}
+
+impl<'a> Overlay<'a> {
+    /// An overlay without changes.
+    pub(crate) const fn new(state: &'a dyn StateReader) -> Self {
+        Self {
+            state,
+            index: BTreeMap::new(),
+            accounts: Vec::new(),
+            values: BTreeMap::new(),
+            journal: Vec::new(),
+            events: Vec::new(),
+            phase: Phase::Initialization,
+        }
+    }
+
+    /// The handle of an account, which need not exist; reads it on first use.
+    pub(crate) fn load(&mut self, id: &AccountId32) -> Result<AccountRef, StateReadError> {
+        if let Some(found) = self.index.get(id) {
+            return Ok(*found);
+        }
+        let key = keys::system_account(id);
+        let original = AccountInfo::parse(self.state.get(&key)?.as_deref())?;
+        let found = AccountRef(self.accounts.len());
+        self.accounts.push(CachedAccount { id: *id, key, original, current: original });
+        self.index.insert(*id, found);
+        Ok(found)
+    }
+
+    /// The account; `None` where there is none.
+    pub(crate) fn account(&self, account: AccountRef) -> Option<AccountInfo> {
+        self.accounts.get(account.0).and_then(|cached| cached.current)
+    }
+
+    /// Whose account it is.
+    pub(crate) fn id(&self, account: AccountRef) -> AccountId32 {
+        // A handle comes from `load` of this overlay, which never forgets an account.
+        self.accounts.get(account.0).map_or(AccountId32([0; 32]), |cached| cached.id)
+    }
+
+    /// Writes or removes the account.
+    pub(crate) fn set_account(&mut self, account: AccountRef, value: Option<AccountInfo>) {
+        if let Some(cached) = self.accounts.get_mut(account.0) {
+            self.journal.push(Undo::Account(account, cached.current));
+            cached.current = value;
+        }
+    }
+
+    /// Reads a single value; its default where it is not set.
+    pub(crate) fn value<T: Decode + Default>(&mut self, item: &StorageValue<T>) -> Result<T, StateReadError> {
+        item.parse(self.cached(&item.key)?.current.as_deref())
+    }
+
+    /// Writes a single value.
+    pub(crate) fn set_value<T: Encode>(&mut self, item: &StorageValue<T>, value: &T) -> Result<(), StateReadError> {
+        let previous = self.cached(&item.key)?.current.replace(value.encode());
+        self.journal.push(Undo::Value(item.key, previous));
+        Ok(())
+    }
+
+    fn cached(&mut self, key: &keys::ItemPrefix) -> Result<&mut CachedValue, StateReadError> {
+        use std::collections::btree_map::Entry;
+        match self.values.entry(*key) {
+            Entry::Occupied(found) => Ok(found.into_mut()),
+            Entry::Vacant(place) => {
+                let original = self.state.get(key)?;
+                Ok(place.insert(CachedValue { current: original.clone(), original }))
+            }
+        }
+    }
+
+    /// Says which part of the block the next events belong to.
+    pub(crate) const fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// Records an event.
+    pub(crate) fn emit(&mut self, event: impl Into<RuntimeEvent>) {
+        self.events.push(EventRecord { phase: self.phase, event: event.into(), topics: Vec::new() });
+    }
+
+    /// How many events there are.
+    pub(crate) const fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The point to which [`Self::rollback`] returns.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { journal: self.journal.len(), events: self.events.len() }
+    }
+
+    /// Undoes every write and event since `mark`.
+    pub(crate) fn rollback(&mut self, mark: Mark) {
+        while self.journal.len() > mark.journal {
+            match self.journal.pop() {
+                Some(Undo::Account(account, value)) => {
+                    if let Some(cached) = self.accounts.get_mut(account.0) {
+                        cached.current = value;
+                    }
+                }
+                Some(Undo::Value(key, value)) => {
+                    if let Some(cached) = self.values.get_mut(&key) {
+                        cached.current = value;
+                    }
+                }
+                None => break,
+            }
+        }
+        self.events.truncate(mark.events);
+    }
+
+    /// Runs `action`; where it fails, nothing of it remains.
+    pub(crate) fn transactional(&mut self, action: impl FnOnce(&mut Self) -> DispatchResult) -> DispatchResult {
+        let mark = self.mark();
+        let result = action(self);
+        if matches!(result, Err(Fault::Failed(_))) {
+            self.rollback(mark);
+        }
+        result
+    }
+
+    /// Forgets how to undo what was done so far: an extrinsic is finished.
+    pub(crate) fn seal(&mut self) {
+        self.journal.clear();
+    }
+
+    /// What differs from the state below, and the events.
+    pub(crate) fn finish(self) -> (StateChanges, Vec<EventRecord>) {
+        let accounts = self
+            .accounts
+            .into_iter()
+            .filter(|account| account.current != account.original)
+            .map(|account| (account.key, account.current.map(|info| info.encode())));
+        let values = self
+            .values
+            .into_iter()
+            .filter(|(_, value)| value.current != value.original)
+            .map(|(key, value)| (key.to_vec(), value.current));
+        (accounts.chain(values).collect(), self.events)
+    }
+}

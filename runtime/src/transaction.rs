@@ -1,0 +1,143 @@
+//! A transaction taken apart once: everything later reads the decoded form.
+
+use crate::invalid::InvalidTransaction;
+use crate::modules::RuntimeCall;
+use crate::modules::utility::BATCH_DEPTH_MAX;
+use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
+use crate::weight::{EXTRINSIC_BASE, Weight};
+use cairn_primitives::codec::{DecodeError, decode_strict};
+use cairn_primitives::extrinsic::{
+    EXTRINSIC_BYTES_MAX, Envelope, EnvelopeError, MultiSignature, SignedPart, TransactionImplicit, signing_payload,
+};
+use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic, PublicKey, Signature};
+use parity_scale_codec::Encode;
+use std::sync::Arc;
+
+/// Why bytes are not a transaction of these rules.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// The envelope is malformed.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The call is unknown or malformed.
+    #[error(transparent)]
+    Call(#[from] DecodeError),
+    /// Batches inside batches beyond the limit.
+    #[error("batches nest {0} deep, at most {BATCH_DEPTH_MAX} levels are allowed")]
+    Nesting(u32),
+}
+
+impl From<TransactionError> for InvalidTransaction {
+    fn from(error: TransactionError) -> Self {
+        Self::Malformed { reason: error.to_string() }
+    }
+}
+
+/// A decoded extrinsic with its bytes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Transaction(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    hash: Hash,
+    bytes: OpaqueExtrinsic,
+    encoded_len: usize,
+    signed: Option<SignedPart>,
+    call: RuntimeCall,
+    call_offset: usize,
+    weight: Weight,
+}
+
+/// What must verify before a transaction may be in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureClaim {
+    /// The key that is said to have signed.
+    pub key: PublicKey,
+    /// The signed bytes.
+    pub payload: Vec<u8>,
+    /// The signature.
+    pub signature: Signature,
+}
+
+impl Transaction {
+    /// Takes an extrinsic apart, envelope and call, strictly.
+    ///
+    /// # Errors
+    /// The bytes are no canonical V4 extrinsic, or the call is unknown, malformed or nested too deeply.
+    pub fn decode(bytes: OpaqueExtrinsic) -> Result<Self, TransactionError> {
+        let envelope = Envelope::parse(bytes.bytes())?;
+        let call: RuntimeCall = decode_strict("call", envelope.call, EXTRINSIC_BYTES_MAX)?;
+        let depth = call.batch_depth();
+        if depth > BATCH_DEPTH_MAX {
+            return Err(TransactionError::Nesting(depth));
+        }
+        let call_offset = bytes.bytes().len().saturating_sub(envelope.call.len());
+        let weight = if envelope.signed.is_some() { EXTRINSIC_BASE } else { Weight::ZERO };
+        let weight = weight.saturating_add(call.weight());
+        let signed = envelope.signed;
+        let encoded = bytes.encode();
+        let hash = cairn_primitives::hash::blake2_256(&encoded);
+        Ok(Self(Arc::new(Parts { hash, encoded_len: encoded.len(), signed, call, call_offset, weight, bytes })))
+    }
+
+    /// BLAKE2b-256 of the encoded extrinsic with its length prefix: what clients call its hash.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        self.0.hash
+    }
+
+    /// The bytes it came as.
+    #[must_use]
+    pub fn bytes(&self) -> &OpaqueExtrinsic {
+        &self.0.bytes
+    }
+
+    /// The length of the extrinsic in a block, its length prefix included, in bytes: what the fee counts.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        self.0.encoded_len
+    }
+
+    /// Who signed under which conditions; `None` for a bare extrinsic.
+    #[must_use]
+    pub fn signed(&self) -> Option<&SignedPart> {
+        self.0.signed.as_ref()
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> &RuntimeCall {
+        &self.0.call
+    }
+
+    /// The weight of the whole extrinsic.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        self.0.weight
+    }
+
+    /// The account that pays and acts.
+    #[must_use]
+    pub fn sender(&self) -> Option<AccountId32> {
+        self.0.signed.as_ref().map(|signed| signed.signer)
+    }
+
+    /// What must verify: the caller checks many claims together.
+    ///
+    /// `era_block` is the hash of the block at the birth of the transaction's era, genesis for an immortal one.
+    ///
+    /// # Errors
+    /// There is no signature, or it is of a scheme that is not accepted.
+    pub fn signature_claim(&self, genesis: &Hash, era_block: &Hash) -> Result<SignatureClaim, InvalidTransaction> {
+        let signed = self.signed().ok_or(InvalidTransaction::Unsigned)?;
+        let signature = match signed.signature {
+            MultiSignature::Ed25519(signature) => signature,
+            MultiSignature::Sr25519(_) => return Err(InvalidTransaction::UnsupportedSignature { scheme: "sr25519" }),
+            MultiSignature::Ecdsa(_) => return Err(InvalidTransaction::UnsupportedSignature { scheme: "ecdsa" }),
+        };
+        let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
+        let call = self.0.bytes.bytes().get(self.0.call_offset..).unwrap_or_default();
+        let payload = signing_payload(call, &signed.extra, &implicit);
+        Ok(SignatureClaim { key: PublicKey(signed.signer.0), payload, signature })
+    }
+}
