@@ -1,1 +1,71 @@
 use super::*;
+use crate::codec::{DecodeError, decode_strict};
+use crate::header::ConsensusContext;
+use crate::number::{Epoch, Height, TimestampMs, View};
+use crate::validator::ValidatorIndex;
+
+fn block() -> Block {
+    let context = ConsensusContext {
+        protocol_version: 1,
+        epoch: Epoch(0),
+        view: View(1),
+        proposer: ValidatorIndex(0),
+        timestamp: TimestampMs(1),
+        events_root: Hash::ZERO,
+        history_root: Hash::ZERO,
+        validators_hash: Hash::ZERO,
+        next_validators_hash: Hash::ZERO,
+    };
+    let extrinsics = vec![OpaqueExtrinsic::new(vec![4, 2, 3, 4]), OpaqueExtrinsic::new(vec![4; 100])];
+    Block { header: Header::new(Hash::ZERO, Height(1), Hash::ZERO, Hash::ZERO, &context), extrinsics }
+}
+
+#[test]
+fn extrinsic_hash_is_over_the_bytes_with_their_length() {
+    let extrinsic = OpaqueExtrinsic::new(vec![4, 2, 3, 4]);
+    assert_eq!(extrinsic.encode(), [16, 4, 2, 3, 4]);
+    // BLAKE2b-256 of 0x1004020304, computed apart from this code.
+    let expected = "0x50e98d733b50c9198070cc8a69fdaeffb5de58a49052f3992b04bb4bea4238c6";
+    assert_eq!(extrinsic.hash().to_string(), expected);
+}
+
+#[test]
+fn block_round_trip_is_strict() {
+    let bytes = block().encode();
+    assert_eq!(decode_strict("block", &bytes, BLOCK_BYTES_MAX), Ok(block()));
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(decode_strict::<Block>("block", &longer, BLOCK_BYTES_MAX).is_err());
+    assert!(decode_strict::<Block>("block", &bytes[..bytes.len() - 1], BLOCK_BYTES_MAX).is_err());
+}
+
+#[test]
+fn block_with_an_overlong_extrinsic_length_is_refused() {
+    let header = block().header.encode();
+    let good = [header.as_slice(), &[4, 4, 9]].concat();
+    assert!(decode_strict::<Block>("block", &good, 1024).is_ok());
+    // The same length of one in two bytes.
+    let bad = [header.as_slice(), &[4, 5, 0, 9]].concat();
+    assert!(decode_strict::<Block>("block", &bad, 1024).is_err());
+}
+
+#[test]
+fn block_claiming_more_extrinsics_than_bytes_is_refused() {
+    let mut bytes = block().header.encode();
+    bytes.extend_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    assert!(matches!(decode_strict::<Block>("block", &bytes, 1024), Err(DecodeError::Malformed { .. })));
+}
+
+#[test]
+fn extrinsics_root_is_the_list_tree_of_the_encoded_extrinsics() {
+    let block = block();
+    let encoded: Vec<_> = block.extrinsics.iter().map(Encode::encode).collect();
+    assert_eq!(block.extrinsics_root(), list_tree::root(&encoded));
+    let proof = list_tree::prove(&encoded, 1).unwrap();
+    assert!(proof.verify(&block.extrinsics_root(), &encoded[1]));
+}
+
+#[test]
+fn finalized_block_round_trip_keeps_the_absence_of_a_finalization() {
+    let finalized = FinalizedBlock { block: block(), finalization: None };
+    assert_eq!(decode_strict("finalized block", &finalized.encode(), BLOCK_BYTES_MAX), Ok(finalized));
+}
