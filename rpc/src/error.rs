@@ -5,7 +5,7 @@
 //! letter.
 
 use crate::ports::{CallError, ReadError, Refusal, SubmitError};
-use cairn_primitives::Height;
+use cairn_primitives::{Hash, Height};
 use jsonrpsee::types::ErrorObjectOwned;
 use serde::Serialize;
 
@@ -95,7 +95,7 @@ codes! {
     /// The block is not known here.
     UnknownBlock = 4000, "unknown_block", "Client error: UnknownBlock", true;
     /// The state of the block was pruned here.
-    StatePruned = 4001, "state_pruned", "Client error: State already discarded", false;
+    StatePruned = 4001, "state_pruned", "Client error: Api called for an unknown Block: State already discarded", false;
     /// A runtime call failed.
     CallFailed = 4003, "call_failed", "Client error: Execution failed", false;
     /// Nothing proves the block final yet.
@@ -154,6 +154,17 @@ impl RpcError {
         self.data.reason
     }
 
+    /// A read of block `at` failed.
+    pub(crate) fn read(error: ReadError, at: &Hash) -> Self {
+        let pruned = matches!(error, ReadError::Pruned { .. });
+        let mut error = Self::from(error);
+        if pruned {
+            // Clients take the block's hash from this text.
+            error.message = format!("Client error: Api called for an unknown Block: State already discarded for {at}");
+        }
+        error
+    }
+
     fn pruned(lowest: Height) -> Self {
         let mut error = Self::with_detail(
             Code::StatePruned,
@@ -182,7 +193,7 @@ impl From<ReadError> for RpcError {
             ReadError::UnknownBlock(hash) => {
                 let detail = format!("no committed block has the hash {hash}");
                 let mut error = Self::with_detail(Code::UnknownBlock, detail);
-                error.message = format!("Client error: UnknownBlock: State or header of block {hash} not found");
+                error.message = format!("Client error: UnknownBlock: Header was not found in the database: {hash}");
                 error
             }
             ReadError::Pruned { lowest } => Self::pruned(lowest),
@@ -194,10 +205,11 @@ impl From<ReadError> for RpcError {
     }
 }
 
-impl From<CallError> for RpcError {
-    fn from(error: CallError) -> Self {
+impl RpcError {
+    /// A runtime call on block `at` failed.
+    pub(crate) fn call(error: CallError, at: &Hash) -> Self {
         match error {
-            CallError::Read(error) => error.into(),
+            CallError::Read(error) => Self::read(error, at),
             CallError::UnknownFunction(name) => {
                 let mut error = Self::with_detail(Code::CallFailed, "the runtime has no such function");
                 // Clients compare this text to find out what the runtime can do.

@@ -1,17 +1,65 @@
 //! Binding, accepting connections and stopping.
+//!
+//! Connections are accepted here and not by the server library, so that one limit counts every connection (idle HTTP ones
+//! too), slow request heads and bodies time out, and a refused client is told why.
 
-use crate::config::RpcConfig;
+use crate::config::{AllowedOrigins, RpcConfig};
+use crate::error::{Code, RpcError};
+use crate::heads::HeadFeed;
+use crate::methods::{self, Context};
+use crate::metrics::{CallMetrics, Counted, ServerMetrics};
+use crate::middleware::{Guard, GuardLayer, Transport};
 use crate::ports::Ports;
-use jsonrpsee::server::{RegisterMethodError, RpcModule, ServerConfig};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jsonrpsee::server::middleware::rpc::RpcServiceBuilder;
+use jsonrpsee::server::{
+    BatchRequestConfig, HttpBody, HttpResponse, Methods, PingConfig, RandomStringIdProvider, RegisterMethodError,
+    ServerConfig, StopHandle, TowerService, TowerServiceBuilder, stop_channel, ws,
+};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Service;
+use tower::layer::util::{Identity, Stack};
+use tower_http::cors::CorsLayer;
+
+/// How long a client may take to send the head of a request; also how long an idle HTTP connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long one HTTP request may take in all, its body and a whole batch included.
+const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often WebSocket clients are pinged, and how long one may be silent.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// How long accepting rests after the system refused to (no file descriptors left).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Clients told at a time that there are too many connections, and how long that may take.
+const REFUSALS_MAX: usize = 32;
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long stopping waits for calls that run.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Characters of a subscription's id.
+const SUBSCRIPTION_ID_LEN: usize = 16;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another process has the port.
     #[error(
-        "RPC cannot listen on {address}: the port is in use; stop the other process or choose another port (rpc.listen)"
+        "RPC cannot listen on {address}: the port is in use; stop the process that has it or choose another port (rpc.listen)"
     )]
     PortInUse {
         /// The address wanted.
@@ -44,6 +92,8 @@ pub struct ServerHandle {
     inner: jsonrpsee::server::ServerHandle,
 }
 
+type Services = TowerServiceBuilder<Stack<GuardLayer, Identity>, Stack<CorsLayer, Identity>>;
+
 impl Server {
     /// Binds, registers the metrics in `registry` and serves in tasks of the current tokio runtime.
     ///
@@ -52,19 +102,51 @@ impl Server {
     pub async fn start(
         config: RpcConfig,
         ports: Ports,
-        _registry: &prometheus::Registry,
+        registry: &prometheus::Registry,
     ) -> Result<ServerHandle, StartError> {
         let address = config.listen;
-        let server = jsonrpsee::server::Server::builder()
-            .set_config(ServerConfig::builder().max_request_body_size(config.request_bytes_max).build())
-            .build(address)
-            .await
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AddrInUse => StartError::PortInUse { address },
-                _ => StartError::Bind { address, source },
-            })?;
-        let address = server.local_addr().map_err(|source| StartError::Bind { address, source })?;
-        Ok(ServerHandle { address, inner: server.start(RpcModule::new(ports)) })
+        let bind_error = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                StartError::PortInUse { address }
+            } else {
+                StartError::Bind { address, source }
+            }
+        };
+        let listener = TcpListener::bind(address).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+
+        let metrics = Arc::new(ServerMetrics::new(registry)?);
+        let (feeder, feed) = HeadFeed::new(Arc::clone(&ports.chain));
+        let heads = ports.heads.clone();
+        let context = Context::new(config.clone(), ports, feed, Arc::clone(&metrics));
+        let methods: Methods = methods::module(context)?.into();
+        let calls = CallMetrics::new(registry, methods.method_names())?;
+        let guard = GuardLayer(Arc::new(Guard::new(&methods, calls, &config)));
+
+        let services = jsonrpsee::server::Server::builder()
+            .set_config(library_config(&config))
+            .set_rpc_middleware(RpcServiceBuilder::new().layer(guard))
+            .set_http_middleware(tower::ServiceBuilder::new().layer(config.origins.cors()))
+            .to_service_builder();
+        let (stop, inner) = stop_channel();
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = feeder.run(heads) => {}
+                () = stopped.shutdown() => {}
+            }
+        });
+        let acceptor = Acceptor {
+            services,
+            methods,
+            stop,
+            metrics,
+            origins: config.origins,
+            places: Arc::new(Semaphore::new(config.connections_max)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        };
+        tokio::spawn(acceptor.run(listener));
+        Ok(ServerHandle { address, inner })
     }
 }
 
@@ -75,10 +157,170 @@ impl ServerHandle {
         self.address
     }
 
-    /// Takes no more connections, lets running calls end and closes subscriptions.
+    /// Takes no more connections, lets running calls end within five seconds and closes subscriptions.
     pub async fn stop(self) {
-        if self.inner.stop().is_ok() {
-            self.inner.stopped().await;
+        if self.inner.stop().is_ok() && tokio::time::timeout(STOP_TIMEOUT, self.inner.stopped()).await.is_err() {
+            tracing::warn!("RPC calls were still running when the server stopped");
         }
     }
+}
+
+/// The limits that the server library enforces.
+fn library_config(config: &RpcConfig) -> ServerConfig {
+    ServerConfig::builder()
+        // Connections are counted where they are accepted.
+        .max_connections(u32::MAX)
+        .max_request_body_size(config.request_bytes_max)
+        .max_response_body_size(config.response_bytes_max)
+        .max_subscriptions_per_connection(config.subscriptions_per_connection_max)
+        .set_batch_request_config(BatchRequestConfig::Limit(config.batch_len_max))
+        .set_message_buffer_capacity(config.connection_buffer_len.max(1))
+        .set_id_provider(RandomStringIdProvider::new(SUBSCRIPTION_ID_LEN))
+        .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(SILENCE_MAX))
+        .build()
+}
+
+/// Accepts connections until the server stops.
+struct Acceptor {
+    services: Services,
+    methods: Methods,
+    stop: StopHandle,
+    metrics: Arc<ServerMetrics>,
+    origins: AllowedOrigins,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+/// A connection's place among those allowed, given back when the last part of it is done.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        let stopped = self.stop.clone().shutdown();
+        tokio::pin!(stopped);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stopped => return,
+            };
+            match accepted {
+                Ok((socket, _)) => self.admit(socket),
+                Err(error) => {
+                    tracing::warn!(%error, "RPC cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Serves a connection if there is a place, else says that there is none.
+    fn admit(&self, socket: TcpStream) {
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            let place = Place { _permit: permit, _counted: Counted::new(&self.metrics.connections) };
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "RPC connection without TCP_NODELAY");
+            }
+            self.serve(socket, Arc::new(place));
+            return;
+        }
+        self.metrics.connections_refused.inc();
+        if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
+            tokio::spawn(async move {
+                let told = tokio::time::timeout(REFUSAL_TIMEOUT, refuse(socket)).await;
+                tracing::debug!(?told, "RPC connection refused: too many");
+                drop(permit);
+            });
+        }
+    }
+
+    fn serve(&self, socket: TcpStream, place: Arc<Place>) {
+        let stopped = self.stop.clone().shutdown();
+        let service = self.services.clone().build(self.methods.clone(), self.stop.clone());
+        let origins = self.origins.clone();
+        let held = Arc::clone(&place);
+        let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (service, held, allowed) = (service.clone(), Arc::clone(&held), origins.allow(request.headers()));
+            async move {
+                let answer = if allowed {
+                    answer(service, request, held).await
+                } else {
+                    response(StatusCode::FORBIDDEN, Code::OriginRefused)
+                };
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        tokio::spawn(async move {
+            let _place = place;
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(socket), answer)
+                .with_upgrades();
+            tokio::pin!(connection, stopped);
+            let ended = tokio::select! {
+                ended = &mut connection => ended,
+                () = &mut stopped => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "RPC connection ended");
+            }
+        });
+    }
+}
+
+/// Answers one HTTP request, or makes a WebSocket of its connection.
+async fn answer(
+    mut service: TowerService<Stack<GuardLayer, Identity>, Stack<CorsLayer, Identity>>,
+    mut request: Request<Incoming>,
+    place: Arc<Place>,
+) -> HttpResponse {
+    let is_upgrade = ws::is_upgrade_request(&request);
+    request.extensions_mut().insert(if is_upgrade { Transport::WebSocket } else { Transport::Http });
+    if is_upgrade {
+        let closed = service.on_session_closed();
+        // The connection outlives the request that opened it.
+        tokio::spawn(async move {
+            closed.await;
+            drop(place);
+        });
+    }
+    match tokio::time::timeout(HTTP_REQUEST_TIMEOUT, service.call(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "an RPC request failed");
+            response(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal)
+        }
+        Err(_) => response(StatusCode::REQUEST_TIMEOUT, Code::Timeout),
+    }
+}
+
+/// An error that concerns no single call, as the body of an HTTP response.
+fn body(code: Code) -> String {
+    serde_json::json!({ "jsonrpc": "2.0", "id": null, "error": RpcError::new(code).to_value() }).to_string()
+}
+
+fn response(status: StatusCode, code: Code) -> HttpResponse {
+    let mut response = HttpResponse::new(HttpBody::from(body(code)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Tells a client that there are too many connections. Some of its request is read first: closing a socket with unread
+/// bytes would take the answer back.
+async fn refuse(mut socket: TcpStream) -> io::Result<()> {
+    let mut unread = [0; 4096];
+    let len = socket.read(&mut unread).await?;
+    tracing::trace!(len, "bytes of a refused RPC connection");
+    let body = body(Code::TooManyConnections);
+    let head =
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+    socket.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+    socket.shutdown().await
 }

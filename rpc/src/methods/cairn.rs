@@ -1,0 +1,240 @@
+//! `cairn_*`: proofs, finality, validators, the node, and batches of transactions.
+//!
+//! Amounts and power are decimal text: JavaScript's numbers end at 2^53.
+
+use super::{Context, Module, Registered, expensive, quick, waiting};
+use crate::error::{Code, RpcError};
+use crate::json::{hex_or_null, to_hex};
+use crate::params::{Args, BlockArg, HashArg, Key, extrinsic};
+use cairn_primitives::{Hash, Header, Height};
+use parity_scale_codec::Encode;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// The most headers between a block and the descendant whose finalization covers it. Only blocks that became final with a
+/// child lack a finalization of their own, so the way is short; beyond it a history proof is due.
+const LINK_LEN_MAX: u32 = 256;
+
+pub(super) fn register(module: &mut Module) -> Registered {
+    register_chain(module)?;
+    register_node(module)?;
+    waiting(
+        module,
+        "cairn_submitBatch",
+        &[],
+        |context, args| {
+            let texts = args.required::<Vec<Cow<'_, str>>>("extrinsics")?;
+            let limit = context.config.submit_batch_len_max;
+            if texts.len() > limit {
+                let detail = format!("{} extrinsics, at most {limit} are allowed in one request", texts.len());
+                return Err(RpcError::invalid_params(detail));
+            }
+            Ok(texts.iter().map(|text| decode(text)).collect::<Vec<_>>())
+        },
+        submit_batch,
+    )
+}
+
+fn register_chain(module: &mut Module) -> Registered {
+    expensive(
+        module,
+        "cairn_getProof",
+        &[],
+        |context, args| {
+            let keys = args.required::<Vec<Key>>("keys")?;
+            context.check_keys(keys.len())?;
+            let keys: Vec<_> = keys.into_iter().map(|Key(key)| key).collect();
+            Ok((keys, block_or_head(context, args)?))
+        },
+        |context, (keys, at): (Vec<Vec<u8>>, Hash)| get_proof(context, &keys, &at),
+    )?;
+    expensive(module, "cairn_getFinality", &[], block_or_head, |context, at: Hash| {
+        let header = known_header(context, &at)?;
+        Ok(json!({ "block": block_json(&header, &at), "finality": finality(context, &header, &at)? }))
+    })?;
+    expensive(
+        module,
+        "cairn_getTransaction",
+        &[],
+        |_, args| args.required::<HashArg>("hash").map(|HashArg(hash)| hash),
+        |context, hash: Hash| {
+            let Some(location) = context.chain.transaction(&hash)? else { return Ok(Value::Null) };
+            let missing = || RpcError::new(Code::Internal);
+            let at = context.chain.block_hash(location.height)?.ok_or_else(missing)?;
+            let block = context.chain.block(&at)?.ok_or_else(missing)?.block;
+            let place = usize::try_from(location.index).map_err(|_| missing())?;
+            let extrinsic = block.extrinsics.get(place).ok_or_else(missing)?;
+            Ok(json!({
+                "hash": hash.to_string(),
+                "blockHash": at.to_string(),
+                "height": location.height.0,
+                "index": location.index,
+                "extrinsic": to_hex(&extrinsic.encode()),
+            }))
+        },
+    )?;
+    quick(module, "cairn_validators", &[], |context, args| {
+        let at = block_or_head(context, args)?;
+        let (epoch, set) = context.chain.validators(&at).map_err(|error| RpcError::read(error, &at))?;
+        let validators = set.indices().zip(set.validators()).map(|(index, validator)| {
+            json!({ "index": index.0, "key": to_hex(&validator.key.0), "power": validator.power.to_string() })
+        });
+        Ok(json!({
+            "blockHash": at.to_string(),
+            "epoch": epoch.0,
+            "hash": set.hash().to_string(),
+            "totalPower": set.total_power().to_string(),
+            "quorum": set.quorum().to_string(),
+            "validators": validators.collect::<Vec<_>>(),
+        }))
+    })
+}
+
+fn register_node(module: &mut Module) -> Registered {
+    waiting(
+        module,
+        "cairn_nodeInfo",
+        &[],
+        |_, _| Ok(()),
+        |context, ()| async move {
+            let (head, node) = (context.chain.head(), context.node.identity());
+            let properties = &node.properties;
+            Ok(json!({
+                "chain": node.chain, "chainId": node.chain_id, "chainType": node.chain_type, "properties": properties,
+                "genesisHash": context.chain.genesis_hash().to_string(),
+                "name": node.node_name, "version": node.node_version, "role": node.role, "peerId": node.peer_id,
+                "startedAtMs": context.node.started_at().0,
+                "listenAddresses": context.node.listen_addresses().await,
+                "health": context.node.health().await,
+                "head": { "height": head.height.0, "hash": head.hash.to_string() },
+            }))
+        },
+    )?;
+    waiting(
+        module,
+        "cairn_consensusState",
+        &[],
+        |_, _| Ok(()),
+        |context, ()| async move { Ok(context.node.consensus_state().await) },
+    )?;
+    waiting(module, "cairn_peers", &[], |_, _| Ok(()), |context, ()| async move { Ok(context.node.peers().await) })?;
+    waiting(
+        module,
+        "cairn_syncState",
+        &[],
+        |_, _| Ok(()),
+        |context, ()| async move { Ok(context.node.sync_state().await) },
+    )?;
+    waiting(
+        module,
+        "cairn_mempool",
+        &[],
+        |_, _| Ok(()),
+        |context, ()| async move { Ok(context.transactions.status().await) },
+    )
+}
+
+/// The block a request names by hash or height, or the head.
+fn block_or_head(context: &Context, args: &mut Args<'_>) -> Result<Hash, RpcError> {
+    match args.optional::<BlockArg>("at")? {
+        None => Ok(context.chain.head().hash),
+        Some(BlockArg::Hash(hash)) => Ok(hash),
+        Some(BlockArg::Height(height)) => {
+            let detail = || RpcError::with_detail(Code::UnknownBlock, format!("no block at height {height} yet"));
+            context.chain.block_hash(height)?.ok_or_else(detail)
+        }
+    }
+}
+
+fn known_header(context: &Context, at: &Hash) -> Result<Header, RpcError> {
+    context.chain.header(at)?.ok_or_else(|| crate::ports::ReadError::UnknownBlock(*at).into())
+}
+
+fn block_json(header: &Header, hash: &Hash) -> Value {
+    json!({
+        "height": header.number,
+        "hash": hash.to_string(),
+        "stateRoot": header.state_root.to_string(),
+        "header": to_hex(&header.encode()),
+    })
+}
+
+fn get_proof(context: &Context, keys: &[Vec<u8>], at: &Hash) -> Result<Value, RpcError> {
+    let header = known_header(context, at)?;
+    let proved = context.chain.prove(at, keys).map_err(|error| RpcError::read(error, at))?;
+    let items = proved.iter().map(|item| {
+        json!({
+            "key": to_hex(&item.key),
+            "value": hex_or_null(item.value.as_deref()),
+            "proof": to_hex(&item.proof),
+            "ics23": to_hex(&item.ics23),
+        })
+    });
+    Ok(json!({
+        "block": block_json(&header, at),
+        "items": items.collect::<Vec<_>>(),
+        "finality": finality(context, &header, at)?,
+    }))
+}
+
+/// What proves a block final: the certificate of its own finalization, or of the first descendant that has one together
+/// with the headers from the block's child to that descendant. `null` for genesis, which is trusted by its hash.
+fn finality(context: &Context, header: &Header, at: &Hash) -> Result<Value, RpcError> {
+    if header.height() == Height::ZERO {
+        return Ok(Value::Null);
+    }
+    let not_final = || RpcError::new(Code::NotFinal);
+    let (finalized, certificate) = context.chain.finalization_for(header.height())?.ok_or_else(not_final)?;
+    let distance = finalized.number.checked_sub(header.number).filter(|distance| *distance <= LINK_LEN_MAX);
+    let distance = distance.ok_or_else(not_final)?;
+    let mut links = Vec::new();
+    let mut height = header.height();
+    for _ in 0..distance {
+        height = height.next();
+        let hash = context.chain.block_hash(height)?.ok_or_else(not_final)?;
+        links.push(to_hex(&known_header(context, &hash)?.encode()));
+    }
+    let hash = if distance == 0 { *at } else { finalized.hash() };
+    Ok(json!({
+        "height": finalized.number,
+        "hash": hash.to_string(),
+        "links": links,
+        "certificate": to_hex(&certificate.encode()),
+    }))
+}
+
+type Decoded = Result<cairn_primitives::OpaqueExtrinsic, RpcError>;
+
+fn decode(text: &str) -> Decoded {
+    let bad = |reason: String| RpcError::with_detail(Code::BadFormat, reason);
+    let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|error| bad(error.to_string()))?;
+    extrinsic(&bytes).map_err(bad)
+}
+
+/// One verdict for each extrinsic, in their order.
+async fn submit_batch(context: Arc<Context>, decoded: Vec<Decoded>) -> Result<Vec<Value>, RpcError> {
+    let mut offered = Vec::with_capacity(decoded.len());
+    let mut malformed = Vec::with_capacity(decoded.len());
+    for item in decoded {
+        match item {
+            Ok(extrinsic) => {
+                offered.push(extrinsic);
+                malformed.push(None);
+            }
+            Err(error) => malformed.push(Some(error)),
+        }
+    }
+    let mut verdicts = context.transactions.submit(offered).await.into_iter();
+    let answer = malformed.into_iter().map(|malformed| {
+        let verdict = match malformed {
+            Some(error) => Err(error),
+            None => verdicts.next().ok_or_else(|| RpcError::new(Code::Internal))?.map_err(RpcError::from),
+        };
+        Ok(match verdict {
+            Ok(hash) => json!({ "hash": hash.to_string() }),
+            Err(error) => json!({ "error": error.to_value() }),
+        })
+    });
+    answer.collect()
+}
