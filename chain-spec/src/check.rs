@@ -9,6 +9,7 @@ use cairn_primitives::account::SS58_PREFIX_MAX;
 use cairn_primitives::header::PROTOCOL_VERSION;
 use cairn_primitives::validator::VALIDATORS_MAX;
 use cairn_primitives::{AccountId32, Power, PublicKey, Validator, ValidatorSet};
+use cairn_runtime::EXISTENTIAL_DEPOSIT;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -25,8 +26,8 @@ const INTERVAL_MS_MAX: u64 = 600_000;
 const RETRY_MS_MIN: u64 = 10;
 /// The last millisecond of the year 9999.
 const GENESIS_TIME_MS_MAX: u64 = 253_402_300_799_999;
-/// The largest part of a fee, so that no fee overflows.
-const FEE_PART_MAX: u128 = 1_000_000_000_000_000_000_000_000;
+/// The largest price of a byte or a microsecond: what the runtime's arithmetic is made for.
+const PRICE_MAX: u128 = u64::MAX as u128;
 /// The largest sum of all balances: leaves room above it for every sum of two.
 const ISSUANCE_MAX: u128 = u128::MAX / 4;
 /// 10^38 is the largest power of ten below 2^128.
@@ -120,11 +121,10 @@ fn check_consensus(consensus: &Consensus, issues: &mut Issues) {
 }
 
 fn check_fees(fees: &Fees, issues: &mut Issues) {
-    issues.check_range("fees.existential_deposit", fees.existential_deposit.0, 1..=FEE_PART_MAX);
-    issues.check_range("fees.base", fees.base.0, 0..=FEE_PART_MAX);
-    issues.check_range("fees.per_byte", fees.per_byte.0, 0..=FEE_PART_MAX);
-    issues.check_range("fees.per_weight_millionths", fees.per_weight_millionths.0, 0..=FEE_PART_MAX);
-    issues.check_range("fees.burnt_percent", fees.burnt_percent, 0..=100);
+    issues.check_range("fees.base", fees.base.0, 0..=PRICE_MAX);
+    issues.check_range("fees.per_byte", fees.per_byte.0, 0..=PRICE_MAX);
+    issues.check_range("fees.per_microsecond", fees.per_microsecond.0, 0..=PRICE_MAX);
+    issues.check_range("fees.burnt_permille", fees.burnt_permille, 0..=1_000);
 }
 
 fn check_properties(properties: &Properties, issues: &mut Issues) {
@@ -211,9 +211,9 @@ fn check_balances(document: &Document, issues: &mut Issues) -> Vec<(AccountId32,
     let mut total = Some(0u128);
     for (position, entry) in entries.iter().enumerate() {
         let path = format!("balances[{position}]");
-        let deposit = document.fees.existential_deposit;
-        if entry.amount < deposit {
-            let message = format!("{} is below fees.existential_deposit ({deposit}): raise it", entry.amount);
+        if entry.amount.0 < EXISTENTIAL_DEPOSIT {
+            let message =
+                format!("{} is below what an account must hold ({EXISTENTIAL_DEPOSIT}): raise it", entry.amount);
             issues.add(format!("{path}.amount"), message);
         }
         total = total.and_then(|total| total.checked_add(entry.amount.0)).filter(|total| *total <= ISSUANCE_MAX);

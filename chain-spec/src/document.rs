@@ -27,7 +27,7 @@ pub struct Document {
     pub validators: Vec<ValidatorEntry>,
     /// Who owns what at genesis.
     pub balances: Vec<BalanceEntry>,
-    /// What transactions cost and what accounts must hold.
+    /// What transactions cost.
     pub fees: Fees,
     /// How wallets write addresses and amounts.
     pub properties: Properties,
@@ -86,20 +86,18 @@ pub struct BalanceEntry {
     pub amount: Amount,
 }
 
-/// What transactions cost and what accounts must hold, in base units.
+/// What transactions cost, in base units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fees {
-    /// An account that falls below this is removed.
-    pub existential_deposit: Amount,
     /// What every transaction pays.
     pub base: Amount,
     /// What each byte of a transaction adds.
     pub per_byte: Amount,
-    /// What each unit of weight (a picosecond of execution) adds, in millionths of a base unit.
-    pub per_weight_millionths: Amount,
-    /// The share of every fee that is burnt, in percent; the proposer gets the rest and the tip.
-    pub burnt_percent: u8,
+    /// What each microsecond of a transaction's weight adds.
+    pub per_microsecond: Amount,
+    /// The share of every fee that is burnt, in thousandths; the proposer gets the rest and the tip.
+    pub burnt_permille: u16,
 }
 
 /// How wallets write addresses and amounts; the names are those that clients ask for.

@@ -72,11 +72,10 @@ fn preset(name: &str, id: &str, validators: u16, block_interval_ms: u64) -> Chai
             })
             .collect(),
         fees: Fees {
-            existential_deposit: Amount(1_000_000_000),
-            base: Amount(100_000_000),
-            per_byte: Amount(1_000_000),
-            per_weight_millionths: Amount(1_000_000),
-            burnt_percent: 20,
+            base: Amount(1_000_000),
+            per_byte: Amount(10_000),
+            per_microsecond: Amount(10_000),
+            burnt_permille: 500,
         },
         properties: Properties {
             ss58_format: SS58_PREFIX_DEFAULT,

@@ -4,6 +4,7 @@ use crate::document::{ChainType, Consensus, Document, Fees, Properties};
 use crate::error::SpecError;
 use cairn_primitives::hash::sha256_concat;
 use cairn_primitives::{AccountId32, Hash, TimestampMs, ValidatorSet};
+use cairn_runtime::{FeeParameters, GenesisConfig};
 use parity_scale_codec::{Compact, Encode};
 
 /// The domain tag of [`ChainSpec::spec_hash`]; a change of the encoding below changes it.
@@ -97,6 +98,21 @@ impl ChainSpec {
         &self.balances
     }
 
+    /// What the runtime builds its first state from.
+    #[must_use]
+    pub fn genesis_config(&self) -> GenesisConfig {
+        let Fees { base, per_byte, per_microsecond, burnt_permille } = self.document.fees;
+        GenesisConfig {
+            balances: self.balances.clone(),
+            fees: FeeParameters {
+                base: base.0,
+                per_byte: per_byte.0,
+                per_microsecond: per_microsecond.0,
+                burnt_permille,
+            },
+        }
+    }
+
     /// Addresses of nodes to ask first.
     #[must_use]
     pub fn boot_nodes(&self) -> &[String] {
@@ -141,7 +157,7 @@ impl ChainSpec {
             skip_timeout_ms,
             epoch_length,
         } = consensus;
-        let Fees { existential_deposit, base, per_byte, per_weight_millionths, burnt_percent } = fees;
+        let Fees { base, per_byte, per_microsecond, burnt_permille } = fees;
         let Properties { ss58_format, token_decimals, token_symbol } = properties;
         let mut bytes = (name, id, chain_type, protocol_version, genesis_time_ms).encode();
         (block_interval_ms, idle_block_interval_ms, leader_timeout_ms, certify_timeout_ms).encode_to(&mut bytes);
@@ -149,7 +165,7 @@ impl ChainSpec {
         self.validators.encode_to(&mut bytes);
         let balances: Vec<_> = self.balances.iter().map(|(account, amount)| (account, Compact(*amount))).collect();
         balances.encode_to(&mut bytes);
-        (existential_deposit.0, base.0, per_byte.0, per_weight_millionths.0, burnt_percent).encode_to(&mut bytes);
+        (base.0, per_byte.0, per_microsecond.0, burnt_permille).encode_to(&mut bytes);
         (ss58_format, token_decimals, token_symbol).encode_to(&mut bytes);
         bytes
     }
