@@ -19,6 +19,7 @@
 //! [`Refusal`]; nothing here panics or fails otherwise.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
+mod admission;
 mod config;
 mod error;
 mod message;
@@ -34,3 +35,6 @@ pub use message::{Input, Output};
 pub use order::{Ancestors, Pending, Selection};
 pub use pool::{Known, Pool, Status};
 pub use transaction::{AccountState, Origin, PoolTransaction};
+
+#[cfg(test)]
+mod tests;

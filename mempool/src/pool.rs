@@ -1,5 +1,6 @@
 //! The pool: admission, eviction and the re-check after each block.
 
+use crate::admission::{check_nonce, check_replacement, own_victims, pool_full};
 use crate::config::PoolConfig;
 use crate::error::{DropReason, Refusal};
 use crate::message::{Input, Output};
@@ -161,15 +162,9 @@ impl<T: Clone> Pool<T> {
         outputs: &mut Vec<Output>,
     ) -> Result<bool, Refusal> {
         self.check_form(&transaction)?;
+        self.adopt(&transaction.sender, account, outputs);
         let slot = self.senders.get(&transaction.sender).copied();
         let empty = Queue::new(transaction.sender, account);
-        if let Some(queue) = slot.and_then(|slot| self.queue_mut(slot)) {
-            // Read no earlier than the queue's: with the same nonce it can only be as new or newer. With a higher one
-            // the block that used the nonces is still to be announced here, and must find its transactions.
-            if account.nonce == queue.account.nonce {
-                queue.account.spendable = account.spendable;
-            }
-        }
         let queue = slot.and_then(|slot| self.queue(slot)).unwrap_or(&empty);
         check_nonce(queue, &transaction, account.nonce, &self.config)?;
         check_replacement(queue, &transaction, self.config.replacement_percent)?;
@@ -184,6 +179,19 @@ impl<T: Clone> Pool<T> {
             self.evict_last(victim, outputs);
         }
         Ok(self.put(transaction, account, outputs))
+    }
+
+    /// Brings a sender's queue up to date on what can be spent.
+    ///
+    /// The account was read no earlier than the queue's: with the same nonce it is as new or newer. With a higher one the
+    /// block that used the nonces is still to be announced here, and must find its transactions.
+    fn adopt(&mut self, sender: &AccountId32, account: AccountState, outputs: &mut Vec<Output>) {
+        let Some(slot) = self.senders.get(sender).copied() else { return };
+        let Some(queue) = self.queue_mut(slot) else { return };
+        if queue.account.nonce == account.nonce && queue.account.spendable != account.spendable {
+            queue.account = account;
+            self.settle(slot, outputs);
+        }
     }
 
     /// What can be told without the sender.
@@ -443,70 +451,4 @@ impl<T> Pool<T> {
     fn queue_mut(&mut self, slot: u32) -> Option<&mut Queue<T>> {
         self.slots.get_mut(usize::try_from(slot).ok()?)?.as_mut()
     }
-}
-
-fn check_nonce<T>(
-    queue: &Queue<T>,
-    transaction: &PoolTransaction<T>,
-    account_nonce: u64,
-    config: &PoolConfig,
-) -> Result<(), Refusal> {
-    let nonce = transaction.nonce;
-    let expected = queue.account.nonce.max(account_nonce);
-    if nonce < expected {
-        return Err(Refusal::Stale { nonce, expected });
-    }
-    let ahead = u64::try_from(config.sender_transactions_max).unwrap_or(u64::MAX);
-    let max = expected.saturating_add(ahead).saturating_sub(1);
-    if nonce > max {
-        return Err(Refusal::TooFarFuture { nonce, expected, max });
-    }
-    Ok(())
-}
-
-fn check_replacement<T>(queue: &Queue<T>, transaction: &PoolTransaction<T>, percent: u32) -> Result<(), Refusal> {
-    let Some(old) = queue.get(transaction.nonce) else { return Ok(()) };
-    let tip = old.transaction.priority;
-    // Rounded up; a product beyond u128 is divided first, which loses less than `percent` base units.
-    let raise = tip
-        .checked_mul(u128::from(percent))
-        .map_or_else(|| (tip / 100).saturating_mul(u128::from(percent)), |product| product.div_ceil(100));
-    let needed = tip.saturating_add(raise.max(1));
-    if transaction.priority < needed {
-        return Err(Refusal::ReplacementTooCheap { tip: transaction.priority, needed });
-    }
-    Ok(())
-}
-
-/// How many of the sender's last transactions must go so that it stays within its share; only such after the newcomer.
-fn own_victims<T>(queue: &Queue<T>, transaction: &PoolTransaction<T>, config: &PoolConfig) -> Result<usize, Refusal> {
-    let replaced = queue.get(transaction.nonce).map(|entry| entry.transaction.bytes_len);
-    let mut count = queue.entries.len().saturating_add(usize::from(replaced.is_none()));
-    let mut bytes = queue.bytes.saturating_sub(replaced.unwrap_or(0)).saturating_add(transaction.bytes_len);
-    let mut victims = 0usize;
-    for (nonce, entry) in queue.entries.iter().rev() {
-        if count <= config.sender_transactions_max && bytes <= config.sender_bytes_max || *nonce <= transaction.nonce {
-            break;
-        }
-        count = count.saturating_sub(1);
-        bytes = bytes.saturating_sub(entry.transaction.bytes_len);
-        victims = victims.saturating_add(1);
-    }
-    if count > config.sender_transactions_max || bytes > config.sender_bytes_max {
-        return Err(Refusal::SenderFull {
-            transactions: queue.entries.len(),
-            bytes: queue.bytes,
-            transactions_max: config.sender_transactions_max,
-            bytes_max: config.sender_bytes_max,
-        });
-    }
-    Ok(victims)
-}
-
-fn pool_full<T>(queue: &Queue<T>, transaction: &PoolTransaction<T>, worst: &TailKey) -> Refusal {
-    let (worst_is_ready, worst_tip, _) = *worst;
-    if worst_is_ready && transaction.nonce > queue.ready_end {
-        return Refusal::PoolFullOfReady { nonce: transaction.nonce, expected: queue.ready_end };
-    }
-    Refusal::PoolFull { tip: transaction.priority, tip_needed: worst_tip.saturating_add(1) }
 }
