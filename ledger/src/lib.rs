@@ -1,1 +1,35 @@
-//! cairn-ledger
+//! The life of a block: built or verified, executed once, committed once, read by everyone.
+//!
+//! ```text
+//!   propose ──┐                       ┌─► Reader (committed blocks only, any number of threads)
+//!   verify ───┼─► pending ─► certify ─┤
+//!   import ───┘   (overlay)           └─► commit: ONE synced batch, then one list of facts
+//! ```
+//!
+//! [`Ledger`] is the only writer. It keeps the blocks above the last finalized one with the outcome of their execution,
+//! so that a block is executed once per node whichever way it came. [`Reader`] is the read model: a snapshot of the last
+//! committed block and everything below it; reading never waits for the writer.
+//!
+//! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
+//!
+//! Bounds: [`PENDING_BLOCKS_MAX`] blocks above the head, [`SIGNATURES_REMEMBERED_MAX`] remembered signatures.
+//! Failure: an outside block that breaks a rule is [`Verdict::Invalid`]; a database error is fatal and leaves the
+//! committed state as it was.
+
+#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
+
+mod check;
+mod error;
+mod genesis;
+mod pending;
+mod reader;
+mod signatures;
+mod writer;
+
+pub use check::Verdict;
+pub use error::{ErrorClass, LedgerError, ReadError};
+pub use genesis::Genesis;
+pub use pending::PENDING_BLOCKS_MAX;
+pub use reader::{Head, HeadState, Reader, StateAt};
+pub use signatures::{SIGNATURES_REMEMBERED_MAX, SignatureChecker};
+pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};

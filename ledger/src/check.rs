@@ -1,0 +1,78 @@
+//! What a block must satisfy before it is executed: form and context, by nothing but its bytes and its parent.
+//!
+//! Consensus has compared epoch, view and proposer with the proposal and the timestamp with the clock; block sync has
+//! compared the hash with a finalization. What is checked here holds for both.
+
+use crate::pending::Parent;
+use cairn_primitives::block::BLOCK_BYTES_MAX;
+use cairn_primitives::header::{ContextError, PROTOCOL_VERSION};
+use cairn_primitives::{Block, ConsensusContext, TimestampMs, ValidatorIndex, ValidatorSet};
+use parity_scale_codec::Encode;
+
+/// The answer to "may this block be voted for".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Form and context hold and every signature is valid.
+    Valid,
+    /// The block breaks a rule and always will.
+    Invalid(String),
+    /// Its parent is not here yet.
+    NotYet,
+}
+
+/// A rule that a block breaks, before execution.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error("the block has {0} bytes, at most {BLOCK_BYTES_MAX} are allowed")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("the digest has {0} items, exactly one is expected")]
+    Digest(usize),
+    #[error("proposer {0} is not in the validator set")]
+    Proposer(ValidatorIndex),
+    #[error("{field} of the header is {actual}, expected {expected}")]
+    Field { field: &'static str, actual: String, expected: String },
+    #[error("the timestamp {actual} does not lie after the parent's {parent}")]
+    Timestamp { actual: TimestampMs, parent: TimestampMs },
+}
+
+fn check_field<T: PartialEq + ToString>(field: &'static str, actual: T, expected: T) -> Result<(), CheckError> {
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(CheckError::Field { field, actual: actual.to_string(), expected: expected.to_string() })
+    }
+}
+
+/// Checks a header against its parent and the validator set, and the body against the header.
+pub(crate) fn check_block(
+    block: &Block,
+    parent: &Parent,
+    validators: &ValidatorSet,
+) -> Result<ConsensusContext, CheckError> {
+    let bytes = block.encoded_size();
+    if bytes > BLOCK_BYTES_MAX {
+        return Err(CheckError::TooLarge(bytes));
+    }
+    let header = &block.header;
+    let context = header.context()?;
+    if header.digest.len() != 1 {
+        return Err(CheckError::Digest(header.digest.len()));
+    }
+    let validators_hash = validators.hash();
+    check_field("protocol version", context.protocol_version, PROTOCOL_VERSION)?;
+    check_field("parent hash", header.parent_hash, parent.hash)?;
+    check_field("height", header.height(), parent.height.next())?;
+    check_field("history root", context.history_root, parent.history.root())?;
+    check_field("validators hash", context.validators_hash, validators_hash)?;
+    check_field("next validators hash", context.next_validators_hash, validators_hash)?;
+    check_field("extrinsics root", header.extrinsics_root, block.extrinsics_root())?;
+    if validators.get(context.proposer).is_none() {
+        return Err(CheckError::Proposer(context.proposer));
+    }
+    if context.timestamp <= parent.timestamp {
+        return Err(CheckError::Timestamp { actual: context.timestamp, parent: parent.timestamp });
+    }
+    Ok(context)
+}

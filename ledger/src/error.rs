@@ -1,0 +1,90 @@
+//! Errors of the ledger, sorted by what they ask of the caller.
+
+use cairn_primitives::{Hash, Height};
+use cairn_storage::{DatabaseError, StateError};
+
+pub use cairn_storage::ErrorClass;
+
+/// Why the ledger did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database failed; the committed state is as it was.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The state store failed; the committed state is as it was.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The data folder belongs to another chain.
+    #[error(
+        "the database holds the chain with genesis {found}, the chain spec describes {expected}: \
+         use the matching spec or another data folder"
+    )]
+    OtherChain {
+        /// Genesis in the database.
+        found: Hash,
+        /// Genesis of the chain spec.
+        expected: Hash,
+    },
+    /// The genesis state cannot be built.
+    #[error("the genesis block cannot be built: {0}")]
+    Genesis(String),
+    /// A block whose parent is neither committed as the head nor pending.
+    #[error("block {0} is unknown or not on top of the committed chain")]
+    UnknownBlock(Hash),
+    /// A block that others finalized breaks a rule here.
+    #[error(
+        "block {hash} at height {height} is final, but invalid at this node: {reason}. \
+         This software or its data is wrong, or more than a third of the voting power is malicious: do not restart blindly"
+    )]
+    FinalizedInvalid {
+        /// The block.
+        hash: Hash,
+        /// Its height.
+        height: Height,
+        /// The broken rule.
+        reason: String,
+    },
+    /// The runtime could not build or run a block for a reason that is not the block's fault.
+    #[error("execution failed: {0}")]
+    Execution(String),
+}
+
+impl LedgerError {
+    /// What the error asks of the caller.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::UnknownBlock(_) => ErrorClass::Unavailable,
+            Self::Database(_)
+            | Self::State(_)
+            | Self::OtherChain { .. }
+            | Self::Genesis(_)
+            | Self::FinalizedInvalid { .. }
+            | Self::Execution(_) => ErrorClass::Fatal,
+        }
+    }
+}
+
+/// Why a read has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The state store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No finalized block has this hash.
+    #[error("block {0} is unknown or not final")]
+    UnknownBlock(Hash),
+    /// The state of the block is no longer kept here.
+    #[error(
+        "the state at height {height} was pruned; this node keeps states from height {lowest} on: ask an archive node"
+    )]
+    Pruned {
+        /// Height asked for.
+        height: Height,
+        /// The lowest height kept.
+        lowest: Height,
+    },
+}

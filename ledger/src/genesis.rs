@@ -1,0 +1,74 @@
+//! The genesis block: what all nodes of a chain must agree on before the first vote.
+
+use crate::error::LedgerError;
+use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
+use cairn_primitives::list_tree::{self, ListAccumulator};
+use cairn_primitives::{Block, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_storage::{MemoryDatabase, StateConfig, StateStore};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The block at height 0 with the state it stands for.
+#[derive(Clone, Debug)]
+pub struct Genesis {
+    block: Block,
+    hash: Hash,
+    state: BTreeMap<Vec<u8>, Vec<u8>>,
+    validators: ValidatorSet,
+}
+
+impl Genesis {
+    /// Builds the block: its header commits to the state, the validators, the time and, in a digest item, to the chain
+    /// spec as a whole.
+    ///
+    /// # Errors
+    /// The state holds an empty value or cannot be hashed.
+    pub fn new(
+        state: BTreeMap<Vec<u8>, Vec<u8>>,
+        validators: ValidatorSet,
+        timestamp: TimestampMs,
+        spec_hash: Hash,
+    ) -> Result<Self, LedgerError> {
+        let scratch = StateStore::open(Arc::new(MemoryDatabase::default()), StateConfig::default())?;
+        let changes = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let state_root = scratch.overlay(None, changes)?.root();
+        let nothing: [&[u8]; 0] = [];
+        let context = ConsensusContext {
+            protocol_version: PROTOCOL_VERSION,
+            epoch: Epoch::ZERO,
+            view: View::ZERO,
+            proposer: ValidatorIndex(0),
+            timestamp,
+            events_root: list_tree::root(nothing),
+            history_root: ListAccumulator::default().root(),
+            validators_hash: validators.hash(),
+            next_validators_hash: validators.hash(),
+        };
+        let mut header = Header::new(Hash::ZERO, Height::ZERO, state_root, list_tree::root(nothing), &context);
+        header.digest.push(DigestItem::Other(spec_hash.0.to_vec()));
+        let hash = header.hash();
+        Ok(Self { block: Block { header, extrinsics: Vec::new() }, hash, state, validators })
+    }
+
+    /// The hash that names the chain.
+    #[must_use]
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The block.
+    #[must_use]
+    pub const fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The validators of the first epoch.
+    #[must_use]
+    pub const fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    pub(crate) const fn state(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.state
+    }
+}

@@ -1,0 +1,315 @@
+//! The read model: committed blocks and the states after them, for any number of threads.
+//!
+//! A reader sees the head as of its last publication and everything below; what the writer does meanwhile is invisible.
+
+use crate::error::{LedgerError, ReadError};
+use crate::genesis::Genesis;
+use crate::signatures::Ancestors;
+use cairn_primitives::state_proof::StateProof;
+use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet};
+use cairn_runtime::{BlockHashes, CallContext, CallError, StateReadError, StateReader, keys};
+use cairn_storage::{Database, DatabaseView, StateReadModel, StateView, blocks};
+use parity_scale_codec::Encode;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The newest committed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: Hash,
+    /// The root of the state after it.
+    pub state_root: Hash,
+    /// Its timestamp.
+    pub timestamp: TimestampMs,
+}
+
+/// What readers see at once.
+#[derive(Clone)]
+pub(crate) struct Published {
+    pub(crate) head: Head,
+    pub(crate) state: StateView,
+}
+
+/// Reads committed blocks and their states; cheap to clone.
+#[derive(Clone)]
+pub struct Reader(Arc<Shared>);
+
+struct Shared {
+    database: Arc<dyn Database>,
+    states: StateReadModel,
+    genesis: Hash,
+    validators: ValidatorSet,
+    published: RwLock<Published>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        database: Arc<dyn Database>,
+        genesis: &Genesis,
+        published: Published,
+        states: StateReadModel,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            database,
+            states,
+            genesis: genesis.hash(),
+            validators: genesis.validators().clone(),
+            published: RwLock::new(published),
+        }))
+    }
+
+    pub(crate) fn publish(&self, published: Published) {
+        *self.0.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+    }
+
+    fn published(&self) -> Published {
+        // One assignment under the lock: a panic elsewhere cannot leave it half done.
+        self.0.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn view(&self) -> &dyn DatabaseView {
+        &*self.0.database
+    }
+
+    /// The newest committed block.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.published().head
+    }
+
+    /// The hash of the genesis block.
+    #[must_use]
+    pub fn genesis_hash(&self) -> Hash {
+        self.0.genesis
+    }
+
+    /// The validators that voted on the block at `height`, and their epoch.
+    #[must_use]
+    pub fn validators(&self, _height: Height) -> (Epoch, &ValidatorSet) {
+        (Epoch::ZERO, &self.0.validators)
+    }
+
+    /// The hash of the block at a height; `None` above the head.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn block_hash(&self, height: Height) -> Result<Option<Hash>, ReadError> {
+        if height > self.head().height {
+            return Ok(None);
+        }
+        Ok(blocks::hash_of(self.view(), height)?)
+    }
+
+    /// The height of a committed block.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn height_of(&self, hash: &Hash) -> Result<Option<Height>, ReadError> {
+        let height = blocks::height_of(self.view(), hash)?;
+        Ok(height.filter(|height| *height <= self.head().height))
+    }
+
+    /// The header of a committed block.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn header(&self, hash: &Hash) -> Result<Option<Header>, ReadError> {
+        Ok(self.height_of(hash)?.map(|height| blocks::header(self.view(), height)).transpose()?.flatten())
+    }
+
+    /// A committed block with its own finalization, if it has one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn block(&self, hash: &Hash) -> Result<Option<FinalizedBlock>, ReadError> {
+        Ok(self.height_of(hash)?.map(|height| blocks::finalized_block(self.view(), height)).transpose()?.flatten())
+    }
+
+    /// The committed block at a height with its own finalization, if it has one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn block_at(&self, height: Height) -> Result<Option<FinalizedBlock>, ReadError> {
+        if height > self.head().height {
+            return Ok(None);
+        }
+        Ok(blocks::finalized_block(self.view(), height)?)
+    }
+
+    /// The encoded `Vec<EventRecord>` of a committed block.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(self.height_of(hash)?.map(|height| blocks::events(self.view(), height)).transpose()?.flatten())
+    }
+
+    /// What makes the block at `height` final: its own finalization or the first of a descendant, with that block's
+    /// header. `None` for genesis and above the head.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn finalization_for(&self, height: Height) -> Result<Option<(Header, Certificate)>, ReadError> {
+        if height == Height::ZERO {
+            return Ok(None);
+        }
+        let Some((at, certificate)) = blocks::finalization_from(self.view(), height)? else { return Ok(None) };
+        if at > self.head().height {
+            return Ok(None);
+        }
+        Ok(blocks::header(self.view(), at)?.map(|header| (header, certificate)))
+    }
+
+    /// The height of the newest block with a finalization of its own, with the finalization.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn newest_finalization(&self) -> Result<Option<(Height, Certificate)>, ReadError> {
+        let head = self.head().height;
+        Ok(blocks::finalization(self.view(), head)?.map(|certificate| (head, certificate)))
+    }
+
+    /// Where a transaction is: height and index.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn transaction(&self, hash: &Hash) -> Result<Option<(Height, u32)>, ReadError> {
+        let found = blocks::transaction_location(self.view(), hash)?;
+        Ok(found.filter(|(height, _)| *height <= self.head().height))
+    }
+
+    /// The state after the newest committed block.
+    #[must_use]
+    pub fn state_at_head(&self) -> HeadState {
+        HeadState(self.published().state)
+    }
+
+    /// The state after a committed block.
+    ///
+    /// # Errors
+    /// The block is unknown or its state was pruned, or the database failed.
+    pub fn state_at(&self, hash: &Hash) -> Result<StateAt, ReadError> {
+        let height = self.height_of(hash)?.ok_or(ReadError::UnknownBlock(*hash))?;
+        let published = self.published();
+        let lowest = self.0.states.lowest_height();
+        if height < lowest {
+            return Err(ReadError::Pruned { height, lowest });
+        }
+        let newest = (height == published.head.height).then_some(published.state);
+        Ok(StateAt { reader: self.clone(), height, newest })
+    }
+
+    /// Proofs of what the state after a committed block holds under `keys`, all of that one version, in order.
+    ///
+    /// # Errors
+    /// The block is unknown, its tree is no longer kept, or the database failed.
+    pub fn prove(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<StateProof>, ReadError> {
+        let height = self.height_of(at)?.ok_or(ReadError::UnknownBlock(*at))?;
+        Ok(self.0.states.prove(height, keys)?)
+    }
+}
+
+impl Ancestors for Reader {
+    fn hash_at(&self, height: Height) -> Result<Option<Hash>, LedgerError> {
+        Ok(blocks::hash_of(self.view(), height)?)
+    }
+}
+
+impl BlockHashes for Reader {
+    fn block_hash(&self, height: Height) -> Result<Option<Hash>, StateReadError> {
+        Self::block_hash(self, height).map_err(StateReadError::new)
+    }
+}
+
+/// The state after the newest committed block, fixed at the time of asking.
+#[derive(Clone)]
+pub struct HeadState(StateView);
+
+impl StateReader for HeadState {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError> {
+        self.0.get(key).map_err(StateReadError::new)
+    }
+}
+
+/// The state after one committed block, virtual keys included.
+#[derive(Clone)]
+pub struct StateAt {
+    reader: Reader,
+    height: Height,
+    /// The view of the head, where the block is the head.
+    newest: Option<StateView>,
+}
+
+impl StateAt {
+    /// The height of the block.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.height
+    }
+
+    /// The value under a key; keys that clients expect in the state but that are served from blocks count too.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        if let Some(value) = self.virtual_value(key)? {
+            return Ok(Some(value));
+        }
+        match &self.newest {
+            Some(view) => Ok(view.get(key)?),
+            None => Ok(self.reader.0.states.get_at(self.height, key)?),
+        }
+    }
+
+    /// At most `count` keys with a prefix, greater than `start`, in ascending order; virtual keys are not listed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn keys(&self, prefix: &[u8], start: Option<&[u8]>, count: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        Ok(self.reader.0.states.keys_at(self.height, prefix, start, count)?)
+    }
+
+    /// Runs a read-only function of the runtime on this state.
+    ///
+    /// # Errors
+    /// The function is unknown, refuses its input, or the state cannot be read.
+    pub fn call(&self, name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+        let genesis_hash = self.reader.genesis_hash();
+        let context = CallContext { height: self.height, genesis_hash, block_hashes: &self.reader };
+        cairn_runtime::call(name, input, self, &context)
+    }
+
+    fn virtual_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let view = self.reader.view();
+        if key == keys::CODE {
+            return Ok(Some(cairn_runtime::code_marker()));
+        }
+        if key == keys::SYSTEM_NUMBER {
+            return Ok(Some(self.height.0.encode()));
+        }
+        if key == keys::SYSTEM_EVENTS {
+            return Ok(blocks::events(view, self.height)?);
+        }
+        if key == keys::SYSTEM_PARENT_HASH {
+            return Ok(blocks::header(view, self.height)?.map(|header| header.parent_hash.encode()));
+        }
+        if key == keys::SYSTEM_DIGEST {
+            return Ok(blocks::header(view, self.height)?.map(|header| header.digest.encode()));
+        }
+        if let Some(height) = keys::parse_block_hash(key) {
+            // As in Substrate: the hashes of earlier blocks, as far back as an era may reach.
+            let age =
+                self.height.0.checked_sub(height.0).filter(|age| (1..=cairn_runtime::BLOCK_HASH_COUNT).contains(age));
+            return Ok(if age.is_some() { blocks::hash_of(view, height)?.map(|hash| hash.encode()) } else { None });
+        }
+        Ok(None)
+    }
+}
+
+impl StateReader for StateAt {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError> {
+        Self::get(self, key).map_err(StateReadError::new)
+    }
+}
