@@ -38,7 +38,7 @@ pub struct Timing {
     pub retry_ms: u64,
     /// A leader not heard from for this long is not waited for while a quorum is heard.
     pub skip_timeout_ms: u64,
-    /// The least time between a block's timestamp and its child's proposal.
+    /// The least time between a block's timestamp and its child's proposal; 0 counts as 1.
     pub block_interval_ms: u64,
     /// How long a leader without transactions waits before it proposes an empty block.
     pub idle_block_interval_ms: u64,

@@ -28,6 +28,7 @@ pub use state::{Deadline, EngineState, ValidatorState, VoteCount};
 #[allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
     reason = "tests may stop at what they did not expect"
 )]
 mod tests;

@@ -6,6 +6,9 @@ use cairn_primitives::TimestampMs;
 /// The largest factor on time-outs.
 const FACTOR_MAX: u64 = 64;
 
+/// Timestamps count milliseconds and rise with every block: faster blocks would run ahead of the clock.
+const INTERVAL_MS_MIN: u64 = 1;
+
 /// Views without a block that double the factor.
 const VIEWS_PER_DOUBLING: u32 = 2;
 
@@ -61,7 +64,7 @@ impl Clocks {
     /// However the wall clock jumps, no wait exceeds its interval.
     pub(crate) fn new(now: u64, wall: TimestampMs, parent: Option<TimestampMs>, timing: &Timing) -> Self {
         let elapsed = parent.map_or(u64::MAX, |parent| wall.0.saturating_sub(parent.0));
-        let after = |interval: u64| now.saturating_add(interval.saturating_sub(elapsed));
+        let after = |interval: u64| now.saturating_add(interval.max(INTERVAL_MS_MIN).saturating_sub(elapsed));
         Self {
             busy_at: after(timing.block_interval_ms),
             idle_at: after(timing.idle_block_interval_ms),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub(super) const GENESIS: Hash = Hash([7; 32]);
 pub(super) const EPOCH: Epoch = Epoch(3);
-/// The wall clock at monotonic time 0, and the timestamp of the opening block.
+/// The wall clock at monotonic time 0, two milliseconds after the timestamp of the opening block.
 pub(super) const WALL: u64 = 1_000_000;
 /// The state root of a block that never executes to it.
 pub(super) const WRONG_ROOT: Hash = Hash([0xBA; 32]);
@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     pub(super) fn opening() -> Head {
-        Head { height: Height(10), hash: Hash([9; 32]), view: View(0), timestamp: TimestampMs(WALL) }
+        Head { height: Height(10), hash: Hash([9; 32]), view: View(0), timestamp: TimestampMs(WALL - 2) }
     }
 
     pub(super) fn config(&self, own: Option<ValidatorIndex>) -> Config {

@@ -30,7 +30,7 @@ fn network_of_one_finalizes_its_blocks_at_once() {
     let mut network = Network::new(fixture, 1, Weather::calm(1));
     network.start_all();
     network.run_for(100);
-    // The opening block is as old as the start: the first one is due after one interval.
+    // The opening block is two milliseconds old: the first one is due after 8, the tenth after 98.
     assert_eq!(network.height(0), 10 + 10);
     for (hash, finalized_at) in &network.finalized_at {
         assert_eq!(*finalized_at, network.proposed_at[hash]);

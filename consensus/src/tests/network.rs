@@ -55,7 +55,12 @@ pub(super) struct Node {
     pub(super) blocks: BTreeMap<Hash, Arc<Block>>,
     pub(super) steps: u64,
     work: bool,
+    /// It dies in the next step that writes to its journal, with only a part of that written.
+    pub(super) is_doomed: bool,
 }
+
+/// Says of a message whether it is lost: time, sender, receiver, message.
+pub(super) type Filter = fn(u64, usize, usize, &ConsensusMessage) -> bool;
 
 /// A network of engines.
 pub(super) struct Network {
@@ -75,10 +80,12 @@ pub(super) struct Network {
     pub(super) proposed_at: BTreeMap<Hash, u64>,
     pub(super) finalized_at: BTreeMap<Hash, u64>,
     /// Set in a story: which messages are lost.
-    pub(super) filter: Option<fn(u64, usize, usize, &ConsensusMessage) -> bool>,
+    pub(super) filter: Option<Filter>,
     pub(super) sent: u64,
     pub(super) wrong_roots_percent: u64,
     pub(super) behind: BTreeSet<usize>,
+    /// Whether journals come back with records twice and in another order.
+    pub(super) scrambles_journals: bool,
 }
 
 impl Network {
@@ -101,6 +108,7 @@ impl Network {
             sent: 0,
             wrong_roots_percent: 0,
             behind: BTreeSet::new(),
+            scrambles_journals: false,
             fixture,
         };
         for index in network.fixture.set.indices() {
@@ -132,6 +140,7 @@ impl Network {
             blocks: BTreeMap::new(),
             steps: 0,
             work: true,
+            is_doomed: false,
         });
         self.nodes.len() - 1
     }
@@ -152,7 +161,15 @@ impl Network {
         node.born_at = self.time;
         node.tick_at = None;
         node.executed.clear();
+        node.is_doomed = false;
         let mut inputs: Vec<_> = node.journal.iter().cloned().map(Input::Replay).collect();
+        if self.scrambles_journals {
+            for place in 0..inputs.len() {
+                let other = usize::try_from(self.dice.below(inputs.len() as u64)).unwrap();
+                inputs.swap(place, other);
+                inputs.push(inputs[other].clone());
+            }
+        }
         let restored = node.certified.values().filter(|block| block.header.height() > head.height);
         inputs.extend(restored.cloned().map(Input::Restored));
         inputs.push(Input::WorkAvailable(node.work));
@@ -169,7 +186,7 @@ impl Network {
         }
     }
 
-    /// Ends a node; what is synced stays, the last record may be torn off with all that follows it.
+    /// Ends a node; only what is synced stays.
     pub(super) fn crash(&mut self, at: usize) {
         self.nodes[at].engine = None;
         let index = self.nodes[at].index;
@@ -287,11 +304,19 @@ impl Network {
             }
         }
         // Append, one sync, then everything else.
-        for output in &outputs {
-            if let Output::Journal(record) = output {
-                self.check_record(at, record);
-                self.nodes[at].journal.push(record.clone());
-            }
+        let records = outputs.iter().filter(|output| matches!(output, Output::Journal(_))).count();
+        let is_dying = self.nodes[at].is_doomed && records > 0;
+        let written = if is_dying { usize::try_from(self.dice.below(records as u64 + 1)).unwrap() } else { records };
+        let journal = outputs.iter().filter_map(|output| match output {
+            Output::Journal(record) => Some(record),
+            _ => None,
+        });
+        for record in journal.take(written) {
+            self.check_record(at, record);
+            self.nodes[at].journal.push(record.clone());
+        }
+        if is_dying {
+            return self.crash(at);
         }
         for output in outputs {
             self.carry_out(at, output);

@@ -25,6 +25,7 @@ fn run(validators: usize, seed: u64) {
     let has_twin = validators > 3 && dice.percent(30);
     let mut network = Network::new(fixture, seed, weather);
     network.wrong_roots_percent = dice.below(3) * 5;
+    network.scrambles_journals = dice.percent(30);
     if has_twin {
         let set = &network.fixture.set;
         let tolerated = set.total_power().0 - set.quorum().0;
@@ -42,6 +43,7 @@ fn run(validators: usize, seed: u64) {
     network.wrong_roots_percent = 0;
     for at in 0..network.nodes.len() {
         network.set_skew(at, 0);
+        network.nodes[at].is_doomed = false;
         if !network.is_up(at) {
             network.start(at);
         }
@@ -61,7 +63,8 @@ fn storm(network: &mut Network, dice: &mut Dice) {
         network.run_for(20 + dice.below(400));
         let at = usize::try_from(dice.below(network.nodes.len() as u64)).unwrap();
         match dice.below(6) {
-            0 | 1 if network.is_up(at) => network.crash(at),
+            0 if network.is_up(at) => network.crash(at),
+            1 if network.is_up(at) => network.nodes[at].is_doomed = true,
             0..=2 if !network.is_up(at) => network.start(at),
             3 => {
                 let groups: Vec<_> = network.nodes.iter().map(|_| dice.below(2)).collect();

@@ -1,0 +1,155 @@
+//! Stories of the design's list that need one engine only.
+
+use super::fixture::{EPOCH, Fixture, TIMING, WALL, nullify, proposal_of};
+use super::solo::{Solo, finalize, notarize, place_of};
+use cairn_primitives::message::ConsensusMessage;
+use cairn_primitives::{View, VoteKind};
+use std::sync::Arc;
+
+fn opening() -> crate::Head {
+    Fixture::opening()
+}
+
+/// 1: the certificate is for the block we were not shown.
+#[test]
+fn case_1_certificate_for_another_proposal_is_followed() {
+    for kind in [notarize, finalize] {
+        let mut solo = Solo::follower();
+        let shown = solo.block(1, &opening());
+        let other = solo.fixture.block(1, &opening(), WALL + 1, 99);
+        solo.receive_proposal(&shown, 0);
+        solo.verified(&shown, crate::Verdict::Valid);
+        solo.receive_certificate(kind(proposal_of(&other, 0)));
+        solo.receive(solo.others()[0], ConsensusMessage::Block(Arc::clone(&other)));
+        solo.certified(&other, true);
+        assert_eq!(solo.view(), 2);
+        assert!(!solo.votes_ever().contains(&finalize(proposal_of(&other, 0))));
+    }
+}
+
+/// 4: nullified first, the notarization comes later: certification still completes and the block can be a parent.
+#[test]
+fn case_4_notarization_after_nullification_is_certified() {
+    let mut solo = Solo::follower();
+    let block = solo.block(1, &opening());
+    let proposal = solo.receive_proposal(&block, 0);
+    solo.receive_certificate(nullify(1));
+    assert_eq!(solo.view(), 2);
+    solo.receive_certificate(notarize(proposal));
+    assert_eq!(solo.certifying(), [block.header.hash()]);
+    solo.certified(&block, true);
+    let child = solo.block(2, &place_of(&block));
+    solo.receive_proposal(&child, 1);
+    assert_eq!(solo.verifying(), [child.header.hash()]);
+}
+
+/// 7: a fetch is answered while its twin, to another peer, is still under way: the second answer costs nothing.
+#[test]
+fn case_7_second_answer_to_a_fetch_changes_nothing() {
+    let mut solo = Solo::follower();
+    let block = solo.block(1, &opening());
+    solo.receive_certificate(notarize(proposal_of(&block, 0)));
+    solo.wait_until(TIMING.retry_ms);
+    assert_eq!(solo.fetched_blocks(), [block.header.hash()], "asked a second peer");
+    solo.receive(solo.others()[0], ConsensusMessage::Block(Arc::clone(&block)));
+    assert_eq!(solo.certifying(), [block.header.hash()]);
+    solo.receive(solo.others()[1], ConsensusMessage::Block(Arc::clone(&block)));
+    assert_eq!(solo.last, []);
+    solo.receive_certificate(notarize(proposal_of(&block, 0)));
+    assert_eq!(solo.last, []);
+}
+
+/// 8: finalize votes come before anything else about the view: they are kept, and suffice.
+#[test]
+fn case_8_finalize_votes_before_the_proposal_are_kept() {
+    let mut solo = Solo::follower();
+    let block = solo.block(1, &opening());
+    let proposal = proposal_of(&block, 0);
+    solo.receive_votes(2, finalize(proposal));
+    assert_eq!(solo.finalized_view(), 0);
+    solo.receive_certificate(notarize(proposal));
+    solo.receive(solo.others()[0], ConsensusMessage::Block(Arc::clone(&block)));
+    solo.certified(&block, true);
+    assert_eq!(solo.finalizing(), [block.header.hash()], "our own vote was the third");
+}
+
+/// 9: after a finalize vote no deadline makes us nullify the same view.
+#[test]
+fn case_9_no_nullify_after_finalize() {
+    let mut solo = Solo::follower();
+    solo.certify_view(1, &opening());
+    solo.wait_until(10_000);
+    assert!(!solo.has_nullified(1));
+    assert!(solo.has_nullified(2));
+}
+
+/// 10: the finalize vote goes on being sent although its view is over and the next one has expired.
+#[test]
+fn case_10_finalize_is_sent_again_after_the_view_expired() {
+    let mut solo = Solo::follower();
+    let block = solo.certify_view(1, &opening());
+    solo.wait_until(5_000);
+    solo.receive_certificate(nullify(2));
+    solo.wait_until(5_000 + TIMING.retry_ms);
+    assert!(solo.votes().contains(&finalize(proposal_of(&block, 0))));
+}
+
+/// 15: a jump of 10,000 views is one step, and the way back is fetched a bounded part at a time.
+#[test]
+fn case_15_view_jump_of_ten_thousand() {
+    let mut solo = Solo::follower();
+    solo.receive_certificate(nullify(10_000));
+    assert_eq!(solo.view(), 10_001);
+    let (view, own) = (solo.fixture.view_led_by(solo.own, 10_002), solo.own);
+    assert_eq!(solo.fixture.leader(view), own);
+    solo.receive_certificate(nullify(view - 1));
+    assert_eq!(solo.fetched().len(), crate::fetch::FETCHES_MAX, "not ten thousand at once");
+    let ten = solo.fixture.view_led_by(solo.fixture.leader(2), view + 1);
+    solo.receive_certificate(nullify(ten - 1));
+    let block = solo.block(ten, &opening());
+    solo.receive_proposal(&block, 0);
+    assert_eq!(solo.fetched()[0], (1, VoteKind::Nullify), "the first gap first");
+}
+
+/// 18: a peer that keeps sending its finalize vote for a view we know to be final is sent the finalization.
+#[test]
+fn case_18_repeated_finalize_vote_is_answered_with_the_finalization() {
+    let mut solo = Solo::follower();
+    let block = solo.certify_view(1, &opening());
+    let subject = finalize(proposal_of(&block, 0));
+    solo.receive_votes(2, subject);
+    assert_eq!(solo.finalized_view(), 1);
+    let peer = solo.others()[0];
+    solo.receive_vote(peer, subject);
+    assert_eq!(solo.certificates_sent(), [(peer, subject)]);
+    solo.receive_vote(peer, subject);
+    assert_eq!(solo.certificates_sent(), [], "not for every copy");
+}
+
+/// A node that is behind by certificates asks, view by view, whoever was seen further on.
+#[test]
+fn follower_seeing_others_ahead_fetches_its_way() {
+    let mut solo = Solo::follower();
+    let peer = solo.others()[1];
+    solo.receive_vote(peer, nullify(9));
+    assert_eq!(solo.fetched(), [(1, VoteKind::Notarize)]);
+    solo.receive_certificate(nullify(1));
+    assert_eq!(solo.fetched(), [(2, VoteKind::Notarize)]);
+}
+
+/// The kind that was asked for is served if held; any finalization at or above the view beats it.
+#[test]
+fn serve_certificate_prefers_finalization_then_the_kind_asked_for() {
+    let mut solo = Solo::follower();
+    let block = solo.certify_view(1, &opening());
+    solo.receive_certificate(nullify(1));
+    let peer = solo.others()[0];
+    for (kind, expected) in [(VoteKind::Nullify, nullify(1)), (VoteKind::Notarize, notarize(proposal_of(&block, 0)))] {
+        solo.receive(peer, ConsensusMessage::FetchCertificate { kind, epoch: EPOCH, view: View(1) });
+        assert_eq!(solo.certificates_sent(), [(peer, expected)]);
+    }
+    let later = solo.block(7, &place_of(&block));
+    solo.receive_certificate(finalize(proposal_of(&later, 1)));
+    solo.receive(peer, ConsensusMessage::FetchCertificate { kind: VoteKind::Nullify, epoch: EPOCH, view: View(1) });
+    assert_eq!(solo.certificates_sent(), [(peer, finalize(proposal_of(&later, 1)))]);
+}
