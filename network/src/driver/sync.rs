@@ -1,0 +1,133 @@
+//! Sync requests in both directions, each bounded per peer and in total.
+
+use super::Driver;
+use super::outbox::try_event;
+use crate::behaviour::SYNC_TIMEOUT;
+use crate::error::SyncError;
+use crate::event::{Event, Offence};
+use cairn_primitives::message::{SyncRequest, SyncResponse};
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use libp2p::PeerId;
+use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// Requests of this node under way with one peer.
+const REQUESTS_PER_PEER_MAX: usize = 4;
+
+/// Requests of this node under way in total; bounds the memory of answers.
+const REQUESTS_MAX: usize = 32;
+
+/// Requests of peers that wait for the node's answer, in total.
+const ANSWERS_MAX: usize = 32;
+
+type Reply = oneshot::Sender<Result<SyncResponse, SyncError>>;
+
+/// An answer of the node and where it goes; `None` if the node gave none.
+pub(super) type Answer = (ResponseChannel<SyncResponse>, Option<SyncResponse>);
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct SyncService {
+    requests: BTreeMap<OutboundRequestId, (PeerId, Reply)>,
+    pub(super) answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl Driver {
+    pub(super) fn send_sync_request(&mut self, peer: PeerId, request: SyncRequest, reply: Reply) {
+        let requests = &mut self.sync.requests;
+        let with_peer = requests.values().filter(|(other, _)| *other == peer).count();
+        let refused = if !self.peers.contains_key(&peer) {
+            Some(SyncError::NotConnected(peer))
+        } else if with_peer >= REQUESTS_PER_PEER_MAX {
+            Some(SyncError::Busy { limit: REQUESTS_PER_PEER_MAX })
+        } else if requests.len() >= REQUESTS_MAX {
+            Some(SyncError::Busy { limit: REQUESTS_MAX })
+        } else {
+            None
+        };
+        if let Some(error) = refused {
+            // The caller may have stopped waiting.
+            drop(reply.send(Err(error)));
+            return;
+        }
+        let id = self.swarm.behaviour_mut().sync.send_request(&peer, request);
+        requests.insert(id, (peer, reply));
+    }
+
+    pub(super) fn handle_sync(&mut self, event: request_response::Event<SyncRequest, SyncResponse>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request, channel, .. } => self.handle_sync_request(peer, request, channel),
+                Message::Response { request_id, response } => self.finish_request(request_id, Ok(response)),
+            },
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                let error = self.blame_for_failure(peer, error);
+                self.finish_request(request_id, Err(error));
+            }
+            request_response::Event::InboundFailure { peer, error: InboundFailure::Io(error), .. } => {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    tracing::debug!(%peer, %error, "malformed sync request");
+                    self.report(peer, Offence::Malformed);
+                }
+            }
+            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn finish_request(&mut self, id: OutboundRequestId, result: Result<SyncResponse, SyncError>) {
+        if let Some((_, reply)) = self.sync.requests.remove(&id) {
+            // The caller may have stopped waiting.
+            drop(reply.send(result));
+        }
+    }
+
+    fn blame_for_failure(&mut self, peer: PeerId, failure: OutboundFailure) -> SyncError {
+        match failure {
+            OutboundFailure::Timeout => {
+                self.report(peer, Offence::Slow);
+                SyncError::Timeout(peer)
+            }
+            OutboundFailure::UnsupportedProtocols => SyncError::Unsupported(peer),
+            OutboundFailure::DialFailure => SyncError::NotConnected(peer),
+            OutboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.report(peer, Offence::Malformed);
+                SyncError::Malformed { peer, reason: error.to_string() }
+            }
+            OutboundFailure::Io(error) => SyncError::Connection { peer, reason: error.to_string() },
+            OutboundFailure::ConnectionClosed => {
+                SyncError::Connection { peer, reason: "it closed before the answer came".to_owned() }
+            }
+        }
+    }
+
+    fn handle_sync_request(&mut self, peer: PeerId, request: SyncRequest, channel: ResponseChannel<SyncResponse>) {
+        let within_rate = self.peers.get_mut(&peer).is_some_and(|peer| peer.bucket.try_take(Instant::now()));
+        if !within_rate {
+            self.report(peer, Offence::Flooding);
+            return self.handle_answer((channel, None));
+        }
+        if self.sync.answers.len() >= ANSWERS_MAX {
+            self.metrics.dropped("sync_answers", 1);
+            return self.handle_answer((channel, None));
+        }
+        let (reply, answer) = oneshot::channel();
+        if try_event(&self.outbox.sender, Event::SyncRequest { peer, request, reply }).is_err() {
+            self.metrics.dropped("events", 1);
+            return self.handle_answer((channel, None));
+        }
+        self.sync.answers.push(Box::pin(async move {
+            let answer = tokio::time::timeout(SYNC_TIMEOUT, answer).await;
+            (channel, answer.ok().and_then(Result::ok))
+        }));
+    }
+
+    pub(super) fn handle_answer(&mut self, (channel, answer): Answer) {
+        let answer = answer.unwrap_or(SyncResponse::Refused);
+        // An error means that the peer no longer waits.
+        drop(self.swarm.behaviour_mut().sync.send_response(channel, answer));
+    }
+}

@@ -1,0 +1,104 @@
+//! Counters and gauges of the network, all under `cairn_network_`.
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+/// The network's metrics; without a registry they count for nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Connected peers.
+    pub(crate) peers: IntGauge,
+    /// Validators with an authenticated stream.
+    pub(crate) validators: IntGauge,
+    /// Peers under a ban.
+    pub(crate) banned: IntGauge,
+    /// Messages in and out, by protocol.
+    pub(crate) messages: IntCounterVec,
+    /// Bytes of those messages.
+    pub(crate) bytes: IntCounterVec,
+    /// What was dropped because a queue was full, by queue.
+    pub(crate) drops: IntCounterVec,
+    /// Offences by kind.
+    pub(crate) offences: IntCounterVec,
+    /// Bans by offence.
+    pub(crate) bans: IntCounterVec,
+    /// Dials by result.
+    pub(crate) dials: IntCounterVec,
+    /// Frames waiting for validators, over all streams.
+    pub(crate) queued: IntGauge,
+}
+
+/// A protocol, as metrics name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Traffic {
+    Transactions,
+    Blocks,
+    Consensus,
+    Sync,
+}
+
+impl Traffic {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Transactions => "transactions",
+            Self::Blocks => "blocks",
+            Self::Consensus => "consensus",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: Option<&Registry>) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            peers: gauge("peers", "Connected peers")?,
+            validators: gauge("validators", "Validators with an authenticated stream")?,
+            banned: gauge("banned_peers", "Peers under a ban")?,
+            messages: counters("messages_total", "Messages by protocol and direction", &["protocol", "direction"])?,
+            bytes: counters("bytes_total", "Bytes of messages by protocol and direction", &["protocol", "direction"])?,
+            drops: counters("drops_total", "Messages dropped because a queue was full", &["queue"])?,
+            offences: counters("offences_total", "Offences of peers by kind", &["offence"])?,
+            bans: counters("bans_total", "Bans by offence", &["offence"])?,
+            dials: counters("dials_total", "Dials by result", &["result"])?,
+            queued: gauge("consensus_queued_frames", "Frames waiting for validators' streams")?,
+        };
+        if let Some(registry) = registry {
+            for gauge in [&metrics.peers, &metrics.validators, &metrics.banned, &metrics.queued] {
+                registry.register(Box::new(gauge.clone()))?;
+            }
+            let families =
+                [&metrics.messages, &metrics.bytes, &metrics.drops, &metrics.offences, &metrics.bans, &metrics.dials];
+            for counter in families {
+                registry.register(Box::new(counter.clone()))?;
+            }
+        }
+        Ok(metrics)
+    }
+
+    pub(crate) fn count_in(&self, traffic: Traffic, bytes: usize) {
+        self.count(traffic, "in", bytes);
+    }
+
+    pub(crate) fn count_out(&self, traffic: Traffic, bytes: usize) {
+        self.count(traffic, "out", bytes);
+    }
+
+    fn count(&self, traffic: Traffic, direction: &str, bytes: usize) {
+        let labels = [traffic.label(), direction];
+        self.messages.with_label_values(&labels).inc();
+        self.bytes.with_label_values(&labels).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn dropped(&self, queue: &str, count: usize) {
+        if count > 0 {
+            self.drops.with_label_values(&[queue]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+fn gauge(name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    IntGauge::with_opts(Opts::new(name, help).namespace("cairn_network"))
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help).namespace("cairn_network"), labels)
+}
