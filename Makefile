@@ -1,0 +1,36 @@
+# What people type. Everything is built in one profile, so that the C++ database is compiled once.
+
+CARGO := cargo
+RELEASE := --release --locked
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install the system packages that the build needs, if any is missing
+	@scripts/setup.sh
+
+.PHONY: build
+build: setup ## build the node
+	$(CARGO) build $(RELEASE) -p cairn-node --bin cairn
+
+.PHONY: run
+run: setup ## run 4 validators and an archive node on this machine; Ctrl-C stops them
+	$(CARGO) run $(RELEASE) -p cairn-node --bin cairn -- devnet --validators 4 --archive 1
+
+.PHONY: test
+test: build ## run every test, those with the real binary included
+	$(CARGO) test $(RELEASE) --workspace
+
+.PHONY: lint
+lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	scripts/deny.sh
+
+.PHONY: format
+format: ## format the code
+	$(CARGO) fmt --all
