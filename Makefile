@@ -1,7 +1,9 @@
-# What people type. Everything is built in one profile, so that the C++ database is compiled once.
+# What people type. Everything is built in one profile and against one compiled RocksDB, which takes minutes to build and is
+# kept outside of Cargo's folders.
 
-CARGO := cargo
 RELEASE := --release --locked
+# Stops if the database cannot be compiled.
+CARGO = set -e; library=$$(scripts/rocksdb.sh); ROCKSDB_LIB_DIR="$$library" ROCKSDB_STATIC=1 cargo
 
 .DEFAULT_GOAL := help
 
@@ -15,22 +17,22 @@ setup: ## install the system packages that the build needs, if any is missing
 
 .PHONY: build
 build: setup ## build the node
-	$(CARGO) build $(RELEASE) -p cairn-node --bin cairn
+	@$(CARGO) build $(RELEASE) -p cairn-node --bin cairn
 
 .PHONY: run
 run: setup ## run 4 validators and an archive node on this machine; Ctrl-C stops them
-	$(CARGO) run $(RELEASE) -p cairn-node --bin cairn -- devnet --validators 4 --archive 1
+	@$(CARGO) run $(RELEASE) -p cairn-node --bin cairn -- devnet --validators 4 --archive 1
 
 .PHONY: test
 test: build ## run every test, those with the real binary included
-	$(CARGO) test $(RELEASE) --workspace
+	@$(CARGO) test $(RELEASE) --workspace
 
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	cargo fmt --all --check
+	@$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
 	scripts/deny.sh
 
 .PHONY: format
 format: ## format the code
-	$(CARGO) fmt --all
+	cargo fmt --all
