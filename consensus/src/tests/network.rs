@@ -432,6 +432,7 @@ impl Network {
         for hash in blocks {
             let node = &mut self.nodes[at];
             let place = super::fixture::place(&node.certified[hash]);
+            assert_ne!(node.certified[hash].header.state_root, WRONG_ROOT, "a block with a wrong root is final");
             let head = node.committed.last().unwrap().0;
             if place.height <= head.height {
                 assert_eq!(self.finalized[&place.height], *hash, "agreement at height {}", place.height);

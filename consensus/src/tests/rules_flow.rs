@@ -1,6 +1,6 @@
 //! Observing, cadence, fetching, serving and passing on, on one engine.
 
-use super::fixture::{Fixture, TIMING, WALL, nullify, proposal_of};
+use super::fixture::{Fixture, TIMING, WALL, nullify};
 use super::solo::{Solo, finalize, notarize};
 use crate::{Input, Output, Verdict};
 use cairn_primitives::View;
