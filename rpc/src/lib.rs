@@ -21,6 +21,8 @@ mod middleware;
 mod params;
 pub mod ports;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use config::{AllowedOrigins, RpcConfig};
 pub use error::{Code, RpcError};
