@@ -39,9 +39,9 @@ prefixes! {
     /// `Balances.TotalIssuance`: `u128`, the sum of all balances.
     BALANCES_TOTAL_ISSUANCE = "Balances", "TotalIssuance", "c2261276cc9d1f8598ea4b6a74b15c2f57c875e4cff74148e4628f264b974c80";
     /// `Balances.Burnt`: `u128`, what was destroyed since genesis.
-    BALANCES_BURNT = "Balances", "Burnt", "0000000000000000000000000000000000000000000000000000000000000000";
+    BALANCES_BURNT = "Balances", "Burnt", "c2261276cc9d1f8598ea4b6a74b15c2f7b12fc4e266e6290a25ff401c80eb399";
     /// `TransactionPayment.Parameters`: the fee parameters.
-    FEE_PARAMETERS = "TransactionPayment", "Parameters", "0000000000000000000000000000000000000000000000000000000000000000";
+    FEE_PARAMETERS = "TransactionPayment", "Parameters", "3f1467a096bcd71a5b6a0c8155e20810c63bdd4a39095ccf55623a6f2872bf8a";
 }
 
 /// Decodes 64 hexadecimal digits at compile time.

@@ -25,6 +25,8 @@ pub mod modules;
 mod overlay;
 mod runtime_api;
 mod state;
+#[cfg(test)]
+mod testing;
 mod transaction;
 mod validity;
 mod version;

@@ -4,7 +4,7 @@
 //! `validate_transaction` verifies a signature.
 
 use crate::invalid::{InvalidTransaction, TransactionValidityError, ValidateError};
-use crate::metadata::{METADATA_VERSIONS, metadata};
+use crate::metadata::{METADATA_VERSIONS, encoded, v14_encoded};
 use crate::modules::transaction_payment::{InclusionFee, PARAMETERS};
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::{Transaction, TransactionError};
@@ -126,9 +126,9 @@ pub fn call(
         }
         "Metadata_metadata" => {
             decode::<()>("argument", input)?;
-            Ok(metadata(14).encode().split_off(1))
+            Ok(v14_encoded().encode())
         }
-        "Metadata_metadata_at_version" => Ok(metadata(decode("version", input)?).encode()),
+        "Metadata_metadata_at_version" => Ok(encoded(decode("version", input)?).encode()),
         "Metadata_metadata_versions" => {
             decode::<()>("argument", input)?;
             Ok(METADATA_VERSIONS.to_vec().encode())

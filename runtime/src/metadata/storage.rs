@@ -1,0 +1,64 @@
+//! The storage items of each module, the virtual ones included, as clients address them.
+
+use super::shapes::Digest;
+use crate::EventRecord;
+use crate::modules::system::AccountInfo;
+use crate::modules::transaction_payment::FeeParameters;
+use cairn_primitives::{AccountId32, Hash};
+use frame_metadata::v14::{StorageEntryModifier, StorageEntryType, StorageHasher};
+use parity_scale_codec::Encode;
+use scale_info::{TypeInfo, meta_type};
+
+/// One item: a value, or a map.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) ty: StorageEntryType,
+    pub(super) default: Vec<u8>,
+    pub(super) docs: &'static str,
+}
+
+impl Entry {
+    /// All our items have a default: what clients read where there is no value.
+    pub(super) const MODIFIER: StorageEntryModifier = StorageEntryModifier::Default;
+}
+
+fn value<T: TypeInfo + Encode + 'static>(name: &'static str, default: &T, docs: &'static str) -> Entry {
+    Entry { name, ty: StorageEntryType::Plain(meta_type::<T>()), default: default.encode(), docs }
+}
+
+fn map<K: TypeInfo + 'static, V: TypeInfo + Encode + 'static>(
+    name: &'static str,
+    hasher: StorageHasher,
+    default: &V,
+    docs: &'static str,
+) -> Entry {
+    let ty = StorageEntryType::Map { hashers: vec![hasher], key: meta_type::<K>(), value: meta_type::<V>() };
+    Entry { name, ty, default: default.encode(), docs }
+}
+
+pub(super) fn system() -> Vec<Entry> {
+    let account = AccountInfo::default();
+    vec![
+        map::<AccountId32, _>("Account", StorageHasher::Blake2_128Concat, &account, "The account of a key."),
+        map::<u32, _>("BlockHash", StorageHasher::Twox64Concat, &Hash::ZERO, "The hash of the block at a height."),
+        value("Number", &0u32, "The height of the block."),
+        value("ParentHash", &Hash::ZERO, "The hash of the block before."),
+        value("Digest", &Digest::default(), "The digest in the block's header."),
+        value("Events", &Vec::<EventRecord>::new(), "The events of the block."),
+    ]
+}
+
+pub(super) fn timestamp() -> Vec<Entry> {
+    vec![value("Now", &0u64, "The time of the block, in milliseconds since the Unix epoch.")]
+}
+
+pub(super) fn balances() -> Vec<Entry> {
+    vec![
+        value("TotalIssuance", &0u128, "The sum of all balances, in base units."),
+        value("Burnt", &0u128, "What was destroyed since genesis, in base units."),
+    ]
+}
+
+pub(super) fn transaction_payment() -> Vec<Entry> {
+    vec![value("Parameters", &FeeParameters::default(), "What transactions pay.")]
+}
