@@ -37,3 +37,6 @@ pub use message::{Answer, Input, Offence, Output, PeerRef, RequestId, Severity, 
 pub use serve::{BlockSource, serve};
 pub use validators::ValidatorSets;
 pub use verify::{VerifiedRange, VerifyError, verify_range};
+
+#[cfg(test)]
+mod tests;
