@@ -26,5 +26,9 @@ mod tests;
 
 pub use config::{AllowedOrigins, RpcConfig};
 pub use error::{Code, RpcError};
-pub use ports::{ChainPort, NodePort, Ports, TransactionPort};
+pub use ports::{
+    CallError, ChainPort, ChainProperties, ChainType, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, Ports,
+    ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation,
+    TransactionPort, TransactionStatus,
+};
 pub use server::{Server, ServerHandle, StartError};

@@ -203,6 +203,29 @@ impl<'de> Deserialize<'de> for BlockArg {
     }
 }
 
+/// An extrinsic of a batch, or why its text is none: one bad text does not refuse the batch.
+pub(crate) struct BatchItem(pub(crate) Result<OpaqueExtrinsic, String>);
+
+impl<'de> Deserialize<'de> for BatchItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ItemVisitor;
+        impl Visitor<'_> for ItemVisitor {
+            type Value = BatchItem;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an extrinsic as hexadecimal text")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<BatchItem, E> {
+                let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text));
+                let bytes = bytes.map_err(|error| format!("not hexadecimal text: {error}"));
+                Ok(BatchItem(bytes.and_then(|bytes| extrinsic(&bytes))))
+            }
+        }
+        deserializer.deserialize_str(ItemVisitor)
+    }
+}
+
 /// An extrinsic from its bytes with the length prefix.
 pub(crate) fn extrinsic(bytes: &[u8]) -> Result<OpaqueExtrinsic, String> {
     let mut input = bytes;

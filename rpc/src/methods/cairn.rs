@@ -5,11 +5,11 @@
 use super::{Context, Module, Registered, expensive, quick, waiting};
 use crate::error::{Code, RpcError};
 use crate::json::{hex_or_null, to_hex};
-use crate::params::{Args, BlockArg, HashArg, Key, extrinsic};
+use crate::params::{Args, BatchItem, BlockArg, HashArg, Key};
 use cairn_primitives::{Hash, Header, Height};
 use parity_scale_codec::Encode;
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The most headers between a block and the descendant whose finalization covers it. Only blocks that became final with a
@@ -24,13 +24,13 @@ pub(super) fn register(module: &mut Module) -> Registered {
         "cairn_submitBatch",
         &[],
         |context, args| {
-            let texts = args.required::<Vec<Cow<'_, str>>>("extrinsics")?;
+            let items = args.required::<Vec<BatchItem>>("extrinsics")?;
             let limit = context.config.submit_batch_len_max;
-            if texts.len() > limit {
-                let detail = format!("{} extrinsics, at most {limit} are allowed in one request", texts.len());
+            if items.len() > limit {
+                let detail = format!("{} extrinsics, at most {limit} are allowed in one request", items.len());
                 return Err(RpcError::invalid_params(detail));
             }
-            Ok(texts.iter().map(|text| decode(text)).collect::<Vec<_>>())
+            Ok(items)
         },
         submit_batch,
     )
@@ -204,37 +204,35 @@ fn finality(context: &Context, header: &Header, at: &Hash) -> Result<Value, RpcE
     }))
 }
 
-type Decoded = Result<cairn_primitives::OpaqueExtrinsic, RpcError>;
+/// What became of one extrinsic of a batch.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Verdict {
+    /// The pool took it.
+    Hash(String),
+    /// It was refused.
+    Error(Value),
+}
 
-fn decode(text: &str) -> Decoded {
-    let bad = |reason: String| RpcError::with_detail(Code::BadFormat, reason);
-    let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text)).map_err(|error| bad(error.to_string()))?;
-    extrinsic(&bytes).map_err(bad)
+impl From<RpcError> for Verdict {
+    fn from(error: RpcError) -> Self {
+        Self::Error(error.to_value())
+    }
 }
 
 /// One verdict for each extrinsic, in their order.
-async fn submit_batch(context: Arc<Context>, decoded: Vec<Decoded>) -> Result<Vec<Value>, RpcError> {
-    let mut offered = Vec::with_capacity(decoded.len());
-    let mut malformed = Vec::with_capacity(decoded.len());
-    for item in decoded {
-        match item {
-            Ok(extrinsic) => {
-                offered.push(extrinsic);
-                malformed.push(None);
-            }
-            Err(error) => malformed.push(Some(error)),
-        }
-    }
+async fn submit_batch(context: Arc<Context>, items: Vec<BatchItem>) -> Result<Vec<Verdict>, RpcError> {
+    let mut offered = Vec::with_capacity(items.len());
+    let malformed: Vec<Option<String>> =
+        items.into_iter().map(|BatchItem(item)| item.map(|extrinsic| offered.push(extrinsic)).err()).collect();
     let mut verdicts = context.transactions.submit(offered).await.into_iter();
-    let answer = malformed.into_iter().map(|malformed| {
-        let verdict = match malformed {
-            Some(error) => Err(error),
-            None => verdicts.next().ok_or_else(|| RpcError::new(Code::Internal))?.map_err(RpcError::from),
-        };
-        Ok(match verdict {
-            Ok(hash) => json!({ "hash": hash.to_string() }),
-            Err(error) => json!({ "error": error.to_value() }),
-        })
+    let answer = malformed.into_iter().map(|malformed| match malformed {
+        Some(reason) => Ok(RpcError::with_detail(Code::BadFormat, reason).into()),
+        None => match verdicts.next() {
+            Some(Ok(hash)) => Ok(Verdict::Hash(hash.to_string())),
+            Some(Err(error)) => Ok(RpcError::from(error).into()),
+            None => Err(RpcError::new(Code::Internal)),
+        },
     });
     answer.collect()
 }
