@@ -39,11 +39,11 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// Asserts the verdict for a claim alone, in batches of itself, and among ordinary signatures.
 fn assert_verdict(claim: &Claim, expected: bool, name: &str) {
     assert_eq!(claim.item().is_valid(), expected, "{name}, single");
-    for count in [1, 2, BATCH_MIN, BISECT_MIN + 1] {
+    for count in [1, 2, BATCH_MIN, GROUP_MAX + 1] {
         let items = vec![claim.item(); count];
         assert_eq!(verify_batch(&items), vec![expected; count], "{name}, {count} times");
     }
-    let ordinary: Vec<_> = (0..BISECT_MIN as u64 + 4).map(Claim::ordinary).collect();
+    let ordinary: Vec<_> = (0..GROUP_MAX as u64 + 4).map(Claim::ordinary).collect();
     for place in [0, 9, ordinary.len()] {
         let mut items: Vec<_> = ordinary.iter().map(Claim::item).collect();
         items.insert(place, claim.item());
