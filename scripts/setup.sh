@@ -19,6 +19,12 @@ has_libclang() {
     return 1
 }
 
+# The bindings need the compiler's own headers too; Debian packs them apart from the library.
+has_clang_headers() {
+    compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null ||
+        compgen -G '/usr/lib/clang/*/include/stddef.h' >/dev/null
+}
+
 command -v cargo >/dev/null || {
     echo "cargo is missing: install Rust from https://rustup.rs, then run this again" >&2
     exit 1
@@ -28,17 +34,18 @@ packages=()
 if ! command -v cc >/dev/null || ! command -v c++ >/dev/null; then
     packages+=(gcc g++ libc6-dev)
 fi
-if ! has_libclang; then
+if ! has_libclang || { command -v apt-get >/dev/null && ! has_clang_headers; }; then
     packages+=(libclang-dev)
 fi
+command -v make >/dev/null || packages+=(make)
 if [ "${#packages[@]}" -eq 0 ]; then
     exit 0
 fi
 
 if ! command -v apt-get >/dev/null; then
     echo "missing: a C and C++ compiler or libclang. Install them and run this again, for example:" >&2
-    echo "  Fedora:  dnf install gcc gcc-c++ clang-devel" >&2
-    echo "  Arch:    pacman -S gcc clang" >&2
+    echo "  Fedora:  dnf install gcc gcc-c++ clang-devel make" >&2
+    echo "  Arch:    pacman -S gcc clang make" >&2
     echo "  Alpine:  apk add build-base clang-dev linux-headers" >&2
     echo "  macOS:   xcode-select --install" >&2
     exit 1
