@@ -163,10 +163,7 @@ pub fn build_block(
     let mut execution = Execution::new(state, context)?;
     let inherent = Transaction::decode(client::timestamp_extrinsic(context.timestamp))?;
     execution.apply_inherent(&inherent)?;
-    let weight_max = Weight {
-        ref_time: limits.weight_max.ref_time.min(BLOCK_WEIGHT_MAX.ref_time),
-        proof_size: limits.weight_max.proof_size.min(BLOCK_WEIGHT_MAX.proof_size),
-    };
+    let weight_max = Weight::from_ref_time(limits.weight_max.ref_time.min(BLOCK_WEIGHT_MAX.ref_time));
     let mut bytes_left = limits.bytes_max.saturating_sub(inherent.encoded_len());
     let mut transactions = vec![inherent];
     let mut rejected = Vec::new();
@@ -306,3 +303,6 @@ impl<'a> Execution<'a> {
         Ok(BlockOutcome { changes, events, results: self.results, weight: self.weight })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@
 //! Module indices are fixed: System 0, Timestamp 1, Balances 2, TransactionPayment 3, Utility 4.
 
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test may panic"))]
 
 pub mod client;
 mod dispatch;
@@ -23,6 +24,8 @@ pub mod keys;
 mod metadata;
 pub mod modules;
 mod overlay;
+#[cfg(test)]
+mod properties;
 mod runtime_api;
 mod state;
 #[cfg(test)]

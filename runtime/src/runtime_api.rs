@@ -223,3 +223,6 @@ fn judge(
         propagate: true,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,6 @@ impl Transaction {
         Ok(SignatureClaim { key: PublicKey(signed.signer.0), payload, signature })
     }
 }
+
+#[cfg(test)]
+mod tests;

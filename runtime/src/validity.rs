@@ -114,3 +114,6 @@ fn last_height(era: &Era, next_height: Height) -> Result<Height, InvalidTransact
     let last = era.death(next).saturating_sub(1).min(birth.saturating_add(u64::from(BLOCK_HASH_COUNT)));
     Ok(Height(u32::try_from(last).unwrap_or(u32::MAX)))
 }
+
+#[cfg(test)]
+mod tests;

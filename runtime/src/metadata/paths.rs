@@ -3,7 +3,7 @@
 //! A derived type is named by where it stands in our code. Clients special-case some types by the names they have in
 //! Substrate; those are renamed here, after all types are known. All others keep our names.
 
-use scale_info::PortableRegistry;
+use scale_info::{PortableRegistry, TypeParameter};
 
 /// Ours (from the second segment on, the crate left out) and theirs.
 const RENAMED: &[(&[&str], &[&str])] = &[
@@ -51,8 +51,26 @@ const RENAMED: &[(&[&str], &[&str])] = &[
     ),
 ];
 
-/// Gives our types the names that clients look for.
+/// Type parameters that clients read although our types have none: type, parameter, its type.
+const PARAMETERS: &[(&str, &str, &str)] = &[
+    ("frame_system::EventRecord", "E", "cairn_runtime::RuntimeEvent"),
+    ("frame_system::EventRecord", "T", "primitive_types::H256"),
+    ("sp_runtime::multiaddress::MultiAddress", "AccountId", "sp_core::crypto::AccountId32"),
+];
+
+/// Gives our types the names and the parameters that clients look for.
 pub(super) fn rename(registry: &mut PortableRegistry) {
+    rename_paths(registry);
+    for (of, name, ty) in PARAMETERS {
+        let id = registry.types.iter().find(|portable| portable.ty.path.to_string() == *ty).map(|found| found.id);
+        let parameter = TypeParameter::new_portable((*name).to_owned(), id.map(Into::into));
+        if let Some(portable) = registry.types.iter_mut().find(|portable| portable.ty.path.to_string() == *of) {
+            portable.ty.type_params.push(parameter);
+        }
+    }
+}
+
+fn rename_paths(registry: &mut PortableRegistry) {
     for portable in &mut registry.types {
         let segments = &mut portable.ty.path.segments;
         let Some((krate, rest)) = segments.split_first() else { continue };
@@ -80,6 +98,17 @@ mod tests {
             }
             let found = registry.types.iter().filter(|t| t.ty.path.to_string() == name).count();
             assert_eq!(found, 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_all_resolved() {
+        let registry = crate::metadata::v14::build().types;
+        for (of, name, ty) in PARAMETERS {
+            let portable = registry.types.iter().find(|t| t.ty.path.to_string() == *of).unwrap();
+            let parameter = portable.ty.type_params.iter().find(|p| p.name == *name).unwrap();
+            let resolved = registry.resolve(parameter.ty.unwrap().id).unwrap();
+            assert_eq!(resolved.path.to_string(), *ty);
         }
     }
 }

@@ -178,7 +178,7 @@ fn account_killed_and_funded_again_refuses_its_old_transactions() {
     let mut chain = Chain::new();
     let replayed = chain.tx(0, &client::transfer_all(id(1), false));
     chain.run(std::slice::from_ref(&replayed));
-    chain.call(1, &client::transfer_keep_alive(id(0), 50_000_000));
+    assert_eq!(chain.call(1, &client::transfer_keep_alive(id(0), 50_000_000)).0, Ok(()));
     assert!(chain.account(0).is_alive());
     let stale = crate::InvalidTransaction::Stale { expected: 1, actual: 0 };
     assert!(matches!(

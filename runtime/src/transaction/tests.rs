@@ -1,0 +1,79 @@
+//! Tests of decoding and signature claims.
+
+use super::*;
+use crate::testing::{Chain, GENESIS, id, key, signed};
+use crate::{Era, TransactionExtra, client};
+use cairn_primitives::crypto::verify;
+
+fn verifies(transaction: &Transaction, genesis: &Hash, era_block: &Hash) -> bool {
+    let claim = transaction.signature_claim(genesis, era_block).unwrap();
+    verify(&claim.key, &claim.payload, &claim.signature)
+}
+
+#[test]
+fn claim_of_a_signed_transaction_verifies_for_its_chain_alone() {
+    let other = Hash([1; 32]);
+    let calls = [client::transfer_keep_alive(id(1), 5), client::remark(vec![0x42; 400])];
+    for call in calls {
+        let transaction = signed(0, 0, 7, &call);
+        assert!(verifies(&transaction, &GENESIS, &GENESIS));
+        assert!(!verifies(&transaction, &other, &GENESIS));
+        assert!(!verifies(&transaction, &GENESIS, &other));
+    }
+}
+
+#[test]
+fn claim_of_a_mortal_transaction_binds_the_era_block() {
+    let era_block = Hash([3; 32]);
+    let extra = TransactionExtra { era: Era::mortal(64, 100), nonce: 0, tip: 0 };
+    let bytes = client::sign(&key(0), &client::remark(vec![]), extra, &GENESIS, &era_block);
+    let transaction = Transaction::decode(bytes).unwrap();
+    assert!(verifies(&transaction, &GENESIS, &era_block));
+    assert!(!verifies(&transaction, &GENESIS, &GENESIS));
+}
+
+#[test]
+fn claim_of_other_schemes_is_refused_by_name() {
+    let template = signed(0, 0, 0, &client::remark(vec![]));
+    let mut sr25519 = template.bytes().bytes().to_vec();
+    sr25519[34] = 1;
+    let mut ecdsa = template.bytes().bytes().to_vec();
+    ecdsa[34] = 2;
+    ecdsa.insert(35, 0);
+    for (bytes, scheme) in [(sr25519, "sr25519"), (ecdsa, "ecdsa")] {
+        let transaction = Transaction::decode(OpaqueExtrinsic::new(bytes)).unwrap();
+        let error = transaction.signature_claim(&GENESIS, &GENESIS).unwrap_err();
+        assert_eq!(error, InvalidTransaction::UnsupportedSignature { scheme });
+        assert_eq!(error.to_string(), format!("{scheme} signatures are not accepted: sign with an ed25519 key"));
+    }
+}
+
+#[test]
+fn claim_of_a_bare_extrinsic_is_refused() {
+    assert_eq!(Chain::new().inherent().signature_claim(&GENESIS, &GENESIS), Err(InvalidTransaction::Unsigned));
+}
+
+#[test]
+fn transaction_keeps_hash_length_and_weight_of_its_bytes() {
+    let call = client::transfer_keep_alive(id(1), 5);
+    let transaction = signed(0, 3, 0, &call);
+    assert_eq!(transaction.hash(), transaction.bytes().hash());
+    assert_eq!(transaction.encoded_len(), transaction.bytes().encode().len());
+    assert_eq!(transaction.weight(), EXTRINSIC_BASE.saturating_add(call.weight()));
+    assert_eq!((transaction.sender(), transaction.call()), (Some(id(0)), &call));
+}
+
+#[test]
+fn transaction_with_unknown_or_trailing_or_missing_bytes_does_not_decode() {
+    let good = signed(0, 0, 0, &client::remark(vec![1])).bytes().bytes().to_vec();
+    let mut trailing = good.clone();
+    trailing.push(0);
+    let mut unknown = good.clone();
+    let call = unknown.len() - 4;
+    unknown[call] = 200;
+    for bytes in [trailing, unknown, good[..good.len() - 1].to_vec(), good[..60].to_vec(), vec![], vec![4], vec![0x85]]
+    {
+        let error = Transaction::decode(OpaqueExtrinsic::new(bytes)).unwrap_err();
+        assert!(matches!(InvalidTransaction::from(error), InvalidTransaction::Malformed { .. }));
+    }
+}
