@@ -15,6 +15,7 @@ pub mod crypto;
 pub mod extrinsic;
 pub mod hash;
 pub mod header;
+pub mod light;
 pub mod list_tree;
 pub mod message;
 pub mod number;

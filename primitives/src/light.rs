@@ -1,0 +1,201 @@
+//! What a light client verifies: that a header is final, and that a value is or is not in its state.
+//!
+//! ```text
+//! TrustAnchor (genesis hash, validators) ─ certificate ─► FinalHeader ─ parent links ─► FinalHeader of an older block
+//!                                                              └─ state proof ─► value, or its absence
+//! ```
+//! A [`FinalHeader`] exists only where the proof was checked. Nothing here asks anyone: the caller brings headers,
+//! certificates and proofs from wherever it likes, and need not trust the source.
+
+use crate::certificate::{Certificate, CertificateError};
+use crate::hash::Hash;
+use crate::header::{ContextError, Header};
+use crate::number::Epoch;
+use crate::state_proof::{ProofError, StateProof};
+use crate::validator::ValidatorSet;
+use crate::vote::Subject;
+
+/// What is trusted before anything is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustAnchor {
+    genesis: Hash,
+    epoch: Epoch,
+    validators: ValidatorSet,
+}
+
+/// A header that a quorum of the trusted validators made final, directly or through a descendant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalHeader {
+    header: Header,
+    hash: Hash,
+}
+
+/// Why something was not proved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LightError {
+    /// The genesis header has another hash.
+    #[error("the genesis header hashes to {actual}, trusted is {trusted}")]
+    Genesis {
+        /// Of the header.
+        actual: Hash,
+        /// Of the anchor.
+        trusted: Hash,
+    },
+    /// The header names another validator set than the trusted one.
+    #[error("the header commits to the validators {actual}, the trusted set is {trusted}")]
+    Validators {
+        /// Of the header.
+        actual: Hash,
+        /// Of the anchor.
+        trusted: Hash,
+    },
+    /// The header or the certificate is of another epoch than the trusted validators.
+    #[error("the {what} is of epoch {actual}, the trusted validators are those of epoch {trusted}")]
+    Epoch {
+        /// What was looked at.
+        what: &'static str,
+        /// Found.
+        actual: Epoch,
+        /// Of the anchor.
+        trusted: Epoch,
+    },
+    /// The header carries no consensus context.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The certificate is not a finalization.
+    #[error("the certificate finalizes nothing: it is of another kind of vote")]
+    NotFinalization,
+    /// The certificate is of another block.
+    #[error("the certificate finalizes block {certified}, the header hashes to {header}")]
+    OtherBlock {
+        /// In the certificate.
+        certified: Hash,
+        /// Of the header.
+        header: Hash,
+    },
+    /// The certificate does not hold.
+    #[error("the finalization does not hold: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The header is not the parent that the child names.
+    #[error("the header hashes to {actual}, its child names the parent {expected}")]
+    Parent {
+        /// Of the header.
+        actual: Hash,
+        /// In the child.
+        expected: Hash,
+    },
+    /// The proof does not hold.
+    #[error("the state proof does not hold: {0}")]
+    State(#[from] ProofError),
+}
+
+impl TrustAnchor {
+    /// Trust in a genesis hash and the validators of its first epoch, both known beforehand.
+    #[must_use]
+    pub const fn new(genesis: Hash, validators: ValidatorSet) -> Self {
+        Self { genesis, epoch: Epoch::ZERO, validators }
+    }
+
+    /// Trust in a genesis hash alone: the header must hash to it and names the validators.
+    ///
+    /// # Errors
+    /// The header or the validators are not those of the chain.
+    pub fn from_genesis(trusted: Hash, genesis: &Header, validators: ValidatorSet) -> Result<Self, LightError> {
+        let actual = genesis.hash();
+        if actual != trusted {
+            return Err(LightError::Genesis { actual, trusted });
+        }
+        let anchor = Self::new(trusted, validators);
+        anchor.check_context(genesis)?;
+        Ok(anchor)
+    }
+
+    /// The genesis hash.
+    #[must_use]
+    pub const fn genesis(&self) -> Hash {
+        self.genesis
+    }
+
+    /// The trusted validators.
+    #[must_use]
+    pub const fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
+
+    /// Verifies that the header is the trusted genesis: final without a certificate.
+    ///
+    /// # Errors
+    /// It is another header.
+    pub fn verify_genesis(&self, header: Header) -> Result<FinalHeader, LightError> {
+        let hash = header.hash();
+        if hash == self.genesis {
+            return Ok(FinalHeader { header, hash });
+        }
+        Err(LightError::Genesis { actual: hash, trusted: self.genesis })
+    }
+
+    /// Verifies that a certificate of the trusted validators makes the header final.
+    ///
+    /// # Errors
+    /// The header is of another epoch or validator set; the certificate is of another kind or block, lacks a quorum or has
+    /// a wrong signature.
+    pub fn verify_final(&self, header: Header, certificate: &Certificate) -> Result<FinalHeader, LightError> {
+        self.check_context(&header)?;
+        let Subject::Finalize(proposal) = certificate.subject else { return Err(LightError::NotFinalization) };
+        let hash = header.hash();
+        if proposal.block != hash {
+            return Err(LightError::OtherBlock { certified: proposal.block, header: hash });
+        }
+        self.check_epoch("certificate", proposal.epoch)?;
+        certificate.verify(&self.validators, &self.genesis)?;
+        Ok(FinalHeader { header, hash })
+    }
+
+    fn check_context(&self, header: &Header) -> Result<(), LightError> {
+        let context = header.context()?;
+        self.check_epoch("header", context.epoch)?;
+        let (actual, trusted) = (context.validators_hash, self.validators.hash());
+        if actual == trusted { Ok(()) } else { Err(LightError::Validators { actual, trusted }) }
+    }
+
+    fn check_epoch(&self, what: &'static str, actual: Epoch) -> Result<(), LightError> {
+        if actual == self.epoch { Ok(()) } else { Err(LightError::Epoch { what, actual, trusted: self.epoch }) }
+    }
+}
+
+impl FinalHeader {
+    /// The header.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Its hash.
+    #[must_use]
+    pub const fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Verifies that a header is the parent of this one, and so final too.
+    ///
+    /// # Errors
+    /// It is another header.
+    pub fn verify_parent(&self, parent: Header) -> Result<Self, LightError> {
+        let (actual, expected) = (parent.hash(), self.header.parent_hash);
+        if actual == expected {
+            return Ok(Self { header: parent, hash: actual });
+        }
+        Err(LightError::Parent { actual, expected })
+    }
+
+    /// Verifies that `key` has `value` in the state after this block, or no value at all.
+    ///
+    /// # Errors
+    /// The proof is of another key, value or root.
+    pub fn verify_state(&self, key: &[u8], value: Option<&[u8]>, proof: &StateProof) -> Result<(), LightError> {
+        Ok(proof.verify(&self.header.state_root, key, value)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
