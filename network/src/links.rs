@@ -147,3 +147,37 @@ impl Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: PublicKey = PublicKey([1; 32]);
+
+    #[test]
+    fn link_full_drops_the_oldest_and_counts_them_by_lane() {
+        let metrics = Metrics::new(None).unwrap();
+        let links = Links::new(metrics.clone());
+        let _queues = links.open(KEY);
+        let vote: Frame = vec![0; 200].into();
+        for _ in 0..SMALL_QUEUE.frames + 3 {
+            assert_eq!(links.broadcast(&vote), 1);
+        }
+        let block: Frame = vec![0; 4 << 20].into();
+        for _ in 0..5 {
+            links.send(&KEY, Arc::clone(&block)).unwrap();
+        }
+        assert_eq!(metrics.drops.with_label_values(&["consensus_small"]).get(), 3);
+        assert_eq!(metrics.drops.with_label_values(&["consensus_large"]).get(), 1);
+        links.remove(&KEY);
+        assert_eq!(metrics.queued.get(), 0);
+    }
+
+    #[test]
+    fn send_to_a_validator_without_link_is_refused() {
+        let links = Links::new(Metrics::new(None).unwrap());
+        let vote: Frame = vec![0; 200].into();
+        assert_eq!(links.send(&KEY, Arc::clone(&vote)), Err(CommandError::NotConnected));
+        assert_eq!(links.broadcast(&vote), 0);
+    }
+}

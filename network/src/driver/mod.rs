@@ -27,6 +27,7 @@ use libp2p::{Multiaddr, PeerId, Swarm};
 use outbox::Outbox;
 use peers::Peer;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sync::SyncService;
@@ -83,6 +84,9 @@ pub fn start(config: NetworkConfig) -> Result<(Handle, mpsc::Receiver<Event>), S
         }
     }
     for address in &config.listen {
+        check_port_is_free(address)?;
+    }
+    for address in &config.listen {
         let failed = |reason: String| StartError::Listen { address: address.clone(), reason };
         swarm.listen_on(address.clone()).map_err(|error| failed(root_cause(&error)))?;
     }
@@ -115,6 +119,23 @@ pub fn start(config: NetworkConfig) -> Result<(Handle, mpsc::Receiver<Event>), S
     driver.prepare();
     tokio::spawn(driver.run());
     Ok((handle, receiver))
+}
+
+/// Refuses a TCP port that another process listens on: libp2p shares ports between sockets, so that two nodes would each
+/// get some of the connections.
+fn check_port_is_free(address: &Multiaddr) -> Result<(), StartError> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::from(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::from(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) => TcpListener::bind((ip, port))
+            .map(drop)
+            .map_err(|error| StartError::Listen { address: address.clone(), reason: error.to_string() }),
+        _ => Ok(()),
+    }
 }
 
 /// The innermost message of an error: libp2p wraps what the system said several times.
