@@ -1,0 +1,401 @@
+//! The command line: nouns, then verbs. Every command that prints takes `--json`.
+
+use crate::config::{KEYS, Kind};
+use crate::keystore::KeyKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The URL that client commands use unless told otherwise.
+const URL_DEFAULT: &str = "ws://127.0.0.1:9944";
+
+/// A blockchain validator node and the tools around it.
+#[derive(Debug, Parser)]
+#[command(name = "cairn", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print one JSON document instead of words.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one validator with funded development accounts and temporary data.
+    Dev(DevArgs),
+    /// Run a network of several processes on this machine.
+    Devnet(DevnetArgs),
+    /// Run a node.
+    Run(RunArgs),
+    /// Make a data folder with a node key and a commented configuration file.
+    Init(InitArgs),
+    /// Make, check and show chain specs.
+    #[command(subcommand)]
+    ChainSpec(ChainSpecCommand),
+    /// Make and show keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Check, show and explain the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Build, sign and submit transactions.
+    #[command(subcommand)]
+    Tx(TxCommand),
+    /// Ask a node.
+    #[command(subcommand)]
+    Query(QueryCommand),
+}
+
+/// The settings of a node as flags, made from the table of keys, and the file they go over.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// Key path and text of every flag given.
+    pub flags: Vec<(String, String)>,
+}
+
+impl FromArgMatches for ConfigArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Vec::new();
+        for key in KEYS {
+            let path = key.path();
+            if let Some(values) = matches.get_many::<String>(&path) {
+                flags.push((path, values.cloned().collect::<Vec<_>>().join(",")));
+            }
+        }
+        Ok(Self { file: matches.get_one::<PathBuf>("config").cloned(), flags })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for ConfigArgs {
+    fn augment_args(command: ClapCommand) -> ClapCommand {
+        let file = Arg::new("config")
+            .long("config")
+            .short('c')
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("The configuration file (TOML)");
+        KEYS.iter().fold(command.arg(file), |command, key| {
+            let (flag, path) = (key.flag(), key.path());
+            let arg = Arg::new(path.clone())
+                .long(flag.clone())
+                .help(key.words)
+                .help_heading(format!("[{}]", key.section))
+                .value_name(value_name(key.kind))
+                .hide_short_help(key.section != "node");
+            let arg = if flag == path { arg } else { arg.alias(path) };
+            command.arg(match key.kind {
+                Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                Kind::Multiaddrs { .. } => arg.action(ArgAction::Append),
+                Kind::Text
+                | Kind::Path
+                | Kind::Number { .. }
+                | Kind::Bytes { .. }
+                | Kind::Choice(_)
+                | Kind::Address
+                | Kind::History { .. }
+                | Kind::Levels => arg,
+            })
+        })
+    }
+
+    fn augment_args_for_update(command: ClapCommand) -> ClapCommand {
+        Self::augment_args(command)
+    }
+}
+
+const fn value_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "TEXT",
+        Kind::Path => "PATH",
+        Kind::Switch => "true|false",
+        Kind::Number { .. } => "NUMBER",
+        Kind::Bytes { .. } => "BYTES",
+        Kind::Choice(_) => "WORD",
+        Kind::Address => "ADDRESS:PORT",
+        Kind::Multiaddrs { .. } => "MULTIADDR",
+        Kind::History { .. } => "archive|BLOCKS",
+        Kind::Levels => "LEVELS",
+    }
+}
+
+/// `cairn run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Stop when standard input ends; for programs that start nodes.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// `cairn dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Keep the data here instead of in a folder that is removed at the end.
+    #[arg(long, value_name = "PATH")]
+    pub data_dir: Option<PathBuf>,
+    /// The port of the RPC server on 127.0.0.1.
+    #[arg(long, default_value_t = 9944, value_name = "PORT")]
+    pub rpc_port: u16,
+    /// The port of metrics and health on 127.0.0.1.
+    #[arg(long, default_value_t = 9615, value_name = "PORT")]
+    pub metrics_port: u16,
+    /// Log levels.
+    #[arg(long, default_value = "warn", value_name = "LEVELS")]
+    pub log: String,
+}
+
+/// `cairn devnet`.
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// How many validators.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub validators: u16,
+    /// How many archive nodes beside them.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=20))]
+    pub archive: u16,
+    /// Where the network's data is; kept from one start to the next.
+    #[arg(long, default_value = "devnet", value_name = "PATH")]
+    pub data_dir: PathBuf,
+    /// The RPC port of the first node; the others follow. Peers use ports from 100 above, metrics from 200 above.
+    #[arg(long, default_value_t = 9944, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=65_000))]
+    pub base_port: u16,
+    /// Go on with the others when a node ends by itself.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Log levels of the nodes.
+    #[arg(long, default_value = "info", value_name = "LEVELS")]
+    pub log: String,
+}
+
+/// `cairn init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder to make.
+    #[arg(long, default_value = "cairn-data", value_name = "PATH")]
+    pub data_dir: PathBuf,
+    /// The chain spec file or preset to write into the configuration.
+    #[arg(long)]
+    pub chain: Option<String>,
+    /// The role to write into the configuration; a validator gets a consensus key too.
+    #[arg(long, value_parser = ["validator", "rpc", "archive"])]
+    pub role: Option<String>,
+}
+
+/// `cairn chain-spec`.
+#[derive(Debug, Subcommand)]
+pub enum ChainSpecCommand {
+    /// Write a new chain spec from a preset.
+    New {
+        /// The preset: dev, or local and a number of validators.
+        #[arg(long, default_value = "local4")]
+        preset: String,
+        /// The file to write; never overwritten. Standard output if none is given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check a chain spec and explain every error.
+    Check {
+        /// A file or preset.
+        chain: String,
+    },
+    /// Show what a chain spec says.
+    Show {
+        /// A file or preset.
+        chain: String,
+    },
+    /// Print the genesis hash that a chain spec stands for.
+    GenesisHash {
+        /// A file or preset.
+        chain: String,
+    },
+}
+
+/// `cairn keys`.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and write it to a new file that only you can read.
+    Generate {
+        /// What the key is for.
+        #[arg(long, value_enum)]
+        kind: KeyKind,
+        /// The file to write; never overwritten. `<kind>.json` if none is given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show the public side of a key: a key file or a development key such as //Alice.
+    Show {
+        /// A file or //Name.
+        key: String,
+        /// The SS58 prefix of the address.
+        #[arg(long, default_value_t = 42, value_parser = clap::value_parser!(u16).range(0..=16_383))]
+        ss58_prefix: u16,
+    },
+}
+
+/// `cairn config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check file, environment and flags together.
+    Check(ConfigArgs),
+    /// Print the settings as a file.
+    Show(ConfigArgs),
+    /// Print every setting with origin, range and names.
+    Explain(ConfigArgs),
+}
+
+/// Which node to ask.
+#[derive(Debug, Args)]
+pub struct UrlArgs {
+    /// The node's WebSocket URL.
+    #[arg(long, default_value = URL_DEFAULT)]
+    pub url: String,
+}
+
+/// `cairn tx`.
+#[derive(Debug, Subcommand)]
+pub enum TxCommand {
+    /// Transfer tokens and wait until the transfer is final.
+    Transfer(TransferArgs),
+}
+
+/// `cairn tx transfer`.
+#[derive(Debug, Args)]
+pub struct TransferArgs {
+    /// Who pays: an account key's file, or //Alice and so on.
+    #[arg(long)]
+    pub from: String,
+    /// Who receives: an SS58 address, 0x and 64 digits, or //Bob and so on.
+    #[arg(long)]
+    pub to: String,
+    /// How many tokens, such as 10 or 0.25.
+    #[arg(long)]
+    pub amount: String,
+    /// What to add to the fee, in tokens.
+    #[arg(long, default_value = "0")]
+    pub tip: String,
+    /// How many blocks the transaction may wait; 0 for ever.
+    #[arg(long, default_value_t = 64, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(0..=4096))]
+    pub mortal: u64,
+    /// Let the sender's account be used up.
+    #[arg(long)]
+    pub allow_death: bool,
+    /// Do not wait until the transfer is final.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Give up waiting after so many seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// The node.
+    #[command(flatten)]
+    pub node: UrlArgs,
+}
+
+/// `cairn query`.
+#[derive(Debug, Subcommand)]
+pub enum QueryCommand {
+    /// An account's balance and nonce.
+    Account {
+        /// An SS58 address, 0x and 64 digits, or //Alice and so on.
+        account: String,
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// A block.
+    Block {
+        /// Its height or hash; the last one if none is given.
+        block: Option<String>,
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// Where a transaction is and what came of it.
+    Tx {
+        /// Its hash.
+        hash: String,
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// Fetch a state proof with a finalized header and verify it here.
+    Proof(ProofArgs),
+    /// The validators and their power.
+    Validators {
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// What the node says about itself.
+    Info {
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+}
+
+/// `cairn query proof`.
+#[derive(Debug, Args)]
+pub struct ProofArgs {
+    /// The account to prove: an SS58 address, 0x and 64 digits, or //Alice and so on.
+    #[arg(long, required_unless_present = "key", conflicts_with = "key")]
+    pub account: Option<String>,
+    /// The storage key to prove, in hexadecimal.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// The block whose state to prove, by hash; the last one if none is given.
+    #[arg(long)]
+    pub at: Option<String>,
+    /// Trust this chain: a chain spec file or preset. Genesis and validators are computed from it.
+    #[arg(long, conflicts_with = "genesis_hash")]
+    pub chain: Option<String>,
+    /// Trust this genesis hash. The validators are taken from the node and checked against the genesis header.
+    #[arg(long)]
+    pub genesis_hash: Option<String>,
+    /// The node.
+    #[command(flatten)]
+    pub node: UrlArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command};
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn config_flags_are_collected_with_their_paths() {
+        let line = "cairn run --role archive --network.listen /ip4/1.2.3.4/tcp/1 --network.listen /ip4/1.2.3.4/tcp/2 \
+                    --rpc.allow_public --metrics.enabled=false --node.name x";
+        let Command::Run(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+            panic!("not run");
+        };
+        let get = |path: &str| args.config.flags.iter().find(|(key, _)| key == path).map(|(_, text)| text.as_str());
+        assert_eq!(get("node.role"), Some("archive"));
+        assert_eq!(get("node.name"), Some("x"));
+        assert_eq!(get("network.listen"), Some("/ip4/1.2.3.4/tcp/1,/ip4/1.2.3.4/tcp/2"));
+        assert_eq!(get("rpc.allow_public"), Some("true"));
+        assert_eq!(get("metrics.enabled"), Some("false"));
+        assert_eq!(args.config.flags.len(), 5);
+    }
+
+    #[test]
+    fn flag_mistyped_is_refused_with_a_suggestion() {
+        let error = Cli::try_parse_from(["cairn", "run", "--network.lisen", "/ip4/1.2.3.4/tcp/1"]).unwrap_err();
+        assert!(error.to_string().contains("--network.listen"), "{error}");
+    }
+}

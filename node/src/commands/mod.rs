@@ -1,0 +1,12 @@
+//! One module for each noun of the command line.
+
+pub mod chain_spec;
+pub mod config;
+pub mod dev;
+pub mod devnet;
+pub mod init;
+pub mod keys;
+mod proof;
+pub mod query;
+pub mod run;
+pub mod tx;

@@ -1,0 +1,246 @@
+//! `cairn tx`: builds and signs a transaction here, submits it and waits until it is final.
+
+use crate::cli::{TransferArgs, TxCommand};
+use crate::client::{self, Client, Properties, to_hex};
+use crate::exit::{ExitContext as _, ExitKind, Failure};
+use crate::keystore::{self, KeyKind};
+use crate::output::{Output, amount, parse_amount, table};
+use cairn_primitives::extrinsic::{Era, TransactionExtra};
+use cairn_primitives::{AccountId32, Hash, KeyPair, OpaqueExtrinsic};
+use cairn_runtime::client::{sign, transfer_allow_death, transfer_keep_alive};
+use cairn_runtime::modules::{balances, system, transaction_payment};
+use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeError, RuntimeEvent};
+use parity_scale_codec::{Decode as _, Encode as _};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Runs the command.
+///
+/// # Errors
+/// The node cannot be reached, refuses the transaction, or the transaction fails in its block.
+pub async fn run(command: &TxCommand, output: Output) -> anyhow::Result<()> {
+    match command {
+        TxCommand::Transfer(args) => transfer(args, output).await,
+    }
+}
+
+/// What became of a transaction in its block.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The fee, tip included, in base units.
+    pub fee: Option<u128>,
+    /// Why the call failed, if it did.
+    pub failure: Option<String>,
+    /// Its events in words.
+    pub events: Vec<String>,
+}
+
+async fn transfer(args: &TransferArgs, output: Output) -> anyhow::Result<()> {
+    let key = keystore::from_argument(&args.from, KeyKind::Account)?;
+    let client = Client::connect(&args.node.url).await?;
+    check_versions(&client).await?;
+    let properties = client.properties().await?;
+    let to = client::account(&args.to, properties.ss58_format)?;
+    let tokens = |text: &str| {
+        parse_amount(text, properties.token_decimals).map_err(|problem| Failure::new(ExitKind::Usage, problem))
+    };
+    let (value, tip) = (tokens(&args.amount)?, tokens(&args.tip)?);
+    let call = if args.allow_death { transfer_allow_death(to, value) } else { transfer_keep_alive(to, value) };
+    let extrinsic = build(&client, &key, &call, args.mortal, tip, &properties).await?;
+    let hash = extrinsic.hash();
+    if args.no_wait {
+        client.call::<Value>("author_submitExtrinsic", vec![to_hex(&extrinsic.encode()).into()]).await?;
+        let rows =
+            [("submitted", hash.to_string()), ("follow", format!("cairn query tx {hash} --url {}", client.url()))];
+        return output.print(&json!({ "hash": hash.to_string(), "status": "submitted" }), &table(&rows));
+    }
+    let started = Instant::now();
+    let wait = Duration::from_secs(args.timeout);
+    let block = tokio::time::timeout(wait, submit_and_watch(&client, &extrinsic)).await.exit_with(
+        ExitKind::Timeout,
+        format!(
+            "transaction {hash} is not final after {} s; it may still become final: cairn query tx {hash}",
+            args.timeout
+        ),
+    )??;
+    let elapsed = started.elapsed();
+    let (height, index) = place_of(&client, &block, &extrinsic).await?;
+    let outcome = outcome_at(&client, &block, index, &properties).await?;
+    let shown = |account: AccountId32| account.to_ss58(properties.ss58_format);
+    let words = |base_units| amount(base_units, properties.token_decimals, &properties.token_symbol);
+    let mut rows = vec![
+        ("transaction", hash.to_string()),
+        ("from", shown(key.public().into())),
+        ("to", shown(to)),
+        ("amount", words(value)),
+        ("fee", outcome.fee.map_or_else(|| "unknown".into(), words)),
+        ("block", format!("{height} {block}")),
+        ("final after", format!("{} ms", elapsed.as_millis())),
+        ("result", outcome.failure.as_ref().map_or_else(|| "success".into(), |failure| format!("failed: {failure}"))),
+    ];
+    rows.extend(outcome.events.iter().map(|event| ("event", event.clone())));
+    let document = json!({
+        "hash": hash.to_string(), "status": "finalized", "block": block.to_string(), "height": height, "index": index,
+        "from": shown(key.public().into()), "to": shown(to), "amount": value.to_string(),
+        "fee": outcome.fee.map(|fee| fee.to_string()), "success": outcome.failure.is_none(), "failure": outcome.failure,
+        "events": outcome.events, "finalAfterMs": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    });
+    output.print(&document, &table(&rows))?;
+    match outcome.failure {
+        None => Ok(()),
+        Some(failure) => {
+            let message = format!("the transfer is in block {height} but failed: {failure}; the fee was paid");
+            Err(Failure::new(ExitKind::Refused, message).into())
+        }
+    }
+}
+
+/// A transaction means what it says only under the rules it was built for.
+async fn check_versions(client: &Client) -> anyhow::Result<()> {
+    let theirs = client.versions().await?;
+    let ours = cairn_runtime::runtime_version();
+    if theirs.spec_name == ours.spec_name
+        && theirs.spec_version == ours.spec_version
+        && theirs.transaction_version == ours.transaction_version
+    {
+        return Ok(());
+    }
+    let message = format!(
+        "the chain at {} follows {} version {} (transactions {}), this program builds transactions for {} version {} \
+         (transactions {}): use the program of the chain's version",
+        client.url(),
+        theirs.spec_name,
+        theirs.spec_version,
+        theirs.transaction_version,
+        ours.spec_name,
+        ours.spec_version,
+        ours.transaction_version
+    );
+    Err(Failure::new(ExitKind::Refused, message).into())
+}
+
+async fn build(
+    client: &Client,
+    key: &KeyPair,
+    call: &cairn_runtime::RuntimeCall,
+    mortal: u64,
+    tip: u128,
+    properties: &Properties,
+) -> anyhow::Result<OpaqueExtrinsic> {
+    let address = AccountId32::from(key.public()).to_ss58(properties.ss58_format);
+    let genesis = client.genesis_hash().await?;
+    let nonce: u32 = client.call("system_accountNextIndex", vec![address.into()]).await?;
+    let (era, era_block) = if mortal == 0 {
+        (Era::Immortal, genesis)
+    } else {
+        let at = client.finalized().await?;
+        let height = client
+            .header(&at)
+            .await?
+            .map(|header| u64::from(header.number))
+            .ok_or_else(|| Failure::new(ExitKind::Unreachable, "the node does not know its own head"))?;
+        let era = Era::mortal(mortal, height);
+        let birth = era.birth(height);
+        let text: String = client.call("chain_getBlockHash", vec![birth.into()]).await?;
+        (era, client::hash(&text)?)
+    };
+    Ok(sign(key, call, TransactionExtra { era, nonce, tip }, &genesis, &era_block))
+}
+
+/// Submits and waits for finality; gives the block's hash.
+async fn submit_and_watch(client: &Client, extrinsic: &OpaqueExtrinsic) -> anyhow::Result<Hash> {
+    let bytes = to_hex(&extrinsic.encode());
+    let mut statuses =
+        client.subscribe("author_submitAndWatchExtrinsic", vec![bytes.into()], "author_unwatchExtrinsic").await?;
+    while let Some(status) = statuses.next().await {
+        let status = status.exit_with(ExitKind::Unreachable, "the node's status is not understood")?;
+        match judge(&status) {
+            Step::Waiting => {}
+            Step::Final(block) => return client::hash(&block),
+            Step::Lost(reason) => {
+                let message = format!("transaction {} was not included: {reason}", extrinsic.hash());
+                return Err(Failure::new(ExitKind::Refused, message).into());
+            }
+        }
+    }
+    let message = format!("{} closed the connection before {} was final", client.url(), extrinsic.hash());
+    Err(Failure::new(ExitKind::Unreachable, message).into())
+}
+
+/// What a status means for somebody who waits.
+enum Step {
+    Waiting,
+    Final(String),
+    Lost(String),
+}
+
+fn judge(status: &Value) -> Step {
+    let lost = |reason: &str| Step::Lost(reason.into());
+    if let Some(block) = status.get("finalized").and_then(Value::as_str) {
+        return Step::Final(block.into());
+    }
+    if let Some(other) = status.get("usurped") {
+        return Step::Lost(format!("another transaction with the same nonce took its place: {other}"));
+    }
+    match status.as_str() {
+        Some("invalid") => lost("it became invalid, for example because its blocks went by"),
+        Some("dropped") => lost("the node's pool was full of better ones; try again, or with a higher --tip"),
+        // ready, future, broadcast, inBlock and what later nodes may add.
+        Some(_) | None => Step::Waiting,
+    }
+}
+
+/// Height of a block and the place of an extrinsic in it.
+async fn place_of(client: &Client, block: &Hash, extrinsic: &OpaqueExtrinsic) -> anyhow::Result<(u32, u32)> {
+    let answer: Value = client.call("chain_getBlock", vec![block.to_string().into()]).await?;
+    let header = client::parse_header(answer.pointer("/block/header").cloned().unwrap_or_default())?;
+    let wanted = to_hex(&extrinsic.encode());
+    let bodies = answer.pointer("/block/extrinsics").and_then(Value::as_array);
+    let index = bodies.into_iter().flatten().position(|body| body.as_str() == Some(&wanted));
+    let index = index.and_then(|index| u32::try_from(index).ok()).ok_or_else(|| {
+        Failure::new(ExitKind::Unreachable, format!("the node named block {block}, but the transaction is not in it"))
+    })?;
+    Ok((header.number, index))
+}
+
+/// Fee, result and events of one extrinsic of a block.
+///
+/// # Errors
+/// The events cannot be read.
+pub async fn outcome_at(client: &Client, block: &Hash, index: u32, properties: &Properties) -> anyhow::Result<Outcome> {
+    let bytes = client.storage(&cairn_runtime::keys::SYSTEM_EVENTS, block).await?.unwrap_or_default();
+    let records = Vec::<EventRecord>::decode(&mut bytes.as_slice())
+        .exit_with(ExitKind::Unreachable, "the events of the block are not understood")?;
+    Ok(outcome(&records, index, properties))
+}
+
+fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outcome {
+    let mut outcome = Outcome { fee: None, failure: None, events: Vec::new() };
+    for record in records.iter().filter(|record| record.phase == Phase::ApplyExtrinsic(index)) {
+        match &record.event {
+            RuntimeEvent::TransactionPayment(transaction_payment::Event::TransactionFeePaid { actual_fee, .. }) => {
+                outcome.fee = Some(*actual_fee);
+            }
+            RuntimeEvent::System(system::Event::ExtrinsicFailed { dispatch_error, .. }) => {
+                outcome.failure = Some(reason(dispatch_error));
+            }
+            RuntimeEvent::Balances(balances::Event::Transfer { from, to, amount: value }) => {
+                let shown = |account: &AccountId32| account.to_ss58(properties.ss58_format);
+                let value = amount(*value, properties.token_decimals, &properties.token_symbol);
+                outcome.events.push(format!("Balances.Transfer {} -> {} {value}", shown(from), shown(to)));
+            }
+            other => outcome.events.push(format!("{other:?}")),
+        }
+    }
+    outcome
+}
+
+/// The name of a module's error, else the kind of the failure.
+fn reason(error: &DispatchError) -> String {
+    if let DispatchError::Module(module) = error
+        && let Some(named) = RuntimeError::from_module_error(module)
+    {
+        return format!("{named:?}");
+    }
+    format!("{error:?}")
+}

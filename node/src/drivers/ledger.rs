@@ -1,0 +1,289 @@
+//! The thread that owns the one writer of the chain.
+//!
+//! Consensus and block sync ask by command; answers go back to the consensus mailbox. A valid proposal is executed right
+//! after its verdict, so that the result is there when certification asks. Every committed block moves the read model
+//! first, then the mempool, then is told on the bus.
+
+use crate::bus::Bus;
+use crate::drivers::consensus::ConsensusHandle;
+use crate::drivers::mempool::MempoolHandle;
+use crate::metrics::Metrics;
+use anyhow::anyhow;
+use cairn_consensus::{Input, Verdict};
+use cairn_ledger::{CommittedBlock, ErrorClass, Ledger, LedgerError, ProposalRequest};
+use cairn_network::Handle as Network;
+use cairn_primitives::message::ConsensusMessage;
+use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, PublicKey, ValidatorIndex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that may wait; consensus has at most a few blocks per view under way.
+const COMMANDS_MAX: usize = 1_024;
+
+/// How soon a block whose parent is not here is asked for again, in milliseconds.
+const RETRY_MS: u64 = 50;
+
+/// What the ledger is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Build a block.
+    Propose(ProposalRequest),
+    /// Check a proposed block.
+    Verify(Arc<Block>),
+    /// Execute a block and keep it.
+    Certify(Arc<Block>),
+    /// Commit blocks that consensus finalized.
+    Commit {
+        /// Their hashes, lowest first.
+        hashes: Vec<Hash>,
+        /// What finalizes the last.
+        certificate: Certificate,
+    },
+    /// Send a block to a validator, if it is here.
+    ServeBlock {
+        /// The validator.
+        to: PublicKey,
+        /// The block.
+        hash: Hash,
+    },
+    /// Commit blocks that block sync brought.
+    Import {
+        /// The blocks, lowest first.
+        blocks: Vec<FinalizedBlock>,
+        /// Takes the outcome.
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
+    /// The pool has transactions it did not have.
+    PoolChanged,
+    /// Finish: nothing that comes later matters.
+    Stop,
+}
+
+/// The way to the ledger's thread.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    commands: mpsc::Sender<Command>,
+    nudged: Arc<AtomicBool>,
+}
+
+/// The receiving end of a [`LedgerHandle`].
+pub struct Mailbox {
+    commands: mpsc::Receiver<Command>,
+    nudged: Arc<AtomicBool>,
+}
+
+impl LedgerHandle {
+    /// A handle and the mailbox it leads to.
+    #[must_use]
+    pub fn new() -> (Self, Mailbox) {
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+        let nudged = Arc::new(AtomicBool::new(false));
+        (Self { commands: sender, nudged: nudged.clone() }, Mailbox { commands, nudged })
+    }
+
+    /// Hands a command over; waits while the mailbox is full.
+    ///
+    /// # Errors
+    /// The ledger's thread has ended.
+    pub async fn send(&self, command: Command) -> anyhow::Result<()> {
+        self.commands.send(command).await.map_err(|_| anyhow!("the ledger has stopped"))
+    }
+
+    /// Tells that the pool has new transactions; at most one such hint waits at a time.
+    pub fn pool_changed(&self) {
+        if !self.nudged.swap(true, Ordering::AcqRel) && self.commands.try_send(Command::PoolChanged).is_err() {
+            // The mailbox is full of blocks; after each of them the ledger looks at the pool anyway.
+            self.nudged.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// What the thread works with.
+pub struct LedgerDriver {
+    /// The writer.
+    pub ledger: Ledger,
+    /// Where transactions come from.
+    pub mempool: MempoolHandle,
+    /// Where answers go; `None` on a node without an engine.
+    pub consensus: Option<ConsensusHandle>,
+    /// The place of this node in the validator set: it gossips the blocks it proposed.
+    pub own_index: Option<ValidatorIndex>,
+    /// Where blocks are served and gossiped.
+    pub network: Network,
+    /// Where committed blocks are told.
+    pub bus: Bus,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+impl LedgerDriver {
+    /// Runs until every handle is gone.
+    ///
+    /// # Errors
+    /// State or database fail, or a finalized block does not hold here.
+    pub fn run(mut self, mut mailbox: Mailbox) -> anyhow::Result<()> {
+        let mut tip = self.ledger.reader().head().hash;
+        let mut work = false;
+        while let Some(command) = mailbox.commands.blocking_recv() {
+            match command {
+                Command::Stop => return Ok(()),
+                Command::PoolChanged => mailbox.nudged.store(false, Ordering::Release),
+                Command::Propose(request) => {
+                    let block = self.propose(&request)?;
+                    if let Some(block) = &block {
+                        tip = block.header.hash();
+                    }
+                    self.answer(Input::Proposed { view: request.view, block });
+                }
+                Command::Verify(block) => {
+                    if let Some(hash) = self.verify(&block)? {
+                        tip = hash;
+                    }
+                }
+                Command::Certify(block) => self.certify(&block)?,
+                Command::Commit { hashes, certificate } => {
+                    let view = certificate.subject.view();
+                    let committed = self.ledger.commit(&hashes, &certificate)?;
+                    self.announce(committed);
+                    if let Some(consensus) = &self.consensus {
+                        consensus.committed_blocking(view);
+                    }
+                }
+                Command::ServeBlock { to, hash } => self.serve(&to, &hash)?,
+                Command::Import { blocks, reply } => {
+                    let outcome = self.import(&blocks);
+                    // Sync has gone only when the node stops.
+                    drop(reply.send(outcome));
+                }
+            }
+            self.tell_work(&mut tip, &mut work);
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, request: &ProposalRequest) -> anyhow::Result<Option<Arc<Block>>> {
+        let started = Instant::now();
+        let candidates = self.mempool.select(&self.ledger.pending_transactions(&request.parent), usize::MAX);
+        match self.ledger.propose(request, &candidates) {
+            Ok(built) => {
+                self.mempool.reject(&built.rejected);
+                self.metrics.proposed(started.elapsed(), built.block.extrinsics.len());
+                Ok(Some(built.block))
+            }
+            Err(error) if error.class() == ErrorClass::Unavailable => {
+                tracing::warn!(view = %request.view, %error, "no block to propose");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Answers with a verdict, then executes a valid block; its hash if it holds.
+    fn verify(&mut self, block: &Arc<Block>) -> anyhow::Result<Option<Hash>> {
+        let started = Instant::now();
+        let hash = block.header.hash();
+        let verdict = self.ledger.verify(block)?;
+        let valid = verdict == cairn_ledger::Verdict::Valid;
+        let verdict = match verdict {
+            cairn_ledger::Verdict::Valid => Verdict::Valid,
+            cairn_ledger::Verdict::Invalid(reason) => {
+                tracing::warn!(%hash, height = block.header.number, reason, "invalid proposal");
+                Verdict::Invalid(reason)
+            }
+            cairn_ledger::Verdict::NotYet => Verdict::NotYet { retry_ms: RETRY_MS },
+        };
+        self.answer(Input::Verified { block: hash, verdict });
+        self.metrics.verified(started.elapsed());
+        if !valid {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let holds = self.ledger.execute(&hash)?;
+        self.metrics.executed(started.elapsed());
+        Ok(holds.then_some(hash))
+    }
+
+    fn certify(&mut self, block: &Arc<Block>) -> anyhow::Result<()> {
+        let hash = block.header.hash();
+        let holds = self.ledger.certify(block)?;
+        if !holds {
+            tracing::error!(%hash, height = block.header.number, "a notarized block does not hold here");
+        }
+        self.answer(Input::Certified { block: hash, holds });
+        Ok(())
+    }
+
+    fn import(&mut self, blocks: &[FinalizedBlock]) -> Result<(), LedgerError> {
+        let committed = self.ledger.import(blocks)?;
+        let newest = committed.iter().rev().find_map(|block| {
+            let certificate = block.finalization.clone()?;
+            let timestamp = block.block.header.context().ok()?.timestamp;
+            Some(Input::CommittedElsewhere { height: block.height, timestamp, certificate })
+        });
+        self.announce(committed);
+        if let Some(input) = newest {
+            self.answer(input);
+        }
+        Ok(())
+    }
+
+    /// Tells everyone about committed blocks, in order.
+    fn announce(&self, committed: Vec<CommittedBlock>) {
+        for block in committed {
+            self.mempool.committed(&block);
+            self.metrics.committed(&block);
+            self.gossip(&block);
+            tracing::debug!(height = %block.height, hash = %block.hash, transactions = block.transactions.len(), "committed");
+            self.bus.committed(Arc::new(block));
+        }
+    }
+
+    /// The proposer of a block gossips it to whoever follows the chain without voting.
+    fn gossip(&self, block: &CommittedBlock) {
+        let Some(finalization) = block.finalization.clone() else { return };
+        let proposer = block.block.header.context().ok().map(|context| context.proposer);
+        if self.own_index.is_none() || proposer != self.own_index {
+            return;
+        }
+        let finalized = FinalizedBlock { block: Block::clone(&block.block), finalization: Some(finalization) };
+        if let Err(error) = self.network.publish_block(&finalized) {
+            tracing::debug!(height = %block.height, %error, "a finalized block was not gossiped; peers will ask for it");
+        }
+    }
+
+    fn serve(&self, to: &PublicKey, hash: &Hash) -> anyhow::Result<()> {
+        let block = match self.ledger.pending_block(hash) {
+            Some(block) => Some(block),
+            None => self.ledger.reader().block(hash)?.map(|finalized| Arc::new(finalized.block)),
+        };
+        if let Some(block) = block
+            && let Err(error) = self.network.send(to, &ConsensusMessage::Block(block))
+        {
+            tracing::debug!(%to, %error, "a block asked for could not be sent");
+        }
+        Ok(())
+    }
+
+    fn answer(&self, input: Input) {
+        if let Some(consensus) = &self.consensus {
+            consensus.input_blocking(input);
+        }
+    }
+
+    /// Tells consensus when there begins or ceases to be something to propose.
+    fn tell_work(&self, tip: &mut Hash, work: &mut bool) {
+        if self.consensus.is_none() {
+            return;
+        }
+        if self.ledger.pending_block(tip).is_none() {
+            *tip = self.ledger.reader().head().hash;
+        }
+        let now = !self.mempool.select(&self.ledger.pending_transactions(tip), 1).is_empty();
+        if now != *work {
+            *work = now;
+            self.answer(Input::WorkAvailable(now));
+        }
+    }
+}

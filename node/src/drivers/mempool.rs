@@ -1,0 +1,483 @@
+//! The way into the pool: decode once, verify signatures in batches, look at the account, admit, tell the peers.
+//!
+//! ```text
+//!  rpc ────┐ (waits for room, gets an answer)
+//!          ├─► offers ─► admission thread: decode · verify as one batch · validate ─► pool ─► gossip
+//!  gossip ─┘ (dropped when there is no room)                                           │
+//!                                                        ledger: select, committed ◄───┘
+//! ```
+//!
+//! Whatever arrives while a batch is verified makes the next batch, so batches grow with the load. The pool is behind a
+//! lock that is held for memory reads and state reads of cached pages only, never across a write.
+
+use crate::drivers::ledger::LedgerHandle;
+use crate::drivers::watchers::Watchers;
+use crate::metrics::Metrics;
+use cairn_ledger::{CommittedBlock, Reader, SignatureChecker};
+use cairn_mempool::{AccountState, Ancestors, Input, Known, Origin, Output, Pool, PoolTransaction, Selection, Status};
+use cairn_network::{GossipId, Handle as Network, Offence, PeerId, Verdict};
+use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic};
+use cairn_rpc::{Refusal, SubmitError, TransactionStatus};
+use cairn_runtime::{AccountInfo, BlockLimits, InvalidTransaction, Transaction, TransactionError, ValidateError};
+use parity_scale_codec::Decode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Offers that may wait for admission.
+const OFFERS_MAX: usize = 1_024;
+
+/// Transactions admitted as one batch: signature batches gain little beyond this.
+const BATCH_MAX: usize = 1_024;
+
+/// One verdict on an offered transaction.
+pub type Answer = Result<Hash, SubmitError>;
+
+/// Transactions on their way into the pool.
+struct Offer {
+    extrinsics: Vec<OpaqueExtrinsic>,
+    from: Source,
+}
+
+/// Who offers, and what it wants to know.
+enum Source {
+    /// A client of this node.
+    Local { reply: oneshot::Sender<Vec<Answer>> },
+    /// A peer, by gossip.
+    Gossip { peer: PeerId, id: GossipId },
+}
+
+/// The way to the pool.
+#[derive(Clone)]
+pub struct MempoolHandle {
+    offers: mpsc::Sender<Offer>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    pool: Mutex<Pool<Transaction>>,
+    watchers: Watchers,
+    limits: BlockLimits,
+    reader: Reader,
+    network: Network,
+    metrics: Metrics,
+    started: Instant,
+}
+
+/// What the admission thread works with.
+pub struct MempoolDriver {
+    offers: mpsc::Receiver<Offer>,
+    shared: Arc<Shared>,
+    signatures: SignatureChecker,
+    ledger: LedgerHandle,
+}
+
+/// The parts of the node that the mempool talks to.
+pub struct Surroundings {
+    /// Committed blocks and state.
+    pub reader: Reader,
+    /// Remembered signatures, shared with the ledger.
+    pub signatures: SignatureChecker,
+    /// Where admitted transactions are gossiped.
+    pub network: Network,
+    /// Who is told that there is something to propose.
+    pub ledger: LedgerHandle,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+impl MempoolHandle {
+    /// A handle and the driver behind it.
+    #[must_use]
+    pub fn new(pool: Pool<Transaction>, limits: BlockLimits, around: Surroundings) -> (Self, MempoolDriver) {
+        let (sender, offers) = mpsc::channel(OFFERS_MAX);
+        let Surroundings { reader, signatures, network, ledger, metrics } = around;
+        let shared = Arc::new(Shared {
+            pool: Mutex::new(pool),
+            watchers: Watchers::default(),
+            limits,
+            reader,
+            network,
+            metrics,
+            started: Instant::now(),
+        });
+        (Self { offers: sender, shared: shared.clone() }, MempoolDriver { offers, shared, signatures, ledger })
+    }
+
+    /// Offers a client's transactions and waits for the verdicts, one each, in order.
+    pub async fn submit(&self, extrinsics: Vec<OpaqueExtrinsic>) -> Vec<Answer> {
+        let count = extrinsics.len();
+        let stopping = || SubmitError { refusal: Refusal::Unavailable, detail: "the node is stopping".into() };
+        let (reply, answers) = oneshot::channel();
+        if self.offers.send(Offer { extrinsics, from: Source::Local { reply } }).await.is_err() {
+            return vec![Err(stopping()); count];
+        }
+        answers.await.unwrap_or_else(|_| vec![Err(stopping()); count])
+    }
+
+    /// Offers what a peer gossiped; dropped if there is no room.
+    pub fn gossiped(&self, peer: PeerId, id: GossipId, extrinsics: Vec<OpaqueExtrinsic>) {
+        if let Err(mpsc::error::TrySendError::Full(offer)) =
+            self.offers.try_send(Offer { extrinsics, from: Source::Gossip { peer, id } })
+        {
+            self.shared.metrics.gossip_dropped(offer.extrinsics.len());
+        }
+    }
+
+    /// The states of a transaction, from before it is offered on.
+    #[must_use]
+    pub fn watch(&self, hash: Hash) -> mpsc::Receiver<TransactionStatus> {
+        self.shared.watchers.watch(hash)
+    }
+
+    /// The best transactions for a block on top of blocks with `ancestors`, at most `count_max`.
+    #[must_use]
+    pub fn select(&self, ancestors: &[Transaction], count_max: usize) -> Vec<Transaction> {
+        let mut used = Ancestors::default();
+        for transaction in ancestors {
+            if let Some(signed) = transaction.signed() {
+                used.add(signed.signer, u64::from(signed.extra.nonce));
+            }
+        }
+        let height = self.shared.reader.head().height.next();
+        let selection = Selection {
+            height,
+            bytes_max: self.shared.limits.bytes_max,
+            weight_max: self.shared.limits.weight_max.ref_time,
+            count_max,
+        };
+        self.shared.pool().select(&selection, &used)
+    }
+
+    /// Drops transactions that the executor found impossible.
+    pub fn reject(&self, rejected: &[(Hash, InvalidTransaction)]) {
+        for (hash, invalid) in rejected {
+            // One that came too early or does not fit this block stays; one that was included leaves with its block.
+            if matches!(
+                invalid,
+                InvalidTransaction::Future { .. }
+                    | InvalidTransaction::Stale { .. }
+                    | InvalidTransaction::ExhaustsResources { .. }
+            ) {
+                continue;
+            }
+            self.shared.step(Input::Invalid { hash: *hash, reason: invalid.to_string() });
+        }
+    }
+
+    /// Takes the transactions of a committed block out and looks again at those of the accounts it changed.
+    pub fn committed(&self, block: &CommittedBlock) {
+        let mut accounts = Vec::new();
+        {
+            let pool = self.shared.pool();
+            for (key, value) in block.changes.changes() {
+                let Some(account) = cairn_runtime::keys::parse_system_account(key) else { continue };
+                if pool.is_sender(&account) {
+                    // The value was encoded by this very runtime; `None` is an account that is gone.
+                    let info = value.as_deref().and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
+                    accounts.push((account, account_state(&info.unwrap_or_default())));
+                }
+            }
+        }
+        let included = block.transactions.clone();
+        self.shared.watchers.included(&block.hash, &included);
+        self.shared.step(Input::BlockCommitted { height: block.height, included, accounts });
+        self.shared.metrics.pool(&self.status());
+    }
+
+    /// Offers local transactions that nobody included to the peers again; wanted about once a second.
+    pub fn tick(&self) {
+        self.shared.step(Input::Tick);
+    }
+
+    /// Whether the admission thread has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.offers.is_closed()
+    }
+
+    /// How full the pool is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.pool().status()
+    }
+
+    /// The transactions that may be included next, in order, at most `limit`.
+    #[must_use]
+    pub fn pending(&self, limit: usize) -> Vec<OpaqueExtrinsic> {
+        self.shared.pool().pending().take(limit).map(|transaction| transaction.payload.bytes().clone()).collect()
+    }
+
+    /// The nonce after the account's last waiting transaction.
+    #[must_use]
+    pub fn next_nonce(&self, account: &AccountId32, committed: u64) -> u64 {
+        self.shared.pool().next_nonce(account, committed)
+    }
+}
+
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool<Transaction>> {
+        // A panic in the pool stops the node through its thread; until then its indexes are still memory-safe.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// One step of the pool; what follows goes to the watchers and to the peers.
+    fn step(&self, input: Input<Transaction>) {
+        let mut outputs = Vec::new();
+        let mut again = Vec::new();
+        {
+            let mut pool = self.pool();
+            pool.step(self.now_ms(), input, &mut outputs);
+            for output in &outputs {
+                if let Output::Propagate { hash } = output {
+                    again.extend(pool.get(hash).map(|transaction| transaction.payload.bytes().clone()));
+                }
+            }
+        }
+        self.watchers.tell(&outputs);
+        self.gossip(again);
+    }
+
+    fn gossip(&self, extrinsics: Vec<OpaqueExtrinsic>) {
+        if extrinsics.is_empty() {
+            return;
+        }
+        if let Err(error) = self.network.publish_transactions(extrinsics) {
+            tracing::debug!(%error, "transactions were not gossiped; they are offered again later");
+        }
+    }
+}
+
+impl MempoolDriver {
+    /// Runs until every handle is gone.
+    ///
+    /// # Errors
+    /// Committed blocks or state cannot be read.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        while let Some(first) = self.offers.blocking_recv() {
+            let mut count = first.extrinsics.len();
+            let mut offers = vec![first];
+            while count < BATCH_MAX {
+                let Ok(offer) = self.offers.try_recv() else { break };
+                count = count.saturating_add(offer.extrinsics.len());
+                offers.push(offer);
+            }
+            self.admit(offers)?;
+        }
+        Ok(())
+    }
+
+    /// Decodes, verifies and admits one batch, then answers everyone.
+    fn admit(&self, offers: Vec<Offer>) -> anyhow::Result<()> {
+        let mut verdicts: Vec<Vec<Option<Refused>>> = Vec::with_capacity(offers.len());
+        let mut hashes: Vec<Vec<Hash>> = Vec::with_capacity(offers.len());
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (offer_index, offer) in offers.iter().enumerate() {
+            let mut verdict = Vec::with_capacity(offer.extrinsics.len());
+            let mut offer_hashes = Vec::with_capacity(offer.extrinsics.len());
+            for (index, extrinsic) in offer.extrinsics.iter().enumerate() {
+                match self.decode(extrinsic) {
+                    Ok(transaction) => {
+                        offer_hashes.push(transaction.hash());
+                        verdict.push(None);
+                        candidates.push(Candidate { offer_index, index, transaction });
+                    }
+                    Err((hash, refused)) => {
+                        offer_hashes.push(hash);
+                        verdict.push(Some(refused));
+                    }
+                }
+            }
+            hashes.push(offer_hashes);
+            verdicts.push(verdict);
+        }
+        let transactions: Vec<_> = candidates.iter().map(|candidate| candidate.transaction.clone()).collect();
+        let signed = self.signatures.check_on_head(&transactions, &self.shared.reader)?;
+        let mut local = Vec::new();
+        let mut admitted = false;
+        for (candidate, signature) in candidates.into_iter().zip(signed) {
+            let Candidate { offer_index, index, transaction } = candidate;
+            let origin = offers.get(offer_index).map_or(Origin::Remote, |offer| offer.from.origin());
+            let outcome = match signature {
+                Ok(()) => self.insert(transaction, origin)?,
+                Err(invalid) => Err(Refused::Invalid(invalid)),
+            };
+            match outcome {
+                Ok(bytes) => {
+                    admitted = true;
+                    local.extend(bytes);
+                }
+                Err(refused) => {
+                    if let Some(place) = verdicts.get_mut(offer_index).and_then(|verdict| verdict.get_mut(index)) {
+                        *place = Some(refused);
+                    }
+                }
+            }
+        }
+        if admitted {
+            self.ledger.pool_changed();
+        }
+        self.shared.gossip(local);
+        self.shared.metrics.pool(&self.shared.pool().status());
+        for ((offer, hashes), verdict) in offers.into_iter().zip(hashes).zip(verdicts) {
+            self.answer(offer.from, hashes, verdict);
+        }
+        Ok(())
+    }
+
+    /// Decodes what the pool does not know yet.
+    fn decode(&self, extrinsic: &OpaqueExtrinsic) -> Result<Transaction, (Hash, Refused)> {
+        let hash = extrinsic.hash();
+        match self.shared.pool().known(&hash) {
+            Some(Known::Pending) => return Err((hash, Refused::Pool(cairn_mempool::Refusal::Duplicate))),
+            Some(Known::Included(height)) => {
+                return Err((hash, Refused::Pool(cairn_mempool::Refusal::AlreadyIncluded { height })));
+            }
+            None => {}
+        }
+        Transaction::decode(extrinsic.clone()).map_err(|error| (hash, Refused::Malformed(error)))
+    }
+
+    /// Puts a transaction with a good signature into the pool; its bytes, if this node is to gossip it.
+    fn insert(
+        &self,
+        transaction: Transaction,
+        origin: Origin,
+    ) -> anyhow::Result<Result<Option<OpaqueExtrinsic>, Refused>> {
+        // The state is read under the lock: a block committed meanwhile is announced to the pool after this insertion.
+        let mut pool = self.shared.pool();
+        let head = self.shared.reader.head();
+        let state = self.shared.reader.state_at_head();
+        let validity = match cairn_runtime::validate(&state, &transaction, head.height.next()) {
+            Ok(validity) => validity,
+            Err(ValidateError::State(error)) => return Err(error.into()),
+            Err(ValidateError::Invalid(invalid)) => return Ok(Err(Refused::Invalid(invalid))),
+        };
+        let Some(signed) = transaction.signed() else { return Ok(Err(Refused::Invalid(InvalidTransaction::Unsigned))) };
+        let bytes = transaction.bytes().clone();
+        let entry = PoolTransaction {
+            hash: transaction.hash(),
+            sender: signed.signer,
+            nonce: u64::from(signed.extra.nonce),
+            priority: validity.priority,
+            cost_max: validity.cost_max,
+            valid_until: validity.valid_until,
+            bytes_len: bytes.bytes().len(),
+            weight: validity.weight.ref_time,
+            payload: transaction,
+        };
+        let account = AccountState { nonce: u64::from(validity.account_nonce), spendable: validity.spendable };
+        let mut outputs = Vec::new();
+        pool.step(self.shared.now_ms(), Input::Insert { transaction: entry, account, origin }, &mut outputs);
+        drop(pool);
+        self.shared.watchers.tell(&outputs);
+        Ok(match outputs.into_iter().last() {
+            Some(Output::Admitted { propagate, .. }) => Ok(propagate.then_some(bytes)),
+            Some(Output::Refused { reason, .. }) => Err(Refused::Pool(reason)),
+            _ => Ok(None),
+        })
+    }
+
+    fn answer(&self, from: Source, hashes: Vec<Hash>, verdicts: Vec<Option<Refused>>) {
+        match from {
+            Source::Local { reply } => {
+                let answers = hashes.into_iter().zip(verdicts);
+                let answers = answers.map(|(hash, refused)| refused.map_or(Ok(hash), |refused| Err(refused.into())));
+                // A client that left needs no answer.
+                drop(reply.send(answers.collect()));
+            }
+            Source::Gossip { peer, id } => {
+                let network = &self.shared.network;
+                let verdict = if verdicts.iter().flatten().any(Refused::is_misbehaviour) {
+                    drop(network.report(peer, Offence::Malformed));
+                    Verdict::Reject
+                } else if verdicts.iter().any(Option::is_none) {
+                    Verdict::Accept
+                } else {
+                    Verdict::Ignore
+                };
+                if let Err(error) = network.verdict(id, verdict) {
+                    tracing::debug!(%error, "a gossip verdict was not taken");
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    const fn origin(&self) -> Origin {
+        match self {
+            Self::Local { .. } => Origin::Local,
+            Self::Gossip { .. } => Origin::Remote,
+        }
+    }
+}
+
+/// A decoded transaction and whose it is.
+struct Candidate {
+    offer_index: usize,
+    index: usize,
+    transaction: Transaction,
+}
+
+/// Why a transaction was not admitted.
+enum Refused {
+    Malformed(TransactionError),
+    Invalid(InvalidTransaction),
+    Pool(cairn_mempool::Refusal),
+}
+
+impl Refused {
+    /// Whether an honest peer cannot have forwarded it: its bytes or its signature are wrong whatever the state is.
+    const fn is_misbehaviour(&self) -> bool {
+        matches!(self, Self::Malformed(_))
+    }
+}
+
+impl From<Refused> for SubmitError {
+    fn from(refused: Refused) -> Self {
+        let (refusal, detail) = match refused {
+            Refused::Malformed(error) => (Refusal::Malformed, error.to_string()),
+            Refused::Invalid(invalid) => (refusal_of_invalid(&invalid), invalid.to_string()),
+            Refused::Pool(reason) => (refusal_of_pool(&reason), reason.to_string()),
+        };
+        Self { refusal, detail }
+    }
+}
+
+const fn refusal_of_invalid(invalid: &InvalidTransaction) -> Refusal {
+    match invalid {
+        InvalidTransaction::BadProof
+        | InvalidTransaction::BadSigner
+        | InvalidTransaction::UnsupportedSignature { .. } => Refusal::BadSignature,
+        InvalidTransaction::Stale { .. } => Refusal::Stale,
+        InvalidTransaction::Future { .. } => Refusal::Future,
+        InvalidTransaction::Payment { .. } => Refusal::Unaffordable,
+        InvalidTransaction::AncientBirthBlock => Refusal::EraEnded,
+        InvalidTransaction::ExhaustsResources { .. } => Refusal::TooLarge,
+        InvalidTransaction::Malformed { .. } | InvalidTransaction::Unsigned => Refusal::BadCall,
+    }
+}
+
+const fn refusal_of_pool(reason: &cairn_mempool::Refusal) -> Refusal {
+    use cairn_mempool::Refusal as Pool;
+    match reason {
+        Pool::Duplicate => Refusal::AlreadyKnown,
+        Pool::AlreadyIncluded { .. } => Refusal::AlreadyIncluded,
+        Pool::Stale { .. } => Refusal::Stale,
+        Pool::TooFarFuture { .. } => Refusal::Future,
+        Pool::Unaffordable { .. } => Refusal::Unaffordable,
+        Pool::Oversized { .. } => Refusal::TooLarge,
+        Pool::Expired { .. } => Refusal::EraEnded,
+        Pool::PoolFull { .. } | Pool::PoolFullOfReady { .. } | Pool::SenderFull { .. } => Refusal::PoolFull,
+        Pool::ReplacementTooCheap { .. } => Refusal::PriorityTooLow,
+    }
+}
+
+fn account_state(info: &AccountInfo) -> AccountState {
+    AccountState { nonce: u64::from(info.nonce), spendable: info.data.free }
+}

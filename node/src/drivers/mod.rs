@@ -1,0 +1,19 @@
+//! The loops around the pure machines: receive, step, carry the outputs out.
+//!
+//! ```text
+//!            ┌────────── network ◄───────────────┐ votes, gossip, sync requests
+//!            ▼ events                            │
+//!  rpc ─► mempool ◄─► (shared pool) ◄─► ledger ◄─┴► consensus
+//!                                        ▲   └─► bus ─► rpc, sync, metrics
+//!                                        └── sync
+//! ```
+//!
+//! Ledger, consensus and mempool block on disk or on CPU and run on threads of their own; the others are tasks. Whichever
+//! ends first ends the node (see [`crate::supervisor`]).
+
+pub mod consensus;
+pub mod ledger;
+pub mod mempool;
+pub mod router;
+pub mod sync;
+pub mod watchers;

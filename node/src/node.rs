@@ -1,0 +1,470 @@
+//! Composition: opens the database, puts the parts together, watches them, and takes them apart again.
+
+use crate::bus::Bus;
+use crate::config::{History, NodeConfig};
+use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
+use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle};
+use crate::drivers::mempool::{MempoolHandle, Surroundings};
+use crate::drivers::router::Router;
+use crate::drivers::sync::{self, SyncDriver, SyncHandle};
+use crate::exit::{ExitContext as _, ExitKind};
+use crate::launch::{Launch, database_folder};
+use crate::logging::Banner;
+use crate::metrics::Metrics;
+use crate::observability::ObservabilityServer;
+use crate::ports;
+use crate::supervisor::Supervisor;
+use anyhow::Context as _;
+use cairn_chain_spec::ChainSpec;
+use cairn_consensus::{Engine, Head, Timing};
+use cairn_ledger::{Ledger, LedgerConfig, LedgerError, Reader};
+use cairn_mempool::{Pool, PoolConfig};
+use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
+use cairn_primitives::block::BLOCK_BYTES_MAX;
+use cairn_primitives::{Epoch, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
+use cairn_rpc::{RpcConfig, Server};
+use cairn_runtime::BlockLimits;
+use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
+use cairn_storage::{Database, HistoryMode, StateConfig};
+use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Room in a block for everything but transactions, in bytes.
+const BLOCK_OVERHEAD_BYTES: usize = 16 << 10;
+
+/// For how many views below the last finalized one votes are kept.
+const RETENTION_VIEWS: u64 = 64;
+
+/// How long the parts may take to end before the process ends without them.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How often the pool looks for transactions that nobody included, in milliseconds.
+const POOL_TICK: Duration = Duration::from_secs(1);
+
+/// Runs a node until `stop` resolves or a part of it ends.
+///
+/// # Errors
+/// The node cannot start, or a part of it failed.
+pub async fn run(launch: Launch, stop: impl Future<Output = &'static str> + Send) -> anyhow::Result<()> {
+    let node = Running::start(launch).await?;
+    node.until(stop).await
+}
+
+/// A node with all its parts.
+struct Running {
+    supervisor: Supervisor,
+    network: Network,
+    rpc: cairn_rpc::ServerHandle,
+    ledger: LedgerHandle,
+    consensus: Option<ConsensusHandle>,
+}
+
+/// What the parts have in common.
+struct Common {
+    launch: Launch,
+    validators: Arc<ValidatorSet>,
+    own_index: Option<ValidatorIndex>,
+    database: Arc<dyn Database>,
+    metrics: Metrics,
+    bus: Bus,
+    reader: Reader,
+}
+
+impl Running {
+    async fn start(launch: Launch) -> anyhow::Result<Self> {
+        let database = open_database(&launch.config)?;
+        let ledger = open_ledger(database.clone(), &launch)?;
+        let metrics = Metrics::register(&launch.registry)?;
+        let reader = ledger.reader();
+        let head = reader.head();
+        metrics.head(head.height.0);
+        let validators = Arc::new(launch.spec.validator_set().clone());
+        let own_index = launch.consensus_key.as_ref().and_then(|key| validators.index_of(&key.public()));
+        let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
+        let (network, events) = start_network(&launch, &validators)?;
+        let common = Common { launch, validators, own_index, database, metrics, bus, reader };
+        common.assemble(ledger, network, events).await
+    }
+
+    /// Waits for the end, then takes the node apart: clients first, peers next, disk last.
+    async fn until(mut self, stop: impl Future<Output = &'static str> + Send) -> anyhow::Result<()> {
+        let outcome = tokio::select! {
+            reason = stop => {
+                tracing::info!(reason, "stopping");
+                Ok(())
+            }
+            failure = self.supervisor.first_failure() => Err(failure),
+        };
+        let Self { supervisor, network, rpc, ledger, consensus } = self;
+        let take_apart = async {
+            rpc.stop().await;
+            network.stop().await;
+            if let Some(consensus) = &consensus {
+                consensus.stop().await;
+            }
+            // The ledger may have ended already: then there is nothing to stop.
+            drop(ledger.send(Command::Stop).await);
+            drop((network, consensus, ledger));
+            supervisor.drain().await;
+        };
+        if tokio::time::timeout(STOP_TIME_MAX, take_apart).await.is_err() {
+            tracing::warn!("some parts did not end in time; nothing is lost, what was final is on disk");
+        }
+        match &outcome {
+            Ok(()) => tracing::info!("stopped"),
+            Err(error) => tracing::error!("stopped: {error:#}"),
+        }
+        outcome
+    }
+}
+
+impl Common {
+    async fn assemble(
+        self,
+        ledger: Ledger,
+        network: Network,
+        events: mpsc::Receiver<Event>,
+    ) -> anyhow::Result<Running> {
+        let mut supervisor = Supervisor::default();
+        let (ledger_handle, ledger_box) = LedgerHandle::new();
+        let (sync_handle, sync_box) = SyncHandle::new();
+        let pool_config = pool_config(&self.launch.config);
+        let around = Surroundings {
+            reader: self.reader.clone(),
+            signatures: ledger.signatures(),
+            network: network.clone(),
+            ledger: ledger_handle.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let pool = Pool::new(pool_config, self.reader.head().height);
+        let (mempool, admission) = MempoolHandle::new(pool, block_limits(), around);
+
+        let consensus = self.start_consensus(&mut supervisor, &ledger, &ledger_handle, &sync_handle, &network)?;
+        self.start_sync(&mut supervisor, sync_box, &ledger_handle, &network);
+        let router = Router {
+            network: network.clone(),
+            mempool: mempool.clone(),
+            consensus: consensus.clone(),
+            sync: sync_handle.clone(),
+            reader: self.reader.clone(),
+            metrics: self.metrics.clone(),
+        };
+        supervisor.task("network", router.run(events));
+        supervisor.thread("mempool", move || admission.run())?;
+        let ticking = mempool.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(POOL_TICK);
+            loop {
+                ticks.tick().await;
+                if ticking.is_closed() {
+                    return;
+                }
+                ticking.tick();
+            }
+        });
+        let rpc = self.start_servers(&mut supervisor, &mempool, pool_config, &consensus, &sync_handle, &network).await?;
+        self.banner(&rpc, &network).await;
+        let driver = LedgerDriver {
+            ledger,
+            mempool,
+            consensus: consensus.clone(),
+            own_index: self.own_index,
+            network: network.clone(),
+            bus: self.bus,
+            metrics: self.metrics,
+        };
+        supervisor.thread("ledger", move || driver.run(ledger_box))?;
+        Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus })
+    }
+
+    /// Starts the engine on a node that has a key of the validator set.
+    fn start_consensus(
+        &self,
+        supervisor: &mut Supervisor,
+        ledger: &Ledger,
+        ledger_handle: &LedgerHandle,
+        sync: &SyncHandle,
+        network: &Network,
+    ) -> anyhow::Result<Option<ConsensusHandle>> {
+        if self.own_index.is_none() {
+            return Ok(None);
+        }
+        let config = engine_config(&self.launch, &self.reader, &self.validators)?;
+        let (handle, mailbox) = ConsensusHandle::new(self.validators.clone());
+        let driver = ConsensusDriver {
+            epoch: config.epoch,
+            engine: Engine::new(config).context("the chain spec's consensus parameters cannot be used")?,
+            validators: self.validators.clone(),
+            database: self.database.clone(),
+            restored: ledger.restored()?,
+            ledger: ledger_handle.clone(),
+            sync: sync.clone(),
+            network: network.clone(),
+            metrics: self.metrics.clone(),
+        };
+        supervisor.thread("consensus", move || driver.run(mailbox))?;
+        Ok(Some(handle))
+    }
+
+    fn start_sync(
+        &self,
+        supervisor: &mut Supervisor,
+        mailbox: sync::Mailbox,
+        ledger: &LedgerHandle,
+        network: &Network,
+    ) {
+        let head = self.reader.head();
+        let sets = cairn_sync::ValidatorSets::new(Epoch::ZERO, self.validators.clone());
+        let genesis = self.reader.genesis_hash();
+        let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
+        if self.has_peers() {
+            self.launch.readiness.not_ready(sync::READINESS, "no peers");
+        } else {
+            mailbox.caught_up();
+        }
+        let driver = SyncDriver {
+            sync: machine,
+            network: network.clone(),
+            ledger: ledger.clone(),
+            bus: self.bus.clone(),
+            readiness: self.launch.readiness.clone(),
+        };
+        supervisor.task("sync", driver.run(mailbox));
+    }
+
+    async fn start_servers(
+        &self,
+        supervisor: &mut Supervisor,
+        mempool: &MempoolHandle,
+        pool_config: PoolConfig,
+        consensus: &Option<ConsensusHandle>,
+        sync: &SyncHandle,
+        network: &Network,
+    ) -> anyhow::Result<cairn_rpc::ServerHandle> {
+        let config = &self.launch.config;
+        let node = ports::Node {
+            identity: identity(&self.launch, network),
+            network: network.clone(),
+            consensus: consensus.clone(),
+            sync: sync.clone(),
+            reader: self.reader.clone(),
+            started_at: now(),
+            starting_block: self.reader.head().height,
+            should_have_peers: self.has_peers(),
+        };
+        let transactions =
+            ports::Transactions { mempool: mempool.clone(), reader: self.reader.clone(), config: pool_config };
+        let ports = Ports {
+            chain: Arc::new(ports::Chain(self.reader.clone())),
+            transactions: Arc::new(transactions),
+            node: Arc::new(node),
+            heads: self.bus.heads(),
+        };
+        let rpc = Server::start(rpc_config(config), ports, &self.launch.registry)
+            .await
+            .exit_with(ExitKind::Address, "JSON-RPC cannot be served")?;
+        if config.metrics.enabled {
+            let (registry, readiness) = (self.launch.registry.clone(), self.launch.readiness.clone());
+            let server = ObservabilityServer::bind(config.metrics.listen, registry, readiness)
+                .await
+                .exit_with(ExitKind::Address, "metrics cannot be served")?;
+            tokio::spawn(server.run());
+            tracing::debug!(parts = ?supervisor, "servers are up");
+        }
+        Ok(rpc)
+    }
+
+    /// Whether there are others to follow: not so on a chain whose only validator this is.
+    fn has_peers(&self) -> bool {
+        self.own_index.is_none() || self.validators.len() > 1
+    }
+
+    async fn banner(&self, rpc: &cairn_rpc::ServerHandle, network: &Network) {
+        let (spec, config, head) = (&self.launch.spec, &self.launch.config, self.reader.head());
+        let mut urls = vec![format!("ws://{} (JSON-RPC, also http://)", rpc.address())];
+        if config.metrics.enabled {
+            urls.push(format!("http://{}/metrics (also /livez, /readyz)", config.metrics.listen));
+        }
+        if let Ok(status) = network.status().await {
+            urls.extend(status.listening.iter().map(ToString::to_string));
+        }
+        let banner = Banner {
+            chain: format!("{} ({})", spec.name(), spec.id()),
+            genesis: self.reader.genesis_hash().to_string(),
+            role: config.node.role.word(),
+            database_format: cairn_storage::table::FORMAT_VERSION,
+            head: format!("{} {}", head.height, head.hash),
+            peers_wanted: config.network.peers_out_max,
+            urls,
+        };
+        banner.print();
+    }
+}
+
+fn open_database(config: &NodeConfig) -> anyhow::Result<Arc<dyn Database>> {
+    let folder = database_folder(config);
+    std::fs::create_dir_all(&folder)
+        .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
+    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
+    let database = RocksDatabase::open(&folder, RocksOptions { cache_bytes }).map_err(|error| {
+        let kind = match &error {
+            OpenError::Locked { .. } => ExitKind::DatabaseLocked,
+            OpenError::Newer { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
+            OpenError::Foreign { .. } | OpenError::Inaccessible { .. } => ExitKind::Config,
+        };
+        anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
+    })?;
+    Ok(Arc::new(database))
+}
+
+fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<Ledger> {
+    let config = &launch.config;
+    let history = match config.state.history {
+        History::Archive => HistoryMode::Archive,
+        History::Window(blocks) => HistoryMode::Window(blocks),
+    };
+    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
+    let ledger_config = LedgerConfig {
+        genesis: launch.genesis.clone(),
+        spec_hash: launch.spec.spec_hash(),
+        state: StateConfig { history, cache_bytes, ..StateConfig::default() },
+        limits: block_limits(),
+    };
+    Ledger::open(database, ledger_config).map_err(|error| {
+        let kind = match &error {
+            LedgerError::OtherChain { .. } => ExitKind::WrongChain,
+            LedgerError::Database(_)
+            | LedgerError::State(_)
+            | LedgerError::Genesis(_)
+            | LedgerError::UnknownBlock(_)
+            | LedgerError::FinalizedInvalid { .. }
+            | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
+        };
+        anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
+    })
+}
+
+fn start_network(launch: &Launch, validators: &ValidatorSet) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
+    let section = &launch.config.network;
+    let node_key = NodeKey::from_seed(*launch.node_key.to_seed());
+    let mut config = NetworkConfig::new(node_key, launch.genesis.hash());
+    config.listen = addresses(&section.listen, "network.listen")?;
+    config.boot_nodes = addresses(&section.boot_nodes, "network.boot_nodes")?;
+    config.boot_nodes.extend(addresses(launch.spec.boot_nodes(), "bootNodes of the chain spec")?);
+    let own = config.node_key.peer_id();
+    config.boot_nodes.retain(|address| cairn_network::split_peer_address(address).is_ok_and(|(peer, _)| peer != own));
+    config.reserved = addresses(&section.reserved, "network.reserved")?;
+    config.reserved_only = section.reserved_only;
+    config.validator = launch.consensus_key.clone();
+    config.validators = Validators::new(Epoch::ZERO, validators);
+    config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
+    config.registry = Some(launch.registry.clone());
+    cairn_network::start(config).exit_with(ExitKind::Address, "the peer-to-peer network cannot be started")
+}
+
+fn addresses(texts: &[String], setting: &str) -> anyhow::Result<Vec<cairn_network::Multiaddr>> {
+    let parse = |text: &String| {
+        let message = || format!("{setting}: `{text}` is not a multiaddress such as /ip4/0.0.0.0/tcp/30333");
+        text.parse().map_err(anyhow::Error::new).exit_with(ExitKind::Config, message())
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn engine_config(
+    launch: &Launch,
+    reader: &Reader,
+    validators: &ValidatorSet,
+) -> anyhow::Result<cairn_consensus::Config> {
+    let genesis = reader.genesis_hash();
+    let head = reader.head();
+    let finalization = reader.finalization(head.height)?;
+    let proposed_view = match reader.header(&head.hash)? {
+        Some(header) => header.context()?.view,
+        None => View::ZERO,
+    };
+    let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
+    let opening = Head {
+        height: cairn_primitives::Height::ZERO,
+        hash: genesis,
+        view: View::ZERO,
+        timestamp: launch.spec.genesis_time(),
+    };
+    Ok(cairn_consensus::Config {
+        genesis,
+        epoch: Epoch::ZERO,
+        validators: validators.clone(),
+        key: launch.consensus_key.clone(),
+        leader_seed: genesis,
+        timing: timing(&launch.spec),
+        retention: RETENTION_VIEWS,
+        opening,
+        committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
+        finalization,
+    })
+}
+
+const fn timing(spec: &ChainSpec) -> Timing {
+    let consensus = spec.consensus();
+    Timing {
+        leader_timeout_ms: consensus.leader_timeout_ms,
+        certify_timeout_ms: consensus.certify_timeout_ms,
+        retry_ms: consensus.retry_ms,
+        skip_timeout_ms: consensus.skip_timeout_ms,
+        block_interval_ms: consensus.block_interval_ms,
+        idle_block_interval_ms: consensus.idle_block_interval_ms,
+    }
+}
+
+const fn block_limits() -> BlockLimits {
+    BlockLimits { bytes_max: BLOCK_BYTES_MAX - BLOCK_OVERHEAD_BYTES, weight_max: BLOCK_WEIGHT_MAX }
+}
+
+fn pool_config(config: &NodeConfig) -> PoolConfig {
+    PoolConfig {
+        transactions_max: usize::try_from(config.mempool.count_max).unwrap_or(usize::MAX),
+        bytes_max: usize::try_from(config.mempool.bytes_max).unwrap_or(usize::MAX),
+        ..PoolConfig::default()
+    }
+}
+
+fn rpc_config(config: &NodeConfig) -> RpcConfig {
+    let section = &config.rpc;
+    RpcConfig {
+        listen: section.listen,
+        request_bytes_max: section.request_bytes_max,
+        response_bytes_max: section.response_bytes_max,
+        batch_len_max: section.batch_max,
+        connections_max: usize::try_from(section.connections_max).unwrap_or(usize::MAX),
+        subscriptions_per_connection_max: section.subscriptions_max,
+        call_timeout: Duration::from_millis(u64::from(section.request_time_ms_max)),
+        ..RpcConfig::default()
+    }
+}
+
+fn identity(launch: &Launch, network: &Network) -> NodeIdentity {
+    let spec = &launch.spec;
+    let properties = spec.properties();
+    NodeIdentity {
+        chain: spec.name().to_owned(),
+        chain_id: spec.id().to_owned(),
+        chain_type: if spec.is_development() { ChainType::Development } else { ChainType::Live },
+        properties: ChainProperties {
+            ss58_format: properties.ss58_format,
+            token_decimals: properties.token_decimals,
+            token_symbol: properties.token_symbol.clone(),
+        },
+        node_name: launch.config.node.name.clone(),
+        node_version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: launch.config.node.role.word().to_owned(),
+        peer_id: network.local_peer_id().to_string(),
+    }
+}
+
+fn now() -> TimestampMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

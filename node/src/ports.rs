@@ -1,0 +1,301 @@
+//! The node behind JSON-RPC: the server's ports over the read model, the mempool, the network and the engine.
+
+use crate::drivers::consensus::ConsensusHandle;
+use crate::drivers::mempool::MempoolHandle;
+use crate::drivers::sync::SyncHandle;
+use async_trait::async_trait;
+use cairn_consensus::EngineState;
+use cairn_ledger::Reader;
+use cairn_mempool::PoolConfig;
+use cairn_network::{Direction, Handle as Network};
+use cairn_primitives::{
+    AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, TimestampMs, ValidatorSet,
+};
+use cairn_rpc::ports::{
+    CallError, ChainPort, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue, ReadError,
+    RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
+};
+use parity_scale_codec::Encode;
+use serde_json::{Value, json};
+
+/// [`ChainPort`] over the read model.
+pub struct Chain(pub Reader);
+
+fn read_error(error: cairn_ledger::ReadError) -> ReadError {
+    match error {
+        cairn_ledger::ReadError::UnknownBlock(hash) => ReadError::UnknownBlock(hash),
+        cairn_ledger::ReadError::Pruned { lowest, .. } => ReadError::Pruned { lowest },
+        cairn_ledger::ReadError::State(cairn_storage::StateError::ProofNotKept { lowest, .. }) => {
+            ReadError::Pruned { lowest }
+        }
+        error @ (cairn_ledger::ReadError::Database(_) | cairn_ledger::ReadError::State(_)) => {
+            tracing::error!(%error, "a read failed");
+            ReadError::Database(error.to_string())
+        }
+    }
+}
+
+impl Chain {
+    fn check_known(&self, at: &Hash) -> Result<Height, ReadError> {
+        self.0.height_of(at).map_err(read_error)?.ok_or(ReadError::UnknownBlock(*at))
+    }
+}
+
+impl ChainPort for Chain {
+    fn head(&self) -> Head {
+        let head = self.0.head();
+        Head { height: head.height, hash: head.hash }
+    }
+
+    fn genesis_hash(&self) -> Hash {
+        self.0.genesis_hash()
+    }
+
+    fn block_hash(&self, height: Height) -> Result<Option<Hash>, ReadError> {
+        self.0.block_hash(height).map_err(read_error)
+    }
+
+    fn height_of(&self, hash: &Hash) -> Result<Option<Height>, ReadError> {
+        self.0.height_of(hash).map_err(read_error)
+    }
+
+    fn header(&self, hash: &Hash) -> Result<Option<Header>, ReadError> {
+        self.0.header(hash).map_err(read_error)
+    }
+
+    fn block(&self, hash: &Hash) -> Result<Option<FinalizedBlock>, ReadError> {
+        self.0.block(hash).map_err(read_error)
+    }
+
+    fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        self.0.events(hash).map_err(read_error)
+    }
+
+    fn finalization_for(&self, height: Height) -> Result<Option<(Header, Certificate)>, ReadError> {
+        self.0.finalization_for(height).map_err(read_error)
+    }
+
+    fn storage(&self, at: &Hash, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.0.state_at(at).and_then(|state| state.get(key)).map_err(read_error)
+    }
+
+    fn storage_keys(
+        &self,
+        at: &Hash,
+        prefix: &[u8],
+        start: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, ReadError> {
+        self.0.state_at(at).and_then(|state| state.keys(prefix, start, count)).map_err(read_error)
+    }
+
+    fn runtime_call(&self, at: &Hash, function: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+        let state = self.0.state_at(at).map_err(read_error)?;
+        state.call(function, input).map_err(|error| match error {
+            cairn_runtime::CallError::UnknownMethod { name } => CallError::UnknownFunction(name),
+            cairn_runtime::CallError::State(error) => CallError::Read(ReadError::Database(error.to_string())),
+            error @ (cairn_runtime::CallError::Input(_) | cairn_runtime::CallError::Extrinsic(_)) => {
+                CallError::Failed(error.to_string())
+            }
+        })
+    }
+
+    fn runtime_version(&self, at: &Hash) -> Result<RuntimeVersion, ReadError> {
+        self.check_known(at)?;
+        let version = cairn_runtime::runtime_version();
+        Ok(RuntimeVersion {
+            spec_name: version.spec_name,
+            impl_name: version.impl_name,
+            authoring_version: version.authoring_version,
+            spec_version: version.spec_version,
+            impl_version: version.impl_version,
+            apis: version.apis,
+            transaction_version: version.transaction_version,
+            // The state behind the keys is this chain's own; clients only repeat the number.
+            state_version: 1,
+            system_version: version.system_version,
+        })
+    }
+
+    fn metadata(&self, at: &Hash) -> Result<Vec<u8>, ReadError> {
+        self.check_known(at)?;
+        cairn_runtime::metadata(14).ok_or_else(|| ReadError::Database("this runtime has no V14 metadata".into()))
+    }
+
+    fn transaction(&self, hash: &Hash) -> Result<Option<TransactionLocation>, ReadError> {
+        let found = self.0.transaction(hash).map_err(read_error)?;
+        Ok(found.map(|(height, index)| TransactionLocation { height, index }))
+    }
+
+    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<ProvedValue>, ReadError> {
+        let proofs = self.0.prove(keys, at).map_err(read_error)?;
+        let proved = keys.iter().zip(proofs).map(|(key, proof)| ProvedValue {
+            key: key.clone(),
+            value: proof.value().map(<[u8]>::to_vec),
+            ics23: proof.to_ics23(key),
+            proof: proof.encode(),
+        });
+        Ok(proved.collect())
+    }
+
+    fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {
+        let (epoch, set) = self.0.validators(self.check_known(at)?);
+        Ok((epoch, set.clone()))
+    }
+}
+
+/// [`TransactionPort`] over the mempool.
+pub struct Transactions {
+    /// The mempool.
+    pub mempool: MempoolHandle,
+    /// Account nonces.
+    pub reader: Reader,
+    /// The pool's bounds.
+    pub config: PoolConfig,
+}
+
+#[async_trait]
+impl TransactionPort for Transactions {
+    async fn submit(&self, extrinsics: Vec<OpaqueExtrinsic>) -> Vec<Result<Hash, SubmitError>> {
+        self.mempool.submit(extrinsics).await
+    }
+
+    async fn submit_and_watch(&self, extrinsic: OpaqueExtrinsic) -> Result<StatusStream, SubmitError> {
+        let states = self.mempool.watch(extrinsic.hash());
+        for verdict in self.mempool.submit(vec![extrinsic]).await {
+            verdict?;
+        }
+        Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(states)))
+    }
+
+    async fn pending(&self, limit: usize) -> Vec<OpaqueExtrinsic> {
+        self.mempool.pending(limit)
+    }
+
+    async fn next_nonce(&self, account: &AccountId32) -> Result<u32, ReadError> {
+        let info = cairn_runtime::account(&self.reader.state_at_head(), account)
+            .map_err(|error| ReadError::Database(error.to_string()))?;
+        let next = self.mempool.next_nonce(account, u64::from(info.nonce));
+        Ok(u32::try_from(next).unwrap_or(u32::MAX))
+    }
+
+    async fn status(&self) -> MempoolStatus {
+        let status = self.mempool.status();
+        MempoolStatus {
+            ready: status.ready,
+            future: status.future,
+            bytes: status.bytes,
+            count_max: self.config.transactions_max,
+            bytes_max: self.config.bytes_max,
+        }
+    }
+}
+
+/// [`NodePort`] over everything else.
+pub struct Node {
+    /// What does not change.
+    pub identity: NodeIdentity,
+    /// The network.
+    pub network: Network,
+    /// The engine, if there is one.
+    pub consensus: Option<ConsensusHandle>,
+    /// Block sync.
+    pub sync: SyncHandle,
+    /// Committed blocks.
+    pub reader: Reader,
+    /// When the process started.
+    pub started_at: TimestampMs,
+    /// The head at the start.
+    pub starting_block: Height,
+    /// Whether a node of this chain has peers at all.
+    pub should_have_peers: bool,
+}
+
+#[async_trait]
+impl NodePort for Node {
+    fn identity(&self) -> &NodeIdentity {
+        &self.identity
+    }
+
+    async fn health(&self) -> Health {
+        let peers = self.network.status().await.map_or(0, |status| status.connected.len());
+        Health { peers, is_syncing: self.sync.is_syncing(), should_have_peers: self.should_have_peers }
+    }
+
+    async fn sync_state(&self) -> SyncState {
+        let current = self.reader.head().height;
+        SyncState {
+            starting_block: self.starting_block.0,
+            current_block: current.0,
+            highest_block: self.sync.highest().max(current).0,
+        }
+    }
+
+    async fn listen_addresses(&self) -> Vec<String> {
+        let status = self.network.status().await;
+        status.map_or_else(|_| Vec::new(), |status| status.listening.iter().map(ToString::to_string).collect())
+    }
+
+    async fn peers(&self) -> Vec<Peer> {
+        let Ok(status) = self.network.status().await else { return Vec::new() };
+        let peers = status.connected.into_iter().map(|peer| Peer {
+            best_block: self.sync.head_of(&peer.peer).map(|height| height.0),
+            peer_id: peer.peer.to_string(),
+            address: peer.address.to_string(),
+            direction: match peer.direction {
+                Direction::Inbound => "in".into(),
+                Direction::Outbound => "out".into(),
+            },
+            validator: peer.validator.map(|key| key.to_string()),
+            agent: peer.agent,
+        });
+        peers.collect()
+    }
+
+    async fn consensus_state(&self) -> Value {
+        let Some(consensus) = &self.consensus else { return Value::Null };
+        consensus.state().await.map_or(Value::Null, |state| consensus_json(&state))
+    }
+
+    fn started_at(&self) -> TimestampMs {
+        self.started_at
+    }
+}
+
+fn consensus_json(state: &EngineState) -> Value {
+    let deadlines = state.deadlines.iter().map(|deadline| json!({"name": deadline.name, "leftMs": deadline.left_ms}));
+    let validators = state.validators.iter().map(|validator| {
+        json!({
+            "index": validator.index.0,
+            "power": validator.power.0.to_string(),
+            "connected": validator.connected,
+            "heardMsAgo": validator.heard_ms_ago,
+            "seenView": validator.seen_view.0,
+        })
+    });
+    let missing = state.validators.iter().filter(|validator| !validator.connected).map(|validator| validator.index.0);
+    json!({
+        "epoch": state.epoch.0,
+        "view": state.view.0,
+        "leader": state.leader.0,
+        "ownIndex": state.own_index.map(|index| index.0),
+        "proposalSeen": state.proposal_seen,
+        "notarizeCast": state.notarize_cast,
+        "nullifyCast": state.nullify_cast,
+        "votes": {
+            "notarize": state.votes.notarize.0.to_string(),
+            "nullify": state.votes.nullify.0.to_string(),
+            "finalize": state.votes.finalize.0.to_string(),
+        },
+        "quorum": state.quorum.0.to_string(),
+        "totalPower": state.total_power.0.to_string(),
+        "backoff": state.backoff,
+        "deadlines": deadlines.collect::<Vec<_>>(),
+        "finalizedView": state.finalized_view.0,
+        "committed": {"height": state.committed.height.0, "hash": state.committed.hash.to_string()},
+        "fetches": state.fetches,
+        "missing": missing.collect::<Vec<_>>(),
+        "validators": validators.collect::<Vec<_>>(),
+        "waitingFor": state.waiting_for,
+    })
+}
