@@ -9,7 +9,7 @@ if ! cargo deny --version 2>/dev/null | grep -q "$version"; then
     cargo install --locked --quiet cargo-deny --version "$version"
 fi
 
-cargo deny --locked check bans licenses sources
+cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
 # The advisories live in a repository of their own. Without a way to it the check cannot be made: say so, do not fail.
 database=https://github.com/RustSec/advisory-db
