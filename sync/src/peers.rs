@@ -28,15 +28,16 @@ pub(crate) struct Peer {
     /// Whether it ever answered or failed to.
     pub(crate) is_settled: bool,
     pub(crate) in_flight: u32,
-    /// Failures since the last useful answer.
+    /// Failures since the last useful answer or long time without any.
     pub(crate) failures: u32,
     /// Left out until then.
     pub(crate) resume_ms: u64,
 }
 
 impl Peer {
-    /// Leaves the peer out for a time that doubles with each failure in a row.
+    /// Leaves the peer out for a time that doubles with each failure in a row; old failures are forgiven.
     pub(crate) fn fail(&mut self, now_ms: u64, config: &SyncConfig) {
+        self.forgive(now_ms, config);
         let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         self.failures = self.failures.saturating_add(1);
         self.resume_ms = now_ms.saturating_add(config.backoff_ms.saturating_mul(factor).min(config.backoff_ms_max));
@@ -46,9 +47,19 @@ impl Peer {
         }
     }
 
+    /// Forgets failures since which the longest time out has passed.
+    const fn forgive(&mut self, now_ms: u64, config: &SyncConfig) {
+        if now_ms.saturating_sub(self.resume_ms) > config.backoff_ms_max {
+            self.failures = 0;
+        }
+    }
+
     /// As [`Peer::fail`], for what no honest peer does: its claim goes and the time starts longer.
     pub(crate) fn punish(&mut self, now_ms: u64, config: &SyncConfig) {
+        self.forgive(now_ms, config);
         self.failures = self.failures.saturating_add(FAILURES_MAX);
+        // From now on, so that the failures just added are not forgiven at once.
+        self.resume_ms = now_ms;
         self.fail(now_ms, config);
     }
 }

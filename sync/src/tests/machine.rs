@@ -264,3 +264,20 @@ fn bytes_held_bound_the_requests_but_never_the_next_range() {
     let outputs = answer(&mut sync, 1, 1, asked[0].1, Answer::Blocks(chain.range(1, 10)));
     assert_eq!(requests(&outputs).len(), 1);
 }
+
+#[test]
+fn failures_long_past_are_forgiven() {
+    let chain = Chain::new(10, 1);
+    let mut sync = chain.machine(small());
+    connect(&mut sync, 0, 1, &chain, 0);
+    // Three questions without an answer, each long after the one before: the peer is asked again a second later.
+    for round in 1..=3 {
+        let now_ms = round * 1_000_000;
+        let asked = Output::RequestStatus(PeerRef(1));
+        assert!(step(&mut sync, now_ms, Input::Tick).contains(&asked));
+        step(&mut sync, now_ms, Input::StatusFailed(PeerRef(1)));
+        assert_eq!(sync.progress().state, State::CaughtUp);
+        assert!(step(&mut sync, now_ms + 10_000, Input::Tick).contains(&asked));
+        tell_status(&mut sync, now_ms + 10_000, 1, &chain, 0);
+    }
+}
