@@ -1,1 +1,17 @@
-//! cairn-storage-rocks
+//! The database port on RocksDB: one column family a table, one write-ahead log, synced batches.
+//!
+//! The crate translates and bounds; it decides nothing about the chain. A directory is taken only if it is empty or says
+//! in its `FORMAT` file that it is a database of this program in a version it knows. One process may have it open.
+//!
+//! Memory is bounded by [`RocksOptions`]: the block cache, which also holds indexes and filters, and the write buffers of
+//! all tables together. After a crash the log is replayed up to its last whole record; damage anywhere else is refused at
+//! opening. After a failed write RocksDB refuses further ones.
+
+mod database;
+mod error;
+mod format;
+mod options;
+
+pub use database::RocksDatabase;
+pub use error::OpenError;
+pub use options::RocksOptions;

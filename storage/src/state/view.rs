@@ -115,6 +115,12 @@ impl StateReadModel {
         keys.iter().map(|key| view.prove(key)).collect()
     }
 
+    /// Bytes of pages of the head that are in memory and could be dropped: what the cache budget bounds.
+    #[must_use]
+    pub fn page_cache_bytes(&self) -> usize {
+        self.shared.cache.bytes()
+    }
+
     fn check_kept(&self, height: Height) -> Result<(), StateError> {
         let current = self.shared.current();
         let head = current.head.height.unwrap_or_default();

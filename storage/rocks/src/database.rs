@@ -1,0 +1,193 @@
+//! The adapter.
+
+use crate::error::OpenError;
+use crate::format;
+use crate::options::{self, RocksOptions};
+use cairn_storage::batch::Operation;
+use cairn_storage::{
+    Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
+};
+use rocksdb::{
+    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, ReadOptions, SingleThreaded, SnapshotWithThreadMode, WriteOptions,
+};
+use std::path::Path;
+
+/// The set of tables never changes while the database is open, so no lock guards it.
+type Rocks = DBWithThreadMode<SingleThreaded>;
+
+/// A [`Database`] on RocksDB; dropping it closes the files.
+pub struct RocksDatabase {
+    rocks: Rocks,
+    cache: Cache,
+}
+
+impl RocksDatabase {
+    /// Opens the database in a directory, or makes a new one where there is none.
+    ///
+    /// # Errors
+    /// The directory is in use, foreign, of a newer format, damaged or inaccessible.
+    pub fn open(path: &Path, options: RocksOptions) -> Result<Self, OpenError> {
+        format::check_or_create(path)?;
+        let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
+        let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
+            .map_err(|error| open_error(path, &error))?;
+        Ok(Self { rocks, cache })
+    }
+
+    /// Bytes that the block cache holds now.
+    #[must_use]
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
+    fn family(&self, table: Table) -> Result<&ColumnFamily, DatabaseError> {
+        let reason = || DatabaseError::Missing { table, reason: "the table itself".to_owned() };
+        self.rocks.cf_handle(table.name()).ok_or_else(reason)
+    }
+
+    fn get(&self, table: Table, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, DatabaseError> {
+        self.rocks.get_cf_opt(self.family(table)?, key, options).map_err(|error| engine("read", &error))
+    }
+
+    fn multi_get(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+        options: &ReadOptions,
+    ) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
+        let family = self.family(table)?;
+        let found = self.rocks.batched_multi_get_cf_opt(family, keys.iter().copied(), keys.is_sorted(), options);
+        let copy = |value: Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error>| {
+            value.map(|value| value.map(|value| value.to_vec())).map_err(|error| engine("read", &error))
+        };
+        found.into_iter().map(copy).collect()
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+        mut options: ReadOptions,
+    ) -> Result<Vec<Record>, DatabaseError> {
+        if range.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        options.set_iterate_lower_bound(range.start.clone());
+        if let Some(end) = &range.end {
+            options.set_iterate_upper_bound(end.clone());
+        }
+        let mut cursor = self.rocks.raw_iterator_cf_opt(self.family(table)?, options);
+        match direction {
+            Direction::Forward => cursor.seek_to_first(),
+            Direction::Backward => cursor.seek_to_last(),
+        }
+        let mut records = Vec::new();
+        while let Some((key, value)) = cursor.item() {
+            records.push((key.to_vec(), value.to_vec()));
+            if records.len() >= limit {
+                break;
+            }
+            match direction {
+                Direction::Forward => cursor.next(),
+                Direction::Backward => cursor.prev(),
+            }
+        }
+        cursor.status().map_err(|error| engine("scan", &error))?;
+        Ok(records)
+    }
+}
+
+impl DatabaseView for RocksDatabase {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+        self.get(table, key, &ReadOptions::default())
+    }
+
+    fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
+        self.multi_get(table, keys, &ReadOptions::default())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Record>, DatabaseError> {
+        self.scan(table, range, direction, limit, ReadOptions::default())
+    }
+}
+
+impl Database for RocksDatabase {
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
+        let mut writes = rocksdb::WriteBatch::default();
+        for Operation { table, key, value } in batch.into_sorted() {
+            let family = self.family(table)?;
+            match value {
+                Some(value) => writes.put_cf(family, key, value),
+                None => writes.delete_cf(family, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.rocks.write_opt(writes, &options).map_err(|error| engine("write", &error))
+    }
+
+    fn snapshot(&self) -> Box<dyn DatabaseView + '_> {
+        Box::new(RocksSnapshot { database: self, snapshot: self.rocks.snapshot() })
+    }
+}
+
+/// One version of all tables.
+struct RocksSnapshot<'a> {
+    database: &'a RocksDatabase,
+    snapshot: SnapshotWithThreadMode<'a, Rocks>,
+}
+
+impl RocksSnapshot<'_> {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+}
+
+impl DatabaseView for RocksSnapshot<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+        self.database.get(table, key, &self.options())
+    }
+
+    fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
+        self.database.multi_get(table, keys, &self.options())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Record>, DatabaseError> {
+        self.database.scan(table, range, direction, limit, self.options())
+    }
+}
+
+fn engine(operation: &'static str, error: &rocksdb::Error) -> DatabaseError {
+    DatabaseError::Engine { operation, reason: error.to_string() }
+}
+
+fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {
+    let path = path.to_path_buf();
+    let reason = error.to_string();
+    let kind = error.kind();
+    // RocksDB tells its lock file apart from other files in the text only.
+    if kind == ErrorKind::IOError && (reason.contains("/LOCK") || reason.contains("lock hold by current process")) {
+        return OpenError::Locked { path };
+    }
+    let is_missing_file = kind == ErrorKind::IOError && reason.contains("No such file");
+    if kind == ErrorKind::Corruption || kind == ErrorKind::InvalidArgument || is_missing_file {
+        return OpenError::Damaged { path, reason };
+    }
+    OpenError::Inaccessible { path, reason }
+}

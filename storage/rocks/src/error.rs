@@ -1,0 +1,67 @@
+//! Why a database does not open.
+
+use cairn_storage::ErrorClass;
+use std::path::PathBuf;
+
+/// Why a database did not open; each message names the place and the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error(
+        "the database {} is in use by another process: stop that node, or give this one its own data directory",
+        path.display()
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It was written by a later version of this program.
+    #[error(
+        "the database {} has format {found}, this program knows formats up to {known}: run the newer program that wrote it",
+        path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// The directory holds something else.
+    #[error(
+        "{} is not a database of this program, and not empty: name an empty or a new directory, or move what is there away",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Files are missing or corrupted.
+    #[error(
+        "the database {} is damaged: {reason}; restore the directory from a copy, or delete it and sync again",
+        path.display()
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The directory cannot be read or written.
+    #[error("the database {} cannot be opened: {reason}; check that it exists, its owner and the free space", path.display())]
+    Inaccessible {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl OpenError {
+    /// A node cannot run without its database.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        ErrorClass::Fatal
+    }
+}

@@ -1,0 +1,108 @@
+//! How RocksDB is set up: small, bounded, and each table by the way it is used.
+
+use cairn_storage::Table;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
+    Options,
+};
+
+const MIB: usize = 1 << 20;
+/// A write buffer of one table is flushed at this size, in bytes.
+const WRITE_BUFFER_BYTES: usize = 8 * MIB;
+/// Write buffers of all tables together, in bytes; the largest is flushed above it.
+const WRITE_BUFFERS_BYTES: usize = 32 * MIB;
+/// The log is cut by flushing the oldest buffers above this size, in bytes: it bounds the time of recovery.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Table files that are open at once.
+const OPEN_FILES_MAX: i32 = 512;
+/// Filter size: one lookup in a hundred of an absent key reads a block.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// What the operator chooses.
+#[derive(Clone, Copy, Debug)]
+pub struct RocksOptions {
+    /// The block cache of all tables, indexes and filters included, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 32 * MIB }
+    }
+}
+
+/// How a table is read.
+enum Access {
+    /// By whole keys that are hashes; absent ones are asked for.
+    Point,
+    /// By whole keys, hot, and in order at opening.
+    Page,
+    /// In order or by height, small records.
+    Ordered,
+    /// In order or by height, records worth a slow compression once they are old.
+    Bulk,
+}
+
+const fn access(table: Table) -> Access {
+    match table {
+        Table::Heights | Table::Transactions | Table::PendingBlocks => Access::Point,
+        Table::StatePages => Access::Page,
+        Table::Meta | Table::Hashes | Table::Finalizations | Table::Journal => Access::Ordered,
+        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory | Table::StateDiffs => Access::Bulk,
+    }
+}
+
+pub(crate) fn database() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    // A record that a crash cut short at the very end is dropped; damage before it is refused.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_max_background_jobs(2);
+    // Table files reach the disk little by little, not in one stall.
+    options.set_bytes_per_sync(1 << 20);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 * MIB);
+    options
+}
+
+pub(crate) fn column_families(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    Table::ALL.into_iter().map(|table| ColumnFamilyDescriptor::new(table.name(), column_family(table, cache)))
+}
+
+fn column_family(table: Table, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_format_version(5);
+    let mut options = Options::default();
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_max_write_buffer_number(2);
+    match access(table) {
+        Access::Point => {
+            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            options.set_compression_type(DBCompressionType::None);
+        }
+        Access::Page => {
+            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            blocks.set_block_restart_interval(4);
+            options.set_compression_type(DBCompressionType::None);
+        }
+        Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
+        Access::Bulk => {
+            blocks.set_block_size(16 << 10);
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        }
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}

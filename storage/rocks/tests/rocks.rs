@@ -1,0 +1,90 @@
+//! The adapter: the port's suite, what survives closing, and every reason not to open.
+
+use cairn_storage::{Database, DatabaseView, Durability, Table, WriteBatch, conformance};
+use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
+use std::fs;
+use std::path::Path;
+
+fn open(path: &Path) -> Result<RocksDatabase, OpenError> {
+    RocksDatabase::open(path, RocksOptions { cache_bytes: 4 << 20 })
+}
+
+fn one_record(key: &[u8]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Meta, key, *b"value");
+    batch
+}
+
+#[test]
+fn rocks_database_passes_conformance() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        open(&directory.path().join(number.to_string())).unwrap()
+    };
+    conformance::check(&mut next).unwrap();
+}
+
+#[test]
+fn records_survive_closing() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    database.write(one_record(b"unsynced"), Durability::Unsynced).unwrap();
+    database.write(one_record(b"synced"), Durability::Synced).unwrap();
+    drop(database);
+    let database = open(directory.path()).unwrap();
+    for key in [&b"unsynced"[..], b"synced"] {
+        assert_eq!(database.get(Table::Meta, key).unwrap(), Some(b"value".to_vec()));
+    }
+}
+
+#[test]
+fn opening_twice_is_refused_with_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = open(directory.path()).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains(&directory.path().display().to_string()));
+}
+
+#[test]
+fn foreign_directory_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("letter.txt"), "dear").unwrap();
+    assert!(matches!(open(directory.path()), Err(OpenError::Foreign { .. })));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn newer_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).unwrap());
+    fs::write(directory.path().join("FORMAT"), "cairn database format 999\n").unwrap();
+    assert!(matches!(open(directory.path()), Err(OpenError::Newer { found: 999, .. })));
+}
+
+#[test]
+fn unreadable_format_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).unwrap());
+    fs::write(directory.path().join("FORMAT"), "something").unwrap();
+    assert!(matches!(open(directory.path()), Err(OpenError::Damaged { .. })));
+}
+
+#[test]
+fn overwritten_manifest_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).unwrap());
+    fs::write(directory.path().join("CURRENT"), "nothing\n").unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn file_in_place_of_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(matches!(open(&file), Err(OpenError::Inaccessible { .. })));
+}

@@ -1,0 +1,154 @@
+//! Values at past heights, listing of keys, and pruning.
+
+use super::*;
+use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::state::StateError;
+use crate::table::Table;
+
+fn count(chain: &Chain, table: Table) -> usize {
+    chain.database.scan(table, &KeyRange::all(), Direction::Forward, usize::MAX).unwrap().len()
+}
+
+/// Keys that try the escaping: prefixes of one another, zero bytes, bytes like a height.
+fn awkward_key(number: u64) -> Vec<u8> {
+    let parts: [&[u8]; 6] = [&[0], &[0, 0], &[1], &[0xff, 0xff, 0xff, 0xfe], &[0, 1], &[0xff]];
+    let pick = |digit: u64| parts[(digit % 6) as usize];
+    [pick(number), if number > 5 { pick(number / 6) } else { &[] }, if number > 35 { pick(number / 36) } else { &[] }]
+        .concat()
+}
+
+fn awkward_changes(random: &mut Random) -> Changes {
+    (0..12).map(|_| (awkward_key(random.below(216)), (random.below(3) > 0).then(|| random.value()))).collect()
+}
+
+fn check_height(chain: &Chain, height: Height) {
+    let reads = chain.store.read_model();
+    let model = &chain.model[height.0 as usize];
+    for number in 0..216 {
+        let key = awkward_key(number);
+        assert_eq!(reads.get_at(height, &key).unwrap().as_ref(), model.get(&key), "{key:?} at {height}");
+    }
+    for prefix in [&[][..], &[0], &[0, 0], &[0xff], &[1, 0]] {
+        let expected: Vec<_> = model.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+        assert_eq!(reads.keys_at(height, prefix, None, 1_000).unwrap(), expected);
+        // The same in pages of three.
+        let mut paged: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let page = reads.keys_at(height, prefix, paged.last().map(Vec::as_slice), 3).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            paged.extend(page);
+        }
+        assert_eq!(paged, expected);
+    }
+}
+
+#[test]
+fn archive_reads_equal_model_at_every_height() {
+    let mut random = Random(11);
+    let mut chain = Chain::new(ARCHIVE);
+    for _ in 0..100 {
+        chain.commit(awkward_changes(&mut random));
+    }
+    chain.reopen();
+    assert_eq!(chain.store.read_model().lowest_height(), Height(0));
+    for height in 0..100 {
+        check_height(&chain, Height(height));
+    }
+}
+
+#[test]
+fn window_keeps_its_heights_and_deletes_the_rest() {
+    let mut random = Random(12);
+    let mut chain = Chain::new(StateConfig { history: HistoryMode::Window(10), ..ARCHIVE });
+    for _ in 0..80 {
+        chain.commit(awkward_changes(&mut random));
+    }
+    let reads = chain.store.read_model();
+    assert_eq!(reads.lowest_height(), Height(69));
+    for height in 69..80 {
+        check_height(&chain, Height(height));
+    }
+    let pruned = StateError::Pruned { height: Height(68), lowest: Height(69) };
+    assert_eq!(reads.get_at(Height(68), &awkward_key(0)), Err(pruned.clone()));
+    assert_eq!(reads.keys_at(Height(68), &[], None, 1), Err(pruned));
+    // Exactly the values that a kept height shows, and the changes (deletions included) above the lowest one.
+    let shown = chain.model[69].len();
+    let changed: usize = (70..80)
+        .map(|height: usize| {
+            let (before, after) = (&chain.model[height - 1], &chain.model[height]);
+            let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            keys.into_iter().filter(|key| before.get(*key) != after.get(*key)).count()
+        })
+        .sum();
+    assert_eq!(count(&chain, Table::StateHistory), shown + changed);
+    assert_eq!(count(&chain, Table::StateDiffs), 10);
+}
+
+#[test]
+fn archive_turned_into_window_catches_up_two_heights_a_block() {
+    let mut random = Random(13);
+    let mut chain = Chain::new(ARCHIVE);
+    for _ in 0..40 {
+        chain.commit(awkward_changes(&mut random));
+    }
+    chain.config.history = HistoryMode::Window(5);
+    chain.reopen();
+    for block in 1..=40 {
+        chain.commit(awkward_changes(&mut random));
+        let expected = (2 * block).min(39 + block - 5);
+        assert_eq!(chain.store.read_model().lowest_height(), Height(expected));
+    }
+    check_height(&chain, chain.store.read_model().lowest_height());
+    // And back: what is there stays, and nothing more goes.
+    let lowest = chain.store.read_model().lowest_height();
+    chain.config.history = HistoryMode::Archive;
+    chain.reopen();
+    for _ in 0..10 {
+        chain.commit(awkward_changes(&mut random));
+    }
+    assert_eq!(chain.store.read_model().lowest_height(), lowest);
+    check_height(&chain, lowest);
+}
+
+#[test]
+fn heights_above_head_are_refused() {
+    let mut chain = Chain::new(ARCHIVE);
+    chain.commit(Changes::new());
+    let reads = chain.store.read_model();
+    let refused = StateError::AboveHead { height: Height(1), head: Height(0) };
+    assert_eq!(reads.get_at(Height(1), b"a"), Err(refused.clone()));
+    assert_eq!(reads.view_at(Height(1)).err(), Some(refused));
+}
+
+#[test]
+fn views_of_recent_versions_do_not_move() {
+    let mut random = Random(14);
+    // No page of the head stays in memory: what a view shows must come from pinned pages or from the right records.
+    let mut chain = Chain::new(StateConfig { cache_bytes: 0, history: HistoryMode::Window(70), ..ARCHIVE });
+    let mut views = Vec::new();
+    for _ in 0..70 {
+        chain.commit(awkward_changes(&mut random));
+        views.push(chain.store.view());
+    }
+    for (view, model) in views.iter().zip(&chain.model) {
+        for number in 0..216 {
+            let key = awkward_key(number);
+            assert_eq!(view.get(&key).unwrap().as_ref(), model.get(&key));
+        }
+        assert_eq!(view.root(), chain.roots[view.height().0 as usize]);
+    }
+}
+
+#[test]
+fn pages_in_memory_stay_within_budget() {
+    let mut chain = Chain::new(StateConfig { cache_bytes: 20_000, ..ARCHIVE });
+    let mut random = Random(15);
+    chain.commit(random_changes(&mut random, 2_000, 2_000, 0));
+    for number in 0..2_000 {
+        chain.store.get(None, &key(number)).unwrap();
+        assert!(chain.store.read_model().page_cache_bytes() <= 20_000);
+    }
+    assert!(chain.store.read_model().page_cache_bytes() > 10_000);
+}

@@ -1,0 +1,216 @@
+//! Roots: equal to those of the `jmt` crate, whatever the history, and after opening again.
+
+use super::*;
+use crate::database::DatabaseView;
+use crate::state::StateError;
+use crate::table::Table;
+use cairn_primitives::state_proof::{EMPTY_SUBTREE, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+#[test]
+fn root_of_random_history_equals_jmt() {
+    let mut random = Random(1);
+    let mut chain = Chain::new(ARCHIVE);
+    // jmt gets the same changes version after version, not the result.
+    let jmt_store = MockTreeStore::default();
+    let tree = Sha256Jmt::new(&jmt_store);
+    for version in 0..150_u64 {
+        // Phases of growth, of churn and of shrinking to nothing.
+        let (count, deletions) = [(60, 1), (40, 5), (60, 9)][(version / 25 % 3) as usize];
+        let changes = random_changes(&mut random, 400, count, deletions);
+        let set = changes.iter().map(|(key, value)| (KeyHash(sha256(key).0), value.clone()));
+        let (root, batch) = tree.put_value_set(set, version).unwrap();
+        jmt_store.write_tree_update_batch(batch).unwrap();
+        assert_eq!(chain.commit(changes), Hash(root.0), "version {version}");
+    }
+}
+
+#[test]
+fn root_of_each_content_equals_jmt() {
+    let mut random = Random(2);
+    let mut chain = Chain::new(ARCHIVE);
+    for version in 0..60 {
+        let changes = random_changes(&mut random, 100, 20, 4);
+        let root = chain.commit(changes);
+        assert_eq!(root, jmt_root(chain.values()), "version {version}");
+    }
+}
+
+#[test]
+fn root_of_empty_state_is_placeholder() {
+    let mut chain = Chain::new(ARCHIVE);
+    assert_eq!(chain.commit(Changes::new()), EMPTY_SUBTREE);
+    assert_eq!(chain.commit([(key(1), None)].into()), EMPTY_SUBTREE);
+    let one = chain.commit([(key(1), Some(vec![1]))].into());
+    assert_eq!(one, jmt_root(chain.values()));
+    assert_eq!(chain.commit([(key(1), None)].into()), EMPTY_SUBTREE);
+    chain.reopen();
+    assert_eq!(chain.store.head().unwrap().root, EMPTY_SUBTREE);
+    assert_eq!(chain.commit([(key(1), Some(vec![1]))].into()), one);
+}
+
+#[test]
+fn root_with_long_shared_prefixes_equals_jmt() {
+    let mut chain = Chain::new(ARCHIVE);
+    let keys = keys_with_shared_prefix(14, 24);
+    for key in &keys {
+        chain.commit([(key.clone(), Some(b"value".to_vec()))].into());
+        assert_eq!(chain.roots.last().unwrap(), &jmt_root(chain.values()));
+        chain.reopen();
+    }
+    for key in &keys {
+        chain.commit([(key.clone(), None)].into());
+        assert!(chain.values().is_empty() || *chain.roots.last().unwrap() == jmt_root(chain.values()));
+        chain.reopen();
+    }
+    assert_eq!(chain.store.head().unwrap().root, EMPTY_SUBTREE);
+    assert!(
+        chain
+            .database
+            .scan(Table::StatePages, &crate::KeyRange::all(), crate::Direction::Forward, 1)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn reopening_after_each_commit_gives_same_root_and_values() {
+    let mut random = Random(3);
+    let mut chain = Chain::new(ARCHIVE);
+    for _ in 0..60 {
+        let changes = random_changes(&mut random, 300, 40, 4);
+        let root = chain.commit(changes);
+        chain.reopen();
+        assert_eq!(chain.store.head().unwrap().root, root);
+        for (key, value) in chain.values() {
+            assert_eq!(chain.store.get(None, key).unwrap().as_ref(), Some(value));
+        }
+    }
+}
+
+#[test]
+fn overlays_of_competing_branches_equal_direct_commits() {
+    let mut random = Random(4);
+    for seed in 0..20 {
+        let mut chain = Chain::new(ARCHIVE);
+        chain.commit(random_changes(&mut Random(seed), 200, 150, 0));
+        let changes: Vec<_> = (0..5).map(|_| random_changes(&mut random, 200, 30, 4)).collect();
+        // head ─ a ─ b ─ c, with competitors of a and of b.
+        let a = chain.store.overlay(None, changes[0].clone()).unwrap();
+        let rival_a = chain.store.overlay(None, changes[3].clone()).unwrap();
+        let b = chain.store.overlay(Some(&a), changes[1].clone()).unwrap();
+        let rival_b = chain.store.overlay(Some(&a), changes[4].clone()).unwrap();
+        let c = chain.store.overlay(Some(&b), changes[2].clone()).unwrap();
+        for overlay in [&a, &b, &c] {
+            chain.commit_overlay(overlay);
+            assert_eq!(overlay.root(), jmt_root(chain.values()));
+        }
+        for dead in [&rival_a, &rival_b] {
+            let refused = chain.store.stage(dead, chain.next_height(), &mut WriteBatch::new());
+            assert_eq!(refused.err(), Some(StateError::NotOnHead));
+        }
+        for (key, value) in chain.values() {
+            assert_eq!(chain.store.get(None, key).unwrap().as_ref(), Some(value));
+        }
+        chain.reopen();
+        assert_eq!(chain.store.head().unwrap().root, c.root());
+    }
+}
+
+#[test]
+fn overlay_reads_equal_model_before_and_after_parent_commits() {
+    let mut random = Random(5);
+    let mut chain = Chain::new(ARCHIVE);
+    chain.commit(random_changes(&mut random, 120, 100, 0));
+    let mut parent = chain.store.overlay(None, random_changes(&mut random, 120, 30, 4)).unwrap();
+    for _ in 0..40 {
+        let child = chain.store.overlay(Some(&parent), random_changes(&mut random, 120, 30, 4)).unwrap();
+        let mut model = chain.values().clone();
+        for (key, value) in parent.changes().iter().chain(child.changes()) {
+            match value {
+                Some(value) => model.insert(key.clone(), value.clone()),
+                None => model.remove(key),
+            };
+        }
+        let check = |chain: &Chain| {
+            for number in 0..120 {
+                assert_eq!(chain.store.get(Some(&child), &key(number)).unwrap().as_ref(), model.get(&key(number)));
+            }
+        };
+        check(&chain);
+        chain.commit_overlay(&parent);
+        check(&chain);
+        parent = child;
+    }
+}
+
+#[test]
+fn staging_at_wrong_height_is_refused() {
+    let mut chain = Chain::new(ARCHIVE);
+    chain.commit([(key(1), Some(vec![1]))].into());
+    let overlay = chain.store.overlay(None, [(key(2), Some(vec![2]))].into()).unwrap();
+    for height in [Height(0), Height(2)] {
+        let refused = chain.store.stage(&overlay, height, &mut WriteBatch::new()).err();
+        assert_eq!(refused, Some(StateError::NotNext { height, head: Height(0) }));
+    }
+}
+
+#[test]
+fn empty_and_oversized_keys_and_values_are_refused() {
+    let chain = Chain::new(ARCHIVE);
+    let refused = |key: Vec<u8>, value: Option<Vec<u8>>| chain.store.overlay(None, [(key, value)].into()).err();
+    assert_eq!(refused(vec![], None), Some(StateError::KeyLength { length: 0 }));
+    let length = KEY_BYTES_MAX + 1;
+    assert_eq!(refused(vec![1; length], None), Some(StateError::KeyLength { length }));
+    assert_eq!(refused(vec![1], Some(vec![])), Some(StateError::ValueLength { length: 0 }));
+    let length = VALUE_BYTES_MAX + 1;
+    assert_eq!(refused(vec![1], Some(vec![1; length])), Some(StateError::ValueLength { length }));
+}
+
+#[test]
+fn crash_before_batch_is_durable_opens_to_last_commit() {
+    let mut random = Random(6);
+    let mut chain = Chain::new(ARCHIVE);
+    for _ in 0..30 {
+        chain.commit(random_changes(&mut random, 100, 20, 3));
+        let overlay = chain.store.overlay(None, random_changes(&mut random, 100, 20, 3)).unwrap();
+        let mut batch = WriteBatch::new();
+        let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
+        chain.database.write(batch, Durability::Unsynced).unwrap();
+        chain.store.apply(staged);
+        chain.database.lose_unsynced(0);
+        chain.reopen();
+        assert_eq!(chain.store.head().unwrap().root, *chain.roots.last().unwrap());
+        for (key, value) in chain.values() {
+            assert_eq!(chain.store.get(None, key).unwrap().as_ref(), Some(value));
+        }
+    }
+}
+
+#[test]
+fn opening_refuses_damaged_pages() {
+    let mut chain = Chain::new(ARCHIVE);
+    chain.commit(random_changes(&mut Random(7), 100, 100, 0));
+    let pages =
+        chain.database.scan(Table::StatePages, &crate::KeyRange::all(), crate::Direction::Forward, 100).unwrap();
+    for (page, record) in &pages {
+        let mut missing = WriteBatch::new();
+        missing.delete(Table::StatePages, page.clone());
+        // A bit of the depth, of the first key hash, of the first leaf hash; a cut record.
+        let mut damages = vec![missing];
+        for position in [1, 2, 2 + 32] {
+            let mut damaged = record.clone();
+            damaged[position] ^= 1;
+            let mut batch = WriteBatch::new();
+            batch.put(Table::StatePages, page.clone(), damaged);
+            damages.push(batch);
+        }
+        let mut cut = WriteBatch::new();
+        cut.put(Table::StatePages, page.clone(), &record[..record.len() - 1]);
+        damages.push(cut);
+        for damage in damages {
+            let copy = chain.database.fork();
+            copy.write(damage, Durability::Synced).unwrap();
+            assert!(StateStore::open(Arc::new(copy), ARCHIVE).is_err());
+        }
+    }
+}
