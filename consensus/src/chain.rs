@@ -118,11 +118,11 @@ impl Chain {
         Some(Head { height: node.height, hash: *hash, view: node.context.view, timestamp: node.context.timestamp })
     }
 
-    /// Notes what became of an execution; the body goes to the ledger once it is done.
+    /// Notes how far an execution is; once it is over nobody needs the body from here.
     pub(crate) fn set_execution(&mut self, hash: &Hash, execution: Execution) {
         if let Some(node) = self.nodes.get_mut(hash) {
             node.execution = execution;
-            if execution == Execution::Done {
+            if matches!(execution, Execution::Done | Execution::Failed) {
                 node.body = None;
             }
         }

@@ -14,7 +14,7 @@ fn run(validators: usize, seed: u64) {
     let mut dice = Dice::new(seed ^ 0xC0FFEE);
     let powers: Vec<_> = (0..validators).map(|_| if dice.percent(50) { 1 } else { 1 + dice.below(3) }).collect();
     let mut fixture = Fixture::new(&powers);
-    fixture.timing.block_interval_ms = dice.below(2) * 40;
+    fixture.timing.block_interval_ms = if validators == 1 { 20 } else { dice.below(2) * 40 };
     let weather = Weather {
         delay_min: 1,
         delay_max: 2 + dice.below(60),
