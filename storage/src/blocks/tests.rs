@@ -1,1 +1,125 @@
+//! What is put is read back, by every index.
+#![allow(clippy::indexing_slicing)]
 
+use super::{journal, pending, *};
+use crate::database::{Database, Durability};
+use crate::memory::MemoryDatabase;
+use cairn_primitives::hash::blake2_256;
+use cairn_primitives::{Epoch, Proposal, Subject, View};
+use journal::JournalKey;
+
+fn sample(height: u32) -> Block {
+    let root = blake2_256(&height.to_be_bytes());
+    let header =
+        Header { parent_hash: root, number: height, state_root: root, extrinsics_root: root, digest: Vec::new() };
+    Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![1, 2]), OpaqueExtrinsic::new(height.to_be_bytes())] }
+}
+
+fn certificate(view: u64, block: Hash) -> Certificate {
+    let proposal = Proposal { epoch: Epoch(0), view: View(view), parent_view: View(0), block };
+    // Subject, then no signers and no signatures: storage does not verify.
+    let bytes = (Subject::Finalize(proposal), Vec::<u8>::new(), Vec::<[u8; 64]>::new()).encode();
+    Certificate::decode(&mut bytes.as_slice()).unwrap()
+}
+
+fn write(database: &MemoryDatabase, fill: impl FnOnce(&mut WriteBatch)) {
+    let mut batch = WriteBatch::new();
+    fill(&mut batch);
+    database.write(batch, Durability::Synced).unwrap();
+}
+
+#[test]
+fn blocks_are_found_by_height_and_hash() {
+    let database = MemoryDatabase::new();
+    let blocks: Vec<_> = (0..3).map(sample).collect();
+    write(&database, |batch| {
+        for block in &blocks {
+            let height = block.header.height();
+            put_block(batch, &block.header.hash(), block);
+            put_events(batch, height, vec![7]);
+            put_transactions(batch, height, block.extrinsics.iter().map(OpaqueExtrinsic::hash));
+        }
+    });
+    for block in &blocks {
+        let (height, hash) = (block.header.height(), block.header.hash());
+        assert_eq!(super::block(&database, height).unwrap().as_ref(), Some(block));
+        assert_eq!(header(&database, height).unwrap().as_ref(), Some(&block.header));
+        assert_eq!(header_by_hash(&database, &hash).unwrap().as_ref(), Some(&block.header));
+        assert_eq!(body(&database, height).unwrap().as_ref(), Some(&block.extrinsics));
+        assert_eq!(
+            (hash_of(&database, height).unwrap(), height_of(&database, &hash).unwrap()),
+            (Some(hash), Some(height))
+        );
+        assert_eq!(events(&database, height).unwrap(), Some(vec![7]));
+        assert_eq!(transaction_location(&database, &block.extrinsics[1].hash()).unwrap(), Some((height, 1)));
+    }
+    // The same extrinsic in several blocks: the last one counts.
+    assert_eq!(transaction_location(&database, &blocks[0].extrinsics[0].hash()).unwrap(), Some((Height(2), 0)));
+    assert_eq!(super::block(&database, Height(3)).unwrap(), None);
+    assert_eq!(height_of(&database, &Hash::ZERO).unwrap(), None);
+}
+
+#[test]
+fn header_without_body_is_reported() {
+    let database = MemoryDatabase::new();
+    let block = sample(1);
+    write(&database, |batch| put_block(batch, &block.header.hash(), &block));
+    write(&database, |batch| batch.delete(Table::Bodies, 1_u32.to_be_bytes()));
+    assert!(matches!(super::block(&database, Height(1)), Err(DatabaseError::Missing { table: Table::Bodies, .. })));
+    write(&database, |batch| batch.put(Table::Bodies, 1_u32.to_be_bytes(), [0xff]));
+    assert!(matches!(super::block(&database, Height(1)), Err(DatabaseError::Damaged { table: Table::Bodies, .. })));
+}
+
+#[test]
+fn finalization_from_gives_first_at_or_above() {
+    let database = MemoryDatabase::new();
+    let at = |view: u32| certificate(u64::from(view), sample(view).header.hash());
+    write(&database, |batch| [2, 5].into_iter().for_each(|view| put_finalization(batch, Height(view), &at(view))));
+    assert_eq!(finalization(&database, Height(1)).unwrap(), None);
+    assert_eq!(finalization(&database, Height(2)).unwrap(), Some(at(2)));
+    assert_eq!(finalization_from(&database, Height(1)).unwrap(), Some((Height(2), at(2))));
+    assert_eq!(finalization_from(&database, Height(3)).unwrap(), Some((Height(5), at(5))));
+    assert_eq!(finalization_from(&database, Height(6)).unwrap(), None);
+}
+
+#[test]
+fn head_and_identity_are_read_back() {
+    let database = MemoryDatabase::new();
+    assert_eq!((head(&database).unwrap(), chain_identity(&database).unwrap()), (None, None));
+    let mut history = ListAccumulator::default();
+    history.push(b"header");
+    let expected = Head { height: Height(3), hash: Hash([1; 32]), state_root: Hash([2; 32]), history };
+    let identity = ChainIdentity { genesis_hash: Hash([3; 32]), spec_hash: Hash([4; 32]) };
+    write(&database, |batch| {
+        put_head(batch, &expected);
+        put_chain_identity(batch, &identity);
+    });
+    assert_eq!((head(&database).unwrap(), chain_identity(&database).unwrap()), (Some(expected), Some(identity)));
+}
+
+#[test]
+fn journal_is_read_in_order_and_pruned_from_the_oldest() {
+    let database = MemoryDatabase::new();
+    let place = |epoch, sequence| JournalKey { epoch: Epoch(epoch), sequence };
+    assert_eq!(journal::last(&database).unwrap(), None);
+    let places = [place(1, 0), place(0, 255), place(0, 256), place(0, 3)];
+    write(&database, |batch| places.into_iter().for_each(|at| journal::append(batch, at, vec![1])));
+    let order =
+        |start| -> Vec<_> { journal::read(&database, start, 9).unwrap().into_iter().map(|(at, _)| at).collect() };
+    assert_eq!(order(place(0, 0)), [place(0, 3), place(0, 255), place(0, 256), place(1, 0)]);
+    assert_eq!(order(place(0, 256)), [place(0, 256), place(1, 0)]);
+    assert_eq!(journal::last(&database).unwrap(), Some(place(1, 0)));
+    write(&database, |batch| assert_eq!(journal::prune(&database, batch, place(0, 256)).unwrap(), 2));
+    assert_eq!(order(place(0, 0)), [place(0, 256), place(1, 0)]);
+}
+
+#[test]
+fn pending_blocks_are_kept_until_deleted() {
+    let database = MemoryDatabase::new();
+    let (a, b) = (sample(1), sample(2));
+    write(&database, |batch| [&a, &b].into_iter().for_each(|block| pending::put(batch, &block.header.hash(), block)));
+    assert_eq!(pending::get(&database, &a.header.hash()).unwrap(), Some(a.clone()));
+    assert_eq!(pending::all(&database).unwrap().len(), 2);
+    write(&database, |batch| pending::delete(batch, &a.header.hash()));
+    assert_eq!(pending::all(&database).unwrap(), [(b.header.hash(), b)]);
+}

@@ -79,6 +79,9 @@ fn summarize(key: &[u8], record: Vec<u8>) -> Result<Summary, DatabaseError> {
     let place = prefix.0.get_mut(..key.len());
     place.ok_or_else(|| DatabaseError::damaged(Table::StatePages, "a key is longer than a hash"))?.copy_from_slice(key);
     let at = Location { prefix, depth: page.depth() };
+    if !page.is_true() {
+        return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf with a wrong hash")));
+    }
     let hashes = page.hashes();
     if hashes.iter().any(|(key_hash, _)| !at.contains(key_hash)) {
         return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf of another page")));

@@ -5,7 +5,8 @@
 //! that lies in the history table; its SHA-256 takes the value's place. Numbers are big-endian.
 
 use cairn_primitives::Hash;
-use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, inner_hash, path_bit};
+use cairn_primitives::hash::sha256;
+use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, inner_hash, leaf_hash, path_bit};
 use std::sync::Arc;
 
 /// A bucket with more leaves is split: pages of about 1 KiB, of which a block rewrites one for each change.
@@ -113,6 +114,17 @@ impl Page {
     /// The leaf of a key hash.
     pub(super) fn find(&self, key_hash: &Hash) -> Option<Leaf<'_>> {
         self.leaves().find(|leaf| leaf.key_hash == *key_hash)
+    }
+
+    /// Whether every leaf hash is that of its key and value.
+    pub(super) fn is_true(&self) -> bool {
+        self.leaves().all(|leaf| {
+            let value_hash = match leaf.value {
+                ValueRef::Inline(value) => sha256(value),
+                ValueRef::Large(hash, _) => hash,
+            };
+            leaf.key_hash == sha256(leaf.key) && leaf.hash == leaf_hash(&leaf.key_hash, &value_hash)
+        })
     }
 
     /// Key hashes and leaf hashes, for [`subtree_hash`].

@@ -195,9 +195,9 @@ fn opening_refuses_damaged_pages() {
     for (page, record) in &pages {
         let mut missing = WriteBatch::new();
         missing.delete(Table::StatePages, page.clone());
-        // A bit of the depth, of the first key hash, of the first leaf hash; a cut record.
+        // A bit of the depth, of the first key hash, of the first leaf hash, of the last value; a cut record.
         let mut damages = vec![missing];
-        for position in [1, 2, 2 + 32] {
+        for position in [1, 2, 2 + 32, record.len() - 1] {
             let mut damaged = record.clone();
             damaged[position] ^= 1;
             let mut batch = WriteBatch::new();
