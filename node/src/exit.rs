@@ -40,7 +40,8 @@ pub enum ExitKind {
 
 impl ExitKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    #[cfg(test)]
+    const ALL: [Self; 15] = [
         Self::Failure,
         Self::Usage,
         Self::Config,

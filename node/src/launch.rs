@@ -171,20 +171,17 @@ pub fn check_addresses(config: &NodeConfig) -> anyhow::Result<()> {
 /// # Errors
 /// It is taken or not of this machine; the message names address, setting and cure.
 pub fn check_address(address: SocketAddr, setting: &str) -> anyhow::Result<()> {
-    let cure = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!("another program uses it: stop that program or choose another port with {setting}")
-        }
-        std::io::ErrorKind::AddrNotAvailable => format!("this machine has no such address: correct {setting}"),
-        std::io::ErrorKind::PermissionDenied => {
-            format!("ports below 1024 need privileges: choose another with {setting}")
-        }
-        _ => format!("correct {setting}"),
-    };
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let cures = [
+        (AddrInUse, "another program uses it: stop that program or choose another port"),
+        (AddrNotAvailable, "this machine has no such address: correct it"),
+        (PermissionDenied, "ports below 1024 need privileges: choose a higher one"),
+    ];
     match std::net::TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) => {
-            let message = format!("cannot listen on {address}: {} (flag --{setting})", cure(&error));
+            let cure = cures.iter().find(|(kind, _)| *kind == error.kind()).map_or("correct it", |(_, cure)| *cure);
+            let message = format!("cannot listen on {address}: {cure} with --{setting}");
             Err(error).exit_with(ExitKind::Address, message)
         }
     }

@@ -37,16 +37,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Readiness {
-    /// A readiness that waits for each of `components`.
-    #[must_use]
-    pub fn waiting_for(components: &[&'static str]) -> Self {
-        let readiness = Self::default();
-        for component in components {
-            readiness.not_ready(component, "starting");
-        }
-        readiness
-    }
-
     /// Reports that a component is ready.
     pub fn ready(&self, component: &'static str) {
         self.lock().remove(component);
@@ -93,7 +83,8 @@ impl ObservabilityServer {
     ///
     /// # Errors
     /// The system does not tell.
-    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+    #[cfg(test)]
+    fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
@@ -179,7 +170,9 @@ mod tests {
 
     #[test]
     fn readyz_until_every_component_reported_is_unavailable() {
-        let readiness = Readiness::waiting_for(&["rpc", "sync"]);
+        let readiness = Readiness::default();
+        readiness.not_ready("rpc", "starting");
+        readiness.not_ready("sync", "starting");
         let status = |readiness: &Readiness| answer(&Method::GET, "/readyz", &Registry::new(), readiness).status();
         readiness.ready("rpc");
         assert_eq!(status(&readiness), StatusCode::SERVICE_UNAVAILABLE);
@@ -213,7 +206,8 @@ mod tests {
         let counter = prometheus::IntCounter::new("cairn_test_total", "a test").unwrap();
         registry.register(Box::new(counter.clone())).unwrap();
         counter.inc_by(7);
-        let readiness = Readiness::waiting_for(&["network"]);
+        let readiness = Readiness::default();
+        readiness.not_ready("network", "starting");
         let server = ObservabilityServer::bind("127.0.0.1:0".parse().unwrap(), registry, readiness).await.unwrap();
         let address = server.local_address().unwrap();
         let task = tokio::spawn(server.run());

@@ -1,4 +1,5 @@
 //! The real binary without a network: what it prints, what it refuses, how it ends.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -229,7 +229,10 @@ fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outc
                 let value = amount(*value, properties.token_decimals, &properties.token_symbol);
                 outcome.events.push(format!("Balances.Transfer {} -> {} {value}", shown(from), shown(to)));
             }
-            other => outcome.events.push(format!("{other:?}")),
+            other @ (RuntimeEvent::System(_)
+            | RuntimeEvent::Balances(_)
+            | RuntimeEvent::TransactionPayment(_)
+            | RuntimeEvent::Utility(_)) => outcome.events.push(format!("{other:?}")),
         }
     }
     outcome

@@ -152,7 +152,10 @@ pub fn toml_literal(value: &serde_json::Value) -> String {
             format!("[{}]", items.iter().map(toml_literal).collect::<Vec<_>>().join(", "))
         }
         // JSON's escapes are those of TOML's basic strings.
-        other => other.to_string(),
+        scalar @ (serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)) => scalar.to_string(),
     }
 }
 
