@@ -58,6 +58,8 @@ fn program() -> String {
     let Ok(program) = std::env::current_exe() else { return "cairn".into() };
     let shorter =
         std::env::current_dir().ok().and_then(|folder| program.strip_prefix(folder).ok().map(Path::to_path_buf));
+    // A bare name would be looked for in the shell's path instead.
+    let shorter = shorter.map(|path| if path.components().count() == 1 { Path::new(".").join(path) } else { path });
     quoted(&shorter.unwrap_or(program).display().to_string())
 }
 

@@ -9,8 +9,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, ChildStdin, Command};
 
-/// How long nodes may take to stop before they are killed.
-const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long nodes may take to stop before they are killed: a little more than they give themselves.
+const STOP_TIME_MAX: Duration = Duration::from_secs(12);
 
 /// How much of a log is looked at for its last lines, in bytes.
 const TAIL_BYTES: u64 = 8 << 10;
