@@ -162,13 +162,12 @@ impl Reader {
         Ok(blocks::header(self.view(), at)?.map(|header| (header, certificate)))
     }
 
-    /// The height of the newest block with a finalization of its own, with the finalization.
+    /// The block's own finalization; `None` where a descendant's covers it.
     ///
     /// # Errors
     /// The database failed.
-    pub fn newest_finalization(&self) -> Result<Option<(Height, Certificate)>, ReadError> {
-        let head = self.head().height;
-        Ok(blocks::finalization(self.view(), head)?.map(|certificate| (head, certificate)))
+    pub fn finalization(&self, height: Height) -> Result<Option<Certificate>, ReadError> {
+        Ok(blocks::finalization(self.view(), height)?)
     }
 
     /// Where a transaction is: height and index.

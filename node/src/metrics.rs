@@ -64,11 +64,17 @@ impl Metrics {
             view: gauge("cairn_consensus_view", "The current view")?,
             finalized_view: gauge("cairn_consensus_finalized_view", "The highest finalized view")?,
             backoff: gauge("cairn_consensus_backoff_factor", "The factor on time-outs, 1 in good times")?,
-            validators_connected: gauge("cairn_consensus_connected_validators", "Validators in reach, this one included")?,
+            validators_connected: gauge(
+                "cairn_consensus_connected_validators",
+                "Validators in reach, this one included",
+            )?,
             pool_ready: gauge("cairn_mempool_ready_transactions", "Transactions that may be included next")?,
             pool_future: gauge("cairn_mempool_future_transactions", "Transactions that wait for an earlier nonce")?,
             pool_bytes: gauge("cairn_mempool_size_bytes", "Bytes of all waiting transactions")?,
-            gossip_dropped: counter("cairn_mempool_dropped_transactions", "Gossiped transactions dropped for lack of room")?,
+            gossip_dropped: counter(
+                "cairn_mempool_dropped_transactions",
+                "Gossiped transactions dropped for lack of room",
+            )?,
             sync_refused: counter("cairn_sync_refused_requests", "Sync requests of peers refused for lack of room")?,
         })
     }

@@ -42,9 +42,6 @@ const RETENTION_VIEWS: u64 = 64;
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How often the pool looks for transactions that nobody included, in milliseconds.
-const POOL_TICK: Duration = Duration::from_secs(1);
-
 /// Runs a node until `stop` resolves or a part of it ends.
 ///
 /// # Errors
@@ -155,18 +152,9 @@ impl Common {
         };
         supervisor.task("network", router.run(events));
         supervisor.thread("mempool", move || admission.run())?;
-        let ticking = mempool.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(POOL_TICK);
-            loop {
-                ticks.tick().await;
-                if ticking.is_closed() {
-                    return;
-                }
-                ticking.tick();
-            }
-        });
-        let rpc = self.start_servers(&mut supervisor, &mempool, pool_config, &consensus, &sync_handle, &network).await?;
+        tokio::spawn(mempool.keep_ticking());
+        let rpc =
+            self.start_servers(&mut supervisor, &mempool, pool_config, &consensus, &sync_handle, &network).await?;
         self.banner(&rpc, &network).await;
         let driver = LedgerDriver {
             ledger,

@@ -205,11 +205,17 @@ impl ConsensusDriver {
     }
 
     fn replay(&mut self, clock: &Clock, outputs: &mut Vec<Output>) -> anyhow::Result<Journal> {
-        let mut journal =
-            Journal { database: self.database.clone(), epoch: self.epoch, next: 0, committed: View::ZERO, records: VecDeque::new() };
+        let mut journal = Journal {
+            database: self.database.clone(),
+            epoch: self.epoch,
+            next: 0,
+            committed: View::ZERO,
+            records: VecDeque::new(),
+        };
         let mut start = JournalKey { epoch: self.epoch, sequence: 0 };
         loop {
-            let page = journal::read(&*self.database, start, REPLAY_PAGE).context("cannot read the consensus journal")?;
+            let page =
+                journal::read(&*self.database, start, REPLAY_PAGE).context("cannot read the consensus journal")?;
             let full = page.len() == REPLAY_PAGE;
             for (key, bytes) in page {
                 let record = JournalRecord::decode_all(&mut bytes.as_slice())
@@ -256,13 +262,16 @@ impl ConsensusDriver {
                     "block {block} is final, but does not hold at this node: its state or its software is wrong, or more \
                      than a third of the voting power is malicious. Do not restart blindly"
                 ),
-                Output::Broadcast(_) | Output::Send { .. } | Output::Finalize { .. } | Output::Blame { .. }
+                Output::Broadcast(_)
+                | Output::Send { .. }
+                | Output::Finalize { .. }
+                | Output::Blame { .. }
                 | Output::Evidence(_) => afterwards.push(output),
             }
         }
         journal.append(&records).context("cannot write the consensus journal")?;
         for output in afterwards {
-            self.speak(journal, output).await?;
+            self.speak(output).await?;
         }
         if !records.is_empty() {
             self.metrics.observe_engine(&self.engine.state(now));
@@ -270,7 +279,7 @@ impl ConsensusDriver {
         Ok(())
     }
 
-    async fn speak(&self, journal: &mut Journal, output: Output) -> anyhow::Result<()> {
+    async fn speak(&self, output: Output) -> anyhow::Result<()> {
         match output {
             Output::Broadcast(message) => {
                 if let Err(error) = self.network.broadcast(&message) {

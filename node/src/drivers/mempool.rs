@@ -11,6 +11,7 @@
 //! lock that is held for memory reads and state reads of cached pages only, never across a write.
 
 use crate::drivers::ledger::LedgerHandle;
+use crate::drivers::tell_network;
 use crate::drivers::watchers::Watchers;
 use crate::metrics::Metrics;
 use cairn_ledger::{CommittedBlock, Reader, SignatureChecker};
@@ -21,7 +22,7 @@ use cairn_rpc::{Refusal, SubmitError, TransactionStatus};
 use cairn_runtime::{AccountInfo, BlockLimits, InvalidTransaction, Transaction, TransactionError, ValidateError};
 use parity_scale_codec::Decode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Offers that may wait for admission.
@@ -29,6 +30,9 @@ const OFFERS_MAX: usize = 1_024;
 
 /// Transactions admitted as one batch: signature batches gain little beyond this.
 const BATCH_MAX: usize = 1_024;
+
+/// How often the pool looks for transactions that nobody included.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One verdict on an offered transaction.
 pub type Answer = Result<Hash, SubmitError>;
@@ -185,15 +189,17 @@ impl MempoolHandle {
         self.shared.metrics.pool(&self.status());
     }
 
-    /// Offers local transactions that nobody included to the peers again; wanted about once a second.
-    pub fn tick(&self) {
-        self.shared.step(Input::Tick);
-    }
-
-    /// Whether the admission thread has ended.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.offers.is_closed()
+    /// Offers local transactions that nobody included to the peers again, now and then, until the mempool is gone.
+    pub fn keep_ticking(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        async move {
+            let mut ticks = tokio::time::interval(TICK_INTERVAL);
+            loop {
+                ticks.tick().await;
+                let Some(shared) = shared.upgrade() else { return };
+                shared.step(Input::Tick);
+            }
+        }
     }
 
     /// How full the pool is.
@@ -393,16 +399,14 @@ impl MempoolDriver {
             Source::Gossip { peer, id } => {
                 let network = &self.shared.network;
                 let verdict = if verdicts.iter().flatten().any(Refused::is_misbehaviour) {
-                    drop(network.report(peer, Offence::Malformed));
+                    tell_network(network.report(peer, Offence::Malformed));
                     Verdict::Reject
                 } else if verdicts.iter().any(Option::is_none) {
                     Verdict::Accept
                 } else {
                     Verdict::Ignore
                 };
-                if let Err(error) = network.verdict(id, verdict) {
-                    tracing::debug!(%error, "a gossip verdict was not taken");
-                }
+                tell_network(network.verdict(id, verdict));
             }
         }
     }

@@ -17,3 +17,13 @@ pub mod mempool;
 pub mod router;
 pub mod sync;
 pub mod watchers;
+
+use cairn_network::CommandError;
+
+/// Goes on when the network does not take a verdict or a report: a verdict that is missing means "ignore", a report that
+/// is missing spares the peer once.
+fn tell_network(result: Result<(), CommandError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "the network did not take a verdict or a report");
+    }
+}

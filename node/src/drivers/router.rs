@@ -3,6 +3,7 @@
 use crate::drivers::consensus::ConsensusHandle;
 use crate::drivers::mempool::MempoolHandle;
 use crate::drivers::sync::SyncHandle;
+use crate::drivers::tell_network;
 use crate::metrics::Metrics;
 use anyhow::bail;
 use cairn_ledger::{ReadError, Reader};
@@ -50,8 +51,10 @@ impl Router {
             Event::Transactions { peer, id, extrinsics } => self.mempool.gossiped(peer, id, extrinsics),
             Event::Block { peer, id, block } => {
                 // Consensus brings a validator its blocks; what gossip tells it is of use only when it is behind.
-                if self.consensus.is_some() && block.block.header.number <= self.reader.head().height.0.saturating_add(2) {
-                    drop(self.network.verdict(id, Verdict::Ignore));
+                if self.consensus.is_some()
+                    && block.block.header.number <= self.reader.head().height.0.saturating_add(2)
+                {
+                    tell_network(self.network.verdict(id, Verdict::Ignore));
                 } else {
                     self.sync.announced(peer, id, *block).await;
                 }

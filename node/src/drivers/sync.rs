@@ -2,6 +2,7 @@
 
 use crate::bus::Bus;
 use crate::drivers::ledger::{Command, LedgerHandle};
+use crate::drivers::tell_network;
 use crate::observability::Readiness;
 use anyhow::bail;
 use cairn_ledger::{ErrorClass, LedgerError};
@@ -235,7 +236,7 @@ impl Loop {
             }
             Event::Announced { peer, id, block } => {
                 let Some(reference) = self.refs.get(&peer).copied() else {
-                    drop(self.driver.network.verdict(id, Verdict::Ignore));
+                    tell_network(self.driver.network.verdict(id, Verdict::Ignore));
                     return None;
                 };
                 let message = self.next_announcement;
@@ -324,7 +325,7 @@ impl Loop {
             Severity::Useless => Offence::Useless,
             Severity::Malicious => Offence::Invalid,
         };
-        drop(self.driver.network.report(*peer, offence));
+        tell_network(self.driver.network.report(*peer, offence));
     }
 
     fn judge(&mut self, message: u64, verdict: cairn_sync::Verdict) {
@@ -334,7 +335,7 @@ impl Loop {
             cairn_sync::Verdict::Ignore => Verdict::Ignore,
             cairn_sync::Verdict::Reject => Verdict::Reject,
         };
-        drop(self.driver.network.verdict(id, verdict));
+        tell_network(self.driver.network.verdict(id, verdict));
     }
 
     fn changed(&self, from: State, to: State) {

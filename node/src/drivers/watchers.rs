@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
-/// Transactions that may be followed at once; a further one is told that it was dropped.
+/// Transactions that may be followed at once; the states of a further one end at once.
 const WATCHED_MAX: usize = 65_536;
 
 /// States that may wait for one follower: no transaction goes through more.
@@ -27,8 +27,6 @@ impl Watchers {
         }
         if watched.len() < WATCHED_MAX {
             watched.entry(hash).or_default().push(sender);
-        } else {
-            drop(sender.try_send(TransactionStatus::Dropped));
         }
         receiver
     }
@@ -73,11 +71,7 @@ impl Watchers {
     }
 }
 
-fn send(
-    watched: &mut BTreeMap<Hash, Vec<mpsc::Sender<TransactionStatus>>>,
-    hash: &Hash,
-    status: TransactionStatus,
-) {
+fn send(watched: &mut BTreeMap<Hash, Vec<mpsc::Sender<TransactionStatus>>>, hash: &Hash, status: TransactionStatus) {
     let Some(followers) = watched.get_mut(hash) else { return };
     // A follower that does not read its few states is gone or stuck.
     followers.retain(|follower| follower.try_send(status).is_ok());
