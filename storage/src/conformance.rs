@@ -37,7 +37,7 @@ pub enum Violation {
 /// # Errors
 /// The first rule that does not hold.
 pub fn check<D: Database>(open: &mut dyn FnMut() -> D) -> Result<(), Violation> {
-    let rules: [(&'static str, fn(&dyn Database, &mut Check) -> Result<(), DatabaseError>); 7] = [
+    let rules: [(&'static str, Rule); 7] = [
         ("a written value is read back", values_come_back),
         ("tables are apart", tables_are_apart),
         ("the last write of a batch wins", last_write_wins),
@@ -53,6 +53,8 @@ pub fn check<D: Database>(open: &mut dyn FnMut() -> D) -> Result<(), Violation> 
     }
     Ok(())
 }
+
+type Rule = fn(&dyn Database, &mut Check) -> Result<(), DatabaseError>;
 
 /// Keeps the first wrong answer.
 struct Check {

@@ -20,6 +20,9 @@ pub const INLINE_VALUE_MAX: usize = 128;
 /// The value length that marks a value outside of the page.
 const LARGE_VALUE: u16 = u16::MAX;
 
+/// A leaf's key hash and its hash.
+pub(super) type LeafHash = (Hash, Hash);
+
 /// A leaf's value as a page holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueRef<'a> {
@@ -128,7 +131,7 @@ impl Page {
     }
 
     /// Key hashes and leaf hashes, for [`subtree_hash`].
-    pub(super) fn hashes(&self) -> Vec<(Hash, Hash)> {
+    pub(super) fn hashes(&self) -> Vec<LeafHash> {
         self.leaves().map(|leaf| (leaf.key_hash, leaf.hash)).collect()
     }
 }
@@ -171,7 +174,7 @@ impl<'a> Iterator for Leaves<'a> {
 }
 
 /// The hash of the subtree below a node at `depth`, from key hashes (ascending) and leaf hashes.
-pub(super) fn subtree_hash(leaves: &[(Hash, Hash)], depth: u16) -> Hash {
+pub(super) fn subtree_hash(leaves: &[LeafHash], depth: u16) -> Hash {
     match leaves {
         [] => EMPTY_SUBTREE,
         [(_, leaf)] => *leaf,
@@ -186,7 +189,7 @@ pub(super) fn subtree_hash(leaves: &[(Hash, Hash)], depth: u16) -> Hash {
 }
 
 /// Leaves whose path turns left and right at `depth`.
-pub(super) fn split(leaves: &[(Hash, Hash)], depth: u16) -> (&[(Hash, Hash)], &[(Hash, Hash)]) {
+pub(super) fn split(leaves: &[LeafHash], depth: u16) -> (&[LeafHash], &[LeafHash]) {
     let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
     leaves.split_at_checked(middle).unwrap_or((leaves, &[]))
 }

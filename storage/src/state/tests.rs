@@ -1,5 +1,5 @@
 //! Rules of the state store; the tree is compared with the `jmt` crate.
-#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 mod history;
 mod proofs;
