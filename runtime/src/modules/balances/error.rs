@@ -6,6 +6,9 @@ use scale_info::TypeInfo;
 /// The errors of Balances; names and indices as wallets know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum Error {
+    /// Not in use: some clients look an error up by its place in the list, so the list has no gaps.
+    #[codec(index = 0)]
+    VestingBalance,
     /// Part of the sender's balance is frozen and may not leave the account.
     #[codec(index = 1)]
     LiquidityRestrictions,
