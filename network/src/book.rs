@@ -147,6 +147,7 @@ pub(crate) fn retry_delay(failures: u32, peer: &PeerId) -> Duration {
 }
 
 /// The address without peer id, if it is one that can be dialled over TCP or QUIC.
+#[allow(clippy::wildcard_enum_match_arm, reason = "multiaddresses have dozens of protocols; these can be dialled")]
 fn dialable(mut address: Multiaddr) -> Option<Multiaddr> {
     if let Some(Protocol::P2p(_)) = address.iter().last() {
         address.pop();

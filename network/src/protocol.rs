@@ -182,10 +182,10 @@ impl ConnectionHandler for Handler {
     #[allow(clippy::wildcard_enum_match_arm, reason = "the events of a connection are open-ended")]
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Offer, ReadyUpgrade<StreamProtocol>, (), Open>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                if self.events.len() < HANDOVER_MAX {
-                    self.events.push_back(StreamEvent::Inbound(stream));
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. })
+                if self.events.len() < HANDOVER_MAX =>
+            {
+                self.events.push_back(StreamEvent::Inbound(stream));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info }) => {
                 self.events.push_back(StreamEvent::Outbound(info, stream));

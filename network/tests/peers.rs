@@ -1,4 +1,11 @@
 //! Peers in general: gossip and verdicts, sync, bans, other chains, addresses that cannot be listened on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::result_large_err,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests: a failure here is the point, and events are taken one kind at a time"
+)]
 #![allow(missing_docs, reason = "a test")]
 
 mod common;

@@ -23,6 +23,7 @@ pub(super) struct Undecoded {
 }
 
 impl Undecoded {
+    #[allow(clippy::result_large_err, reason = "made once a message and taken apart at once")]
     fn decode(self) -> Result<Event, (GossipId, DecodeError)> {
         let peer = self.id.source;
         match self.topic {

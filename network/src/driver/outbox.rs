@@ -62,6 +62,7 @@ impl Outbox {
 }
 
 /// Sends an event that may be refused, unless the queue is nearly full: the rest is for consensus messages and facts.
+#[allow(clippy::result_large_err, reason = "the event goes back to whoever could not send it")]
 pub(super) fn try_event(sender: &mpsc::Sender<Event>, event: Event) -> Result<(), Event> {
     if sender.capacity() <= sender.max_capacity() / 4 {
         return Err(event);
