@@ -308,6 +308,9 @@ pub enum QueryCommand {
     Account {
         /// An SS58 address, 0x and 64 digits, or //Alice and so on.
         account: String,
+        /// Height or hash of the block after which; the last one if none is given.
+        #[arg(long, value_name = "BLOCK")]
+        at: Option<String>,
         /// The node.
         #[command(flatten)]
         node: UrlArgs,

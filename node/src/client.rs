@@ -248,7 +248,7 @@ pub fn from_hex(text: &str) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// It is no hash.
 pub fn hash(text: &str) -> anyhow::Result<Hash> {
-    text.parse().exit_with(ExitKind::Usage, "not a hash")
+    text.parse::<Hash>().map_err(|error| Failure::new(ExitKind::Usage, error.to_string()).into())
 }
 
 /// A header from its JSON; whoever calls compares the hash.

@@ -84,6 +84,12 @@ pub fn load_spec(chain: &str) -> anyhow::Result<ChainSpec> {
     ChainSpec::parse(&text).exit_with(ExitKind::ChainSpec, format!("{chain} cannot be used"))
 }
 
+/// Whether a chain is meant by its preset's name, and not by a file.
+#[must_use]
+pub fn is_preset(chain: &str) -> bool {
+    preset(chain).is_some()
+}
+
 /// `dev`, or `local` and a number of validators.
 fn preset(name: &str) -> Option<anyhow::Result<ChainSpec>> {
     if name == "dev" {

@@ -20,23 +20,26 @@ impl Output {
         if json { Self::Json } else { Self::Text }
     }
 
-    /// Prints an answer.
+    /// Prints an answer. A reader that has read enough and left, such as `head`, is no error.
     ///
     /// # Errors
-    /// Standard output is closed.
+    /// Standard output cannot be written.
     pub fn print(self, value: &Value, text: &str) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         let printed = match self {
             Self::Text => writeln!(out, "{}", text.trim_end()),
             Self::Json => writeln!(out, "{value}"),
         };
-        printed.and_then(|()| out.flush()).context("cannot write to standard output")
+        match printed.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            outcome => outcome.context("cannot write to standard output"),
+        }
     }
 
     /// Prints a step of longer work, for people only.
     ///
     /// # Errors
-    /// Standard output is closed.
+    /// Standard output cannot be written.
     pub fn step(self, text: &str) -> anyhow::Result<()> {
         match self {
             Self::Text => self.print(&Value::Null, text),

@@ -27,7 +27,12 @@ pub fn run(command: &ChainSpecCommand, output: Output) -> anyhow::Result<()> {
             };
             write_new(path, &text)?;
             let genesis = genesis_of(&spec)?.hash().to_string();
-            let words = format!("wrote {} (genesis {genesis})", path.display());
+            let words = format!(
+                "wrote {} (genesis {genesis})\nits keys are known to everybody: for a chain of your own change name, id, \
+                 chain_type, validators and balances, then run cairn chain-spec check {}",
+                path.display(),
+                path.display()
+            );
             output.print(&json!({ "file": path, "genesis": genesis }), &words)
         }
         ChainSpecCommand::Check { chain } => check(chain, output),

@@ -4,8 +4,9 @@ use crate::cli::InitArgs;
 use crate::config::commented_file;
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::keystore::{self, KeyKind};
-use crate::launch::{key_file, load_spec};
+use crate::launch::{is_preset, key_file, load_spec};
 use crate::output::Output;
+use cairn_chain_spec::ChainSpec;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -28,9 +29,7 @@ pub fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
         );
         return Err(Failure::new(ExitKind::Config, message).into());
     }
-    if let Some(chain) = &args.chain {
-        load_spec(chain)?;
-    }
+    let spec = args.chain.as_deref().map(load_spec).transpose()?;
     let is_validator = args.role.as_deref() == Some("validator");
     let mut kinds = vec![KeyKind::Node];
     if is_validator {
@@ -43,8 +42,15 @@ pub fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
         lines.push(line);
         files.push(path.display().to_string());
     }
-    let mut set = BTreeMap::from([("node.data_dir".to_owned(), json!(folder))]);
-    set.extend(args.chain.iter().map(|chain| ("node.chain".to_owned(), json!(chain))));
+    if let Some(line) = spec.as_ref().filter(|_| is_validator).and_then(|spec| not_yet_a_validator(folder, spec)) {
+        lines.push(line);
+    }
+    // Whole paths, so that the node starts from any folder.
+    let mut set = BTreeMap::from([("node.data_dir".to_owned(), json!(whole(folder)?))]);
+    if let Some(chain) = &args.chain {
+        let chain = if is_preset(chain) { json!(chain) } else { json!(whole(Path::new(chain))?) };
+        set.insert("node.chain".to_owned(), chain);
+    }
     set.extend(args.role.iter().map(|role| ("node.role".to_owned(), json!(role))));
     write_new(&config, &commented_file(&set))?;
     lines.push(format!("configuration   {}", config.display()));
@@ -54,6 +60,17 @@ pub fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     lines.push(format!("start           cairn run --config {}", config.display()));
     files.push(config.display().to_string());
     output.print(&json!({ "data_dir": folder, "files": files }), &lines.join("\n"))
+}
+
+/// What is to be done where the chain does not know the consensus key yet; such a validator would not start.
+fn not_yet_a_validator(folder: &Path, spec: &ChainSpec) -> Option<String> {
+    let pair = keystore::read_kind(&key_file(folder, KeyKind::Consensus), KeyKind::Consensus).ok()?;
+    let is_known = spec.validator_set().index_of(&pair.public()).is_some();
+    (!is_known).then(|| format!("next            add {} to the validators of the chain spec", pair.public()))
+}
+
+fn whole(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).exit_with(ExitKind::Failure, format!("{} is no path", path.display()))
 }
 
 /// Makes a key unless there is one, and says which it was.

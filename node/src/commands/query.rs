@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 /// The node cannot be reached or refuses; what was asked for does not exist.
 pub async fn run(command: &QueryCommand, output: Output) -> anyhow::Result<()> {
     match command {
-        QueryCommand::Account { account, node } => {
-            query_account(&Client::connect(&node.url).await?, account, output).await
+        QueryCommand::Account { account, at, node } => {
+            query_account(&Client::connect(&node.url).await?, account, at.as_deref(), output).await
         }
         QueryCommand::Block { block, node } => {
             query_block(&Client::connect(&node.url).await?, block.as_deref(), output).await
@@ -30,10 +30,10 @@ pub async fn run(command: &QueryCommand, output: Output) -> anyhow::Result<()> {
     }
 }
 
-async fn query_account(client: &Client, text: &str, output: Output) -> anyhow::Result<()> {
+async fn query_account(client: &Client, text: &str, at: Option<&str>, output: Output) -> anyhow::Result<()> {
     let properties = client.properties().await?;
     let account = client::account(text, properties.ss58_format)?;
-    let at = client.finalized().await?;
+    let at = block_hash(client, at).await?;
     let height = client.header(&at).await?.map(|header| header.number);
     // An account that was never funded has no entry; it reads as all zero.
     let info = match client.storage(&keys::system_account(&account), &at).await? {

@@ -56,13 +56,14 @@ async fn transfer(args: &TransferArgs, output: Output) -> anyhow::Result<()> {
     }
     let started = Instant::now();
     let wait = Duration::from_secs(args.timeout);
-    let block = tokio::time::timeout(wait, submit_and_watch(&client, &extrinsic)).await.exit_with(
-        ExitKind::Timeout,
-        format!(
-            "transaction {hash} is not final after {} s; it may still become final: cairn query tx {hash}",
-            args.timeout
-        ),
-    )??;
+    let block = tokio::time::timeout(wait, submit_and_watch(&client, &extrinsic)).await.map_err(|_| {
+        let message = format!(
+            "transaction {hash} is not final after {} s; it may still become final: cairn query tx {hash} --url {}",
+            args.timeout,
+            client.url()
+        );
+        Failure::new(ExitKind::Timeout, message)
+    })??;
     let elapsed = started.elapsed();
     let (height, index) = place_of(&client, &block, &extrinsic).await?;
     let outcome = outcome_at(&client, &block, index, &properties).await?;
@@ -224,18 +225,30 @@ fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outc
             RuntimeEvent::System(system::Event::ExtrinsicFailed { dispatch_error, .. }) => {
                 outcome.failure = Some(reason(dispatch_error));
             }
-            RuntimeEvent::Balances(balances::Event::Transfer { from, to, amount: value }) => {
-                let shown = |account: &AccountId32| account.to_ss58(properties.ss58_format);
-                let value = amount(*value, properties.token_decimals, &properties.token_symbol);
-                outcome.events.push(format!("Balances.Transfer {} -> {} {value}", shown(from), shown(to)));
+            // The result says it.
+            RuntimeEvent::System(system::Event::ExtrinsicSuccess { .. }) => {}
+            RuntimeEvent::Balances(event) => outcome.events.push(balances_event(event, properties)),
+            other @ (RuntimeEvent::System(_) | RuntimeEvent::TransactionPayment(_) | RuntimeEvent::Utility(_)) => {
+                outcome.events.push(format!("{other:?}"));
             }
-            other @ (RuntimeEvent::System(_)
-            | RuntimeEvent::Balances(_)
-            | RuntimeEvent::TransactionPayment(_)
-            | RuntimeEvent::Utility(_)) => outcome.events.push(format!("{other:?}")),
         }
     }
     outcome
+}
+
+/// An event of Balances with addresses and tokens as people write them.
+fn balances_event(event: &balances::Event, properties: &Properties) -> String {
+    use balances::Event::{Burned, Deposit, DustLost, Endowed, Transfer, Withdraw};
+    let shown = |account: &AccountId32| account.to_ss58(properties.ss58_format);
+    let (name, who, units) = match event {
+        Transfer { from, to, amount } => ("Transfer", format!("{} -> {}", shown(from), shown(to)), *amount),
+        Endowed { account, free_balance } => ("Endowed", shown(account), *free_balance),
+        DustLost { account, amount } => ("DustLost", shown(account), *amount),
+        Deposit { who, amount } => ("Deposit", shown(who), *amount),
+        Withdraw { who, amount } => ("Withdraw", shown(who), *amount),
+        Burned { who, amount } => ("Burned", shown(who), *amount),
+    };
+    format!("Balances.{name} {who} {}", amount(units, properties.token_decimals, &properties.token_symbol))
 }
 
 /// The name of a module's error, else the kind of the failure.

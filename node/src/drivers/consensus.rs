@@ -32,6 +32,10 @@ const REQUESTS_MAX: usize = 4_096;
 /// Messages of validators that may wait; a full queue makes the streams wait, and a stream that waits drops.
 const MESSAGES_MAX: usize = 1_024;
 
+/// Questions about the engine's state that may wait. Apart from the requests, so that clients who ask cannot take the
+/// room of the ledger's answers: the ledger would wait for the loop while the loop waits for the ledger.
+const QUESTIONS_MAX: usize = 16;
+
 /// Inputs handled in one turn, so that one sync serves many votes and the loop still looks at the clock.
 const INPUTS_PER_TURN_MAX: usize = 256;
 
@@ -45,16 +49,18 @@ pub enum Request {
     Input(Input),
     /// The ledger committed everything up to a view: the journal needs no records of it any more.
     Committed(View),
-    /// A picture of the engine.
-    State(oneshot::Sender<EngineState>),
     /// Finish.
     Stop,
 }
+
+/// Takes a picture of the engine.
+type Question = oneshot::Sender<EngineState>;
 
 /// The way to the consensus loop.
 #[derive(Clone, Debug)]
 pub struct ConsensusHandle {
     requests: mpsc::Sender<Request>,
+    questions: mpsc::Sender<Question>,
     messages: mpsc::Sender<Input>,
     validators: Arc<ValidatorSet>,
 }
@@ -62,6 +68,7 @@ pub struct ConsensusHandle {
 /// The receiving end of a [`ConsensusHandle`].
 pub struct Mailbox {
     requests: mpsc::Receiver<Request>,
+    questions: mpsc::Receiver<Question>,
     /// Apart from the requests, so that a flood from outside cannot hold up the node's own parts.
     messages: mpsc::Receiver<Input>,
 }
@@ -77,8 +84,10 @@ impl ConsensusHandle {
     #[must_use]
     pub fn new(validators: Arc<ValidatorSet>) -> (Self, Mailbox) {
         let (requests, request_box) = mpsc::channel(REQUESTS_MAX);
+        let (questions, question_box) = mpsc::channel(QUESTIONS_MAX);
         let (messages, message_box) = mpsc::channel(MESSAGES_MAX);
-        (Self { requests, messages, validators }, Mailbox { requests: request_box, messages: message_box })
+        let mailbox = Mailbox { requests: request_box, questions: question_box, messages: message_box };
+        (Self { requests, questions, messages, validators }, mailbox)
     }
 
     /// Hands a validator's message over; waits while the mailbox is full.
@@ -115,7 +124,7 @@ impl ConsensusHandle {
     /// A picture of the engine; `None` when the loop has ended.
     pub async fn state(&self) -> Option<EngineState> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::State(reply)).await.ok()?;
+        self.questions.send(reply).await.ok()?;
         answer.await.ok()
     }
 }
@@ -174,6 +183,11 @@ impl ConsensusDriver {
                         Some(Request::Stop) | None => return Ok(()),
                         Some(request) => request,
                     },
+                    Some(reply) = mailbox.questions.recv() => {
+                        // Whoever asked may have gone.
+                        drop(reply.send(self.engine.state(clock.now())));
+                        continue;
+                    }
                     Some(input) = mailbox.messages.recv() => Request::Input(input),
                     () = tokio::time::sleep_until(deadline.into()) => Request::Input(Input::Tick),
                 };
@@ -199,8 +213,6 @@ impl ConsensusDriver {
             Request::Committed(view) => journal.committed = journal.committed.max(view),
             // The loop looks for it before it asks here.
             Request::Stop => {}
-            // Whoever asked may have gone.
-            Request::State(reply) => drop(reply.send(self.engine.state(now))),
         }
     }
 

@@ -3,6 +3,10 @@
 //! Consensus and block sync ask by command; answers go back to the consensus mailbox. A valid proposal is executed right
 //! after its verdict, so that the result is there when certification asks. Every committed block moves the read model
 //! first, then the mempool, then is told on the bus.
+//!
+//! A block that is not here, or not yet, never ends the thread: consensus and block sync may each be ahead of the other.
+//! A certification whose parent is not executed waits here for it; a commit that lacks a block is made up by block sync
+//! or by the next commit. State, database, or a final block that does not hold end the node, whoever asked.
 
 use crate::bus::Bus;
 use crate::drivers::consensus::ConsensusHandle;
@@ -24,6 +28,9 @@ const COMMANDS_MAX: usize = 1_024;
 
 /// How soon a block whose parent is not here is asked for again, in milliseconds.
 const RETRY_MS: u64 = 50;
+
+/// Certifications that may wait for the parent: no more than the bodies that the engine holds.
+const WAITING_MAX: usize = 64;
 
 /// What the ledger is asked to do.
 #[derive(Debug)]
@@ -126,6 +133,7 @@ impl LedgerDriver {
     pub fn run(mut self, mut mailbox: Mailbox) -> anyhow::Result<()> {
         let mut tip = self.ledger.reader().head().hash;
         let mut work = false;
+        let mut waiting = Vec::new();
         while let Some(command) = mailbox.commands.blocking_recv() {
             match command {
                 Command::Stop => return Ok(()),
@@ -142,20 +150,25 @@ impl LedgerDriver {
                         tip = hash;
                     }
                 }
-                Command::Certify(block) => self.certify(&block)?,
+                Command::Certify(block) => {
+                    waiting.push(block);
+                    self.certify(&mut waiting)?;
+                }
                 Command::Commit { hashes, certificate } => {
-                    let view = certificate.subject.view();
-                    let committed = self.ledger.commit(&hashes, &certificate)?;
-                    self.announce(committed);
-                    if let Some(consensus) = &self.consensus {
-                        consensus.committed_blocking(view);
-                    }
+                    self.commit(&hashes, &certificate)?;
+                    self.certify(&mut waiting)?;
                 }
                 Command::ServeBlock { to, hash } => self.serve(&to, &hash)?,
                 Command::Import { blocks, reply } => {
                     let outcome = self.import(&blocks);
+                    let failure = outcome.as_ref().err().filter(|error| error.class() == ErrorClass::Fatal);
+                    let failure = failure.map(|error| anyhow!("{error}"));
                     // Sync has gone only when the node stops.
                     drop(reply.send(outcome));
+                    if let Some(failure) = failure {
+                        return Err(failure.context("blocks of block sync cannot be committed"));
+                    }
+                    self.certify(&mut waiting)?;
                 }
             }
             self.tell_work(&mut tip, &mut work);
@@ -205,14 +218,51 @@ impl LedgerDriver {
         Ok(holds.then_some(hash))
     }
 
-    fn certify(&mut self, block: &Arc<Block>) -> anyhow::Result<()> {
-        let hash = block.header.hash();
-        let holds = self.ledger.certify(block)?;
-        if !holds {
-            tracing::error!(%hash, height = block.header.number, "a notarized block does not hold here");
+    /// Certifies the blocks whose parents are executed, lowest first; the others go on waiting.
+    fn certify(&mut self, waiting: &mut Vec<Arc<Block>>) -> anyhow::Result<()> {
+        waiting.sort_by_key(|block| block.header.number);
+        for block in std::mem::take(waiting) {
+            let (hash, height) = (block.header.hash(), block.header.height());
+            match self.ledger.certify(&block) {
+                Ok(holds) => {
+                    if !holds {
+                        tracing::error!(%hash, %height, "a notarized block does not hold here");
+                    }
+                    self.answer(Input::Certified { block: hash, holds });
+                }
+                Err(error) if error.class() == ErrorClass::Unavailable => {
+                    // Block sync went past a block at or below the head: the engine is about to hear of it.
+                    if height > self.ledger.reader().head().height && waiting.len() < WAITING_MAX {
+                        tracing::debug!(%hash, %height, %error, "certification waits for the parent");
+                        waiting.push(block);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        self.answer(Input::Certified { block: hash, holds });
         Ok(())
+    }
+
+    fn commit(&mut self, hashes: &[Hash], certificate: &Certificate) -> anyhow::Result<()> {
+        match self.ledger.commit(hashes, certificate) {
+            Ok(committed) => {
+                self.announce(committed);
+                self.committed_up_to(certificate);
+                Ok(())
+            }
+            Err(error) if error.class() == ErrorClass::Unavailable => {
+                tracing::warn!(%error, "final blocks cannot be committed yet; the next commit or block sync brings them");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything up to the block that the certificate is about is durable.
+    fn committed_up_to(&self, certificate: &Certificate) {
+        if let Some(consensus) = &self.consensus {
+            consensus.committed_blocking(certificate.subject.view());
+        }
     }
 
     fn import(&mut self, blocks: &[FinalizedBlock]) -> Result<(), LedgerError> {
@@ -220,11 +270,12 @@ impl LedgerDriver {
         let newest = committed.iter().rev().find_map(|block| {
             let certificate = block.finalization.clone()?;
             let timestamp = block.block.header.context().ok()?.timestamp;
-            Some(Input::CommittedElsewhere { height: block.height, timestamp, certificate })
+            Some((block.height, timestamp, certificate))
         });
         self.announce(committed);
-        if let Some(input) = newest {
-            self.answer(input);
+        if let Some((height, timestamp, certificate)) = newest {
+            self.committed_up_to(&certificate);
+            self.answer(Input::CommittedElsewhere { height, timestamp, certificate });
         }
         Ok(())
     }
@@ -254,7 +305,7 @@ impl LedgerDriver {
     }
 
     fn serve(&self, to: &PublicKey, hash: &Hash) -> anyhow::Result<()> {
-        let block = match self.ledger.pending_block(hash) {
+        let block = match self.ledger.uncommitted_block(hash)? {
             Some(block) => Some(block),
             None => self.ledger.reader().block(hash)?.map(|finalized| Arc::new(finalized.block)),
         };

@@ -21,6 +21,9 @@ use tokio::time::MissedTickBehavior;
 /// Events that may wait for the loop; announcements beyond that are ignored and fetched later.
 const EVENTS_MAX: usize = 256;
 
+/// Ranges that may wait for the ledger: no more than the blocks that the machine hands out ahead, each a range at worst.
+const IMPORTS_MAX: usize = 1_024;
+
 /// The readiness component of block sync.
 pub const READINESS: &str = "sync";
 
@@ -160,7 +163,7 @@ impl SyncDriver {
     pub async fn run(self, mut mailbox: Mailbox) -> anyhow::Result<()> {
         let mut blocks = self.bus.blocks();
         let mut heads = self.bus.heads();
-        let (imports, mut import_box) = mpsc::channel::<Vec<FinalizedBlock>>(EVENTS_MAX);
+        let (imports, mut import_box) = mpsc::channel::<Vec<FinalizedBlock>>(IMPORTS_MAX);
         let (imported, mut imported_box) = mpsc::channel(EVENTS_MAX);
         let ledger = self.ledger.clone();
         let importer = tokio::spawn(async move {
