@@ -2,5 +2,6 @@
 //!
 //! Nothing here is part of a node. The load generator is the program `load` of this package.
 
+pub mod harness;
 pub mod load;
 pub mod rpc;

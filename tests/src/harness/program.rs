@@ -1,0 +1,69 @@
+//! The program under test.
+
+use anyhow::{Context as _, bail};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Names the program to test in place of the one built beside the test.
+const VARIABLE: &str = "CAIRN_BINARY";
+
+/// The node's program: `$CAIRN_BINARY`, else `cairn` in the folder that this test was built into.
+///
+/// # Errors
+/// It does not exist.
+pub fn program() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os(VARIABLE) {
+        let named = PathBuf::from(named);
+        anyhow::ensure!(named.is_file(), "{VARIABLE} names {}, which is no file", named.display());
+        return Ok(named);
+    }
+    let test = std::env::current_exe().context("where this test is")?;
+    // Tests are in target/<profile>/deps, programs beside that folder.
+    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("cairn")).find(|path| path.is_file());
+    match beside {
+        Some(path) => Ok(path),
+        None => bail!(
+            "no program `cairn` beside {}: build it with `make build` or name it with {VARIABLE}",
+            test.display()
+        ),
+    }
+}
+
+/// A command that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// Its messages.
+    pub stderr: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+/// A command of the program that leaves its settings to files and flags.
+pub(crate) fn command(folder: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(program()?);
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CAIRN_"));
+    for name in ours {
+        command.env_remove(name);
+    }
+    command.current_dir(folder);
+    Ok(command)
+}
+
+/// Runs a command of the program to its end.
+///
+/// # Errors
+/// The program cannot be started.
+pub fn cairn<I: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Finished> {
+    let output = command(folder)?.args(arguments).output().context("cannot start the program")?;
+    Ok(output.into())
+}
