@@ -129,9 +129,8 @@ pub async fn submit_transfer(rpc: &Rpc, from: &str, to: &str, value: u128) -> an
 /// It is refused or does not become final.
 pub async fn transfer(rpc: &Rpc, from: &str, to: &str, value: u128) -> anyhow::Result<String> {
     let signed = signed_transfer(rpc, from, to, value).await?;
-    let mut states: Subscription<Value> = rpc
-        .subscribe("author_submitAndWatchExtrinsic", vec![json!(signed)], "author_unwatchExtrinsic")
-        .await?;
+    let mut states: Subscription<Value> =
+        rpc.subscribe("author_submitAndWatchExtrinsic", vec![json!(signed)], "author_unwatchExtrinsic").await?;
     loop {
         let state = timeout(PATIENCE, states.next()).await.context("a transfer does not become final")?;
         let state = state.with_context(|| format!("{} went away", rpc.url()))??;

@@ -23,10 +23,9 @@ pub fn program() -> anyhow::Result<PathBuf> {
     let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("cairn")).find(|path| path.is_file());
     match beside {
         Some(path) => Ok(path),
-        None => bail!(
-            "no program `cairn` beside {}: build it with `make build` or name it with {VARIABLE}",
-            test.display()
-        ),
+        None => {
+            bail!("no program `cairn` beside {}: build it with `make build` or name it with {VARIABLE}", test.display())
+        }
     }
 }
 

@@ -61,10 +61,12 @@ async fn configuration_spec_ports_and_lock_are_checked_before_anything_is_touche
     let rpc = &clients[0];
     let node = network.node(0).unwrap();
 
-    assert_refused(&run_as(node, &["--node.chain", "/no/such/spec.json"]), CHAIN_SPEC, &["/no/such/spec.json"]);
+    let with_spec = |chain: &str| run_as(node, &[OTHER_PORTS.as_slice(), &["--chain", chain]].concat());
+    assert_refused(&with_spec("/no/such/spec.json"), CHAIN_SPEC, &["/no/such/spec.json"]);
     let wrong = node.folder.join("wrong.json");
-    fs::write(&wrong, fs::read_to_string(&node.settings.chain).unwrap().replace("\"power\": 1", "\"power\": 0")).unwrap();
-    assert_refused(&run_as(node, &["--chain", &wrong.display().to_string()]), CHAIN_SPEC, &["$.validators[0].power"]);
+    fs::write(&wrong, fs::read_to_string(&node.settings.chain).unwrap().replace("\"power\": 1", "\"power\": 0"))
+        .unwrap();
+    assert_refused(&with_spec(&wrong.display().to_string()), CHAIN_SPEC, &["$.validators[0].power"]);
     fs::write(node.folder.join("unknown.toml"), "[network]\nlisen = []\n").unwrap();
     let unknown = cairn(&node.folder, ["run", "--config", "unknown.toml"]).unwrap();
     assert_refused(&unknown, CONFIG, &["did you mean `network.listen`?"]);
@@ -130,7 +132,7 @@ async fn chain_of_another_genesis_is_refused_on_disk_and_turned_away_as_peer() {
     // On disk: the data of one chain, the spec of another.
     archive.stop(Signal::Terminate).await.unwrap();
     let flags = ["--chain", &foreign.display().to_string()];
-    assert_refused(&run_as(archive, &flags), WRONG_CHAIN, &["another chain"]);
+    assert_refused(&run_as(archive, &flags), WRONG_CHAIN, &["genesis", "use the matching spec or another data folder"]);
 
     // As peer: a new folder, the other chain, the address of a node of this chain.
     fs::remove_dir_all(archive.database()).unwrap();
@@ -144,7 +146,9 @@ async fn chain_of_another_genesis_is_refused_on_disk_and_turned_away_as_peer() {
 /// Sends an HTTP request and gives what comes back until the node closes the connection or is silent.
 async fn http(address: (&str, u16), head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n{head}\r\n");
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n{head}\r\n"
+    );
     // A node that refuses may close before everything is written.
     let written = async {
         stream.write_all(head.as_bytes()).await?;
@@ -164,7 +168,8 @@ async fn rpc_malformed_is_answered_with_its_code_and_hurts_nobody() {
     let post = async |body: &[u8]| http(address, &format!("content-length: {}\r\n", body.len()), body).await;
 
     let deep = "[".repeat(100_000);
-    let deep_params = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"chain_getBlockHash","params":{deep}{}}}"#, "]".repeat(100_000));
+    let deep_params =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"chain_getBlockHash","params":{deep}{}}}"#, "]".repeat(100_000));
     for (body, code) in [
         (b"\xff\xfe garbage".as_slice(), "-32700"),
         (b"", "-32700"),

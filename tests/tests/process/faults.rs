@@ -1,8 +1,6 @@
 //! Validators that die and come back.
 
-use cairn_tests::harness::{
-    Network, Observer, Shape, account, hashes, height_of, submit_transfer, transfer, until,
-};
+use cairn_tests::harness::{Network, Observer, Shape, account, hashes, height_of, submit_transfer, transfer, until};
 use cairn_tests::rpc::Rpc;
 use serde_json::Value;
 use std::time::Instant;
@@ -29,7 +27,11 @@ async fn wait_until_stuck(rpc: &Rpc) {
     let look = async || {
         let state = consensus(rpc).await;
         assert!(state["votes"]["nullify"].as_str().unwrap() < state["quorum"].as_str().unwrap());
-        Ok(Some((state["missing"].as_array().unwrap().len(), state["votes"]["nullify"].clone(), nullify_left_ms(&state))))
+        Ok(Some((
+            state["missing"].as_array().unwrap().len(),
+            state["votes"]["nullify"].clone(),
+            nullify_left_ms(&state),
+        )))
     };
     while repeats < REPEATS {
         let (missing, nullify, left) = until("the state of consensus", look).await.unwrap();

@@ -169,7 +169,12 @@ fn check_forgeries(anchor: &TrustAnchor, answer: &Answer, header: &FinalHeader) 
     let other_root = Hash(root.0.map(|byte| byte ^ 1));
     assert!(bob.proof.verify(&other_root, &bob.key, bob.value.as_deref()).is_err());
     assert!(!ics23_accepts(&other_root, bob));
-    let mut forged = Answer { header: answer.header.clone(), links: answer.links.clone(), items: Vec::new(), certificate: answer.certificate.clone() };
+    let mut forged = Answer {
+        header: answer.header.clone(),
+        links: answer.links.clone(),
+        items: Vec::new(),
+        certificate: answer.certificate.clone(),
+    };
     forged.header.state_root = other_root;
     assert!(verify_header(anchor, &forged, &answer.certificate).is_none());
 
