@@ -41,6 +41,9 @@ pub enum Offence {
 }
 
 impl Offence {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::Malformed, Self::Invalid, Self::Flooding, Self::Useless, Self::Slow];
+
     /// A word for logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -8,7 +8,7 @@ use crate::error::{CommandError, SyncError};
 use crate::event::{GossipId, NetworkStatus, Offence, Verdict};
 use crate::gossip::{self, Topic};
 use crate::links::Links;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Queue};
 use cairn_primitives::message::{CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, SyncRequest, SyncResponse};
 use cairn_primitives::{FinalizedBlock, OpaqueExtrinsic, PublicKey};
 use libp2p::{Multiaddr, PeerId};
@@ -180,7 +180,7 @@ impl Handle {
     fn try_command(&self, command: Command) -> Result<(), CommandError> {
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
-                self.metrics.dropped("commands", 1);
+                self.metrics.dropped(Queue::Commands, 1);
                 CommandError::Full { limit: COMMANDS_MAX }
             }
             mpsc::error::TrySendError::Closed(_) => CommandError::Stopped,

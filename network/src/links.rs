@@ -7,7 +7,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::error::CommandError;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Queue};
 use crate::queue::{Frame, FrameQueue, Pushed, QueueLimits};
 use cairn_primitives::PublicKey;
 use cairn_primitives::message::CONSENSUS_MESSAGE_BYTES_MAX;
@@ -47,10 +47,10 @@ impl Lane {
         }
     }
 
-    const fn label(self) -> &'static str {
+    const fn queue(self) -> Queue {
         match self {
-            Self::Small => "consensus_small",
-            Self::Large => "consensus_large",
+            Self::Small => Queue::ConsensusSmall,
+            Self::Large => Queue::ConsensusLarge,
         }
     }
 }
@@ -140,7 +140,7 @@ impl Links {
         let lane = if frame.len() > SMALL_FRAME_BYTES_MAX { Lane::Large } else { Lane::Small };
         match link.lane(lane).push(frame) {
             Pushed::Queued { dropped } => {
-                self.metrics.dropped(lane.label(), dropped);
+                self.metrics.dropped(lane.queue(), dropped);
                 true
             }
             Pushed::Closed => false,

@@ -1,6 +1,11 @@
 //! Counters and gauges of the network, all under `cairn_network_`.
 
+use crate::event::Offence;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+/// The directions, as metrics name them.
+const IN: &str = "in";
+const OUT: &str = "out";
 
 /// The network's metrics; without a registry they count for nobody.
 #[derive(Clone, Debug)]
@@ -37,12 +42,81 @@ pub(crate) enum Traffic {
 }
 
 impl Traffic {
+    const ALL: [Self; 4] = [Self::Transactions, Self::Blocks, Self::Consensus, Self::Sync];
+
     const fn label(self) -> &'static str {
         match self {
             Self::Transactions => "transactions",
             Self::Blocks => "blocks",
             Self::Consensus => "consensus",
             Self::Sync => "sync",
+        }
+    }
+}
+
+/// What is full when something is dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Queue {
+    /// Commands of the node.
+    Commands,
+    /// Events for the node.
+    Events,
+    /// What gossipsub would send.
+    Gossip,
+    /// Gossip that waits to be decoded.
+    GossipDecoder,
+    /// Handshakes of consensus streams.
+    Handshakes,
+    /// Small frames for one validator.
+    ConsensusSmall,
+    /// Large frames for one validator.
+    ConsensusLarge,
+    /// Sync requests that wait for the node's answer.
+    SyncAnswers,
+}
+
+impl Queue {
+    const ALL: [Self; 8] = [
+        Self::Commands,
+        Self::Events,
+        Self::Gossip,
+        Self::GossipDecoder,
+        Self::Handshakes,
+        Self::ConsensusSmall,
+        Self::ConsensusLarge,
+        Self::SyncAnswers,
+    ];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Events => "events",
+            Self::Gossip => "gossip",
+            Self::GossipDecoder => "gossip_decoder",
+            Self::Handshakes => "handshakes",
+            Self::ConsensusSmall => "consensus_small",
+            Self::ConsensusLarge => "consensus_large",
+            Self::SyncAnswers => "sync_answers",
+        }
+    }
+}
+
+/// What came of a dial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dial {
+    /// It began.
+    Started,
+    /// It did not lead to a connection.
+    Failed,
+}
+
+impl Dial {
+    const ALL: [Self; 2] = [Self::Started, Self::Failed];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Failed => "failed",
         }
     }
 }
@@ -61,6 +135,7 @@ impl Metrics {
             dials: counters("dials_total", "Dials by result", &["result"])?,
             queued: gauge("consensus_queued_frames", "Frames waiting for validators' streams")?,
         };
+        metrics.start_at_zero();
         if let Some(registry) = registry {
             for gauge in [&metrics.peers, &metrics.validators, &metrics.banned, &metrics.queued] {
                 registry.register(Box::new(gauge.clone()))?;
@@ -74,12 +149,32 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Makes every series at once: what appears with its first event has no rate that an alert could see.
+    fn start_at_zero(&self) {
+        for traffic in Traffic::ALL {
+            for direction in [IN, OUT] {
+                self.messages.with_label_values(&[traffic.label(), direction]);
+                self.bytes.with_label_values(&[traffic.label(), direction]);
+            }
+        }
+        for queue in Queue::ALL {
+            self.drops.with_label_values(&[queue.label()]);
+        }
+        for offence in Offence::ALL {
+            self.offences.with_label_values(&[offence.label()]);
+            self.bans.with_label_values(&[offence.label()]);
+        }
+        for dial in Dial::ALL {
+            self.dials.with_label_values(&[dial.label()]);
+        }
+    }
+
     pub(crate) fn count_in(&self, traffic: Traffic, bytes: usize) {
-        self.count(traffic, "in", bytes);
+        self.count(traffic, IN, bytes);
     }
 
     pub(crate) fn count_out(&self, traffic: Traffic, bytes: usize) {
-        self.count(traffic, "out", bytes);
+        self.count(traffic, OUT, bytes);
     }
 
     fn count(&self, traffic: Traffic, direction: &str, bytes: usize) {
@@ -88,9 +183,13 @@ impl Metrics {
         self.bytes.with_label_values(&labels).inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
-    pub(crate) fn dropped(&self, queue: &str, count: usize) {
+    pub(crate) fn dialled(&self, dial: Dial) {
+        self.dials.with_label_values(&[dial.label()]).inc();
+    }
+
+    pub(crate) fn dropped(&self, queue: Queue, count: usize) {
         if count > 0 {
-            self.drops.with_label_values(&[queue]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+            self.drops.with_label_values(&[queue.label()]).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         }
     }
 }

@@ -144,3 +144,32 @@ fn count(number: usize) -> u64 {
 fn level(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+    use cairn_network::{NetworkConfig, NodeKey};
+    use cairn_primitives::Hash;
+    use prometheus::Registry;
+    use std::collections::BTreeSet;
+
+    /// The names in the tables of the list, but for those of the RPC server, which has a test of its own.
+    fn listed() -> BTreeSet<&'static str> {
+        let rows = include_str!("../../docs/metrics.md").lines().filter_map(|line| line.strip_prefix("| `cairn_"));
+        let names = rows.filter_map(|row| row.split('`').next());
+        names.filter(|name| !name.starts_with("rpc_")).collect()
+    }
+
+    #[tokio::test]
+    async fn metrics_registered_are_those_in_the_list() {
+        let registry = Registry::new();
+        Metrics::register(&registry).unwrap();
+        let mut network = NetworkConfig::new(NodeKey::from_seed([1; 32]), Hash([2; 32]));
+        network.registry = Some(registry.clone());
+        let (handle, _events) = cairn_network::start(network).unwrap();
+        handle.stop().await;
+        let families = registry.gather();
+        let registered = families.iter().filter_map(|family| family.name().strip_prefix("cairn_")).collect();
+        assert_eq!(listed(), registered, "docs/metrics.md and the code differ");
+    }
+}

@@ -5,7 +5,7 @@ use super::outbox::try_event;
 use crate::event::{Event, GossipId, Offence, Verdict};
 use crate::gossip::{FINALIZED_BLOCK_BYTES_MAX, Topic};
 use crate::handle::Command;
-use crate::metrics::{Metrics, Traffic};
+use crate::metrics::{Metrics, Queue, Traffic};
 use cairn_primitives::codec::{DecodeError, decode_strict};
 use cairn_primitives::message::{TRANSACTIONS_BYTES_MAX, TransactionGossip};
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
@@ -53,7 +53,7 @@ pub(super) fn spawn_decoder(
                 Ok(event) => match try_event(&events, event) {
                     Ok(()) => continue,
                     Err(_) => {
-                        metrics.dropped("events", 1);
+                        metrics.dropped(Queue::Events, 1);
                         Command::Verdict { id, verdict: Verdict::Ignore }
                     }
                 },
@@ -80,7 +80,7 @@ impl Driver {
             Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
             Err(error) => {
                 tracing::debug!(?topic, %error, "gossip was not sent");
-                self.metrics.dropped("gossip", 1);
+                self.metrics.dropped(Queue::Gossip, 1);
             }
         }
     }
@@ -96,7 +96,7 @@ impl Driver {
                 self.metrics.count_in(traffic(topic), message.data.len());
                 let undecoded = Undecoded { id: id.clone(), topic, data: message.data };
                 if self.decoder.try_send(undecoded).is_err() {
-                    self.metrics.dropped("gossip_decoder", 1);
+                    self.metrics.dropped(Queue::GossipDecoder, 1);
                     self.handle_verdict(&id, Verdict::Ignore);
                 }
             }

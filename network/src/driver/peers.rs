@@ -5,6 +5,7 @@ use crate::book::Role;
 use crate::bucket::Bucket;
 use crate::config::split_peer_address;
 use crate::event::{Direction, Event, Offence};
+use crate::metrics::Dial;
 use crate::timers::Timer;
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
@@ -61,7 +62,7 @@ impl Driver {
             .allocate_new_port()
             .build();
         match self.swarm.dial(options) {
-            Ok(()) => self.metrics.dials.with_label_values(&["started"]).inc(),
+            Ok(()) => self.metrics.dialled(Dial::Started),
             Err(DialError::DialPeerConditionFalse(_)) => {
                 self.timers.set(Timer::Dial(peer), Instant::now() + DIAL_AGAIN);
             }
@@ -73,7 +74,7 @@ impl Driver {
     }
 
     pub(super) fn handle_dial_failed(&mut self, peer: PeerId) {
-        self.metrics.dials.with_label_values(&["failed"]).inc();
+        self.metrics.dialled(Dial::Failed);
         if !self.peers.contains_key(&peer) {
             self.retry_dial(peer);
         }

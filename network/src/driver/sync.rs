@@ -5,6 +5,7 @@ use super::outbox::try_event;
 use crate::behaviour::SYNC_TIMEOUT;
 use crate::error::SyncError;
 use crate::event::{Event, Offence};
+use crate::metrics::Queue;
 use cairn_primitives::message::{SyncRequest, SyncResponse};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -111,12 +112,12 @@ impl Driver {
             return self.handle_answer((channel, None));
         }
         if self.sync.answers.len() >= ANSWERS_MAX {
-            self.metrics.dropped("sync_answers", 1);
+            self.metrics.dropped(Queue::SyncAnswers, 1);
             return self.handle_answer((channel, None));
         }
         let (reply, answer) = oneshot::channel();
         if try_event(&self.outbox.sender, Event::SyncRequest { peer, request, reply }).is_err() {
-            self.metrics.dropped("events", 1);
+            self.metrics.dropped(Queue::Events, 1);
             return self.handle_answer((channel, None));
         }
         self.sync.answers.push(Box::pin(async move {

@@ -7,6 +7,7 @@ use crate::event::{Event, Offence};
 use crate::handshake::{self, HandshakeError, Identity};
 use crate::link::{Ended, Link};
 use crate::links::{Lane, Links};
+use crate::metrics::Queue;
 use crate::protocol::{Open, StreamEvent};
 use crate::record::{AuthorityRecord, Refusal, Statement};
 use crate::timers::Timer;
@@ -198,7 +199,7 @@ impl Driver {
         let Some(identity) = links.identity.clone() else { return };
         let with_peer = links.shaking.entry(peer).or_default();
         if *with_peer >= HANDSHAKES_PER_PEER_MAX || links.handshakes.len() >= HANDSHAKES_MAX {
-            self.metrics.dropped("handshakes", 1);
+            self.metrics.dropped(Queue::Handshakes, 1);
             return;
         }
         *with_peer += 1;

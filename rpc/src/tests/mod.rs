@@ -12,6 +12,7 @@ use crate::server::{Server, ServerHandle};
 use cairn_primitives::{Hash, Height};
 use client::Ws;
 use fake::{FakeChain, FakePool};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -55,4 +56,14 @@ impl Rig {
             |metric: &prometheus::proto::Metric| metric.get_counter().get_value() + metric.get_gauge().get_value();
         family.get_metric().iter().filter(has).map(sum).sum()
     }
+}
+
+#[tokio::test]
+async fn metrics_registered_are_those_in_the_list() {
+    let rig = Rig::start().await;
+    let families = rig.registry.gather();
+    let registered: BTreeSet<_> = families.iter().map(prometheus::proto::MetricFamily::name).collect();
+    let rows = include_str!("../../../docs/metrics.md").lines().filter(|line| line.starts_with("| `cairn_rpc_"));
+    let listed: BTreeSet<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    assert_eq!(listed, registered, "docs/metrics.md and the code differ");
 }
