@@ -28,7 +28,7 @@ pub enum LedgerError {
     /// The genesis state cannot be built.
     #[error("the genesis block cannot be built: {0}")]
     Genesis(String),
-    /// A block whose parent is neither committed as the head nor pending.
+    /// A block that is neither the committed head nor among the executed blocks above it: it may come later.
     #[error("block {0} is unknown or not on top of the committed chain")]
     UnknownBlock(Hash),
     /// A block that others finalized breaks a rule here.
@@ -73,7 +73,7 @@ pub enum ReadError {
     Database(#[from] DatabaseError),
     /// The state store failed.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(StateError),
     /// No finalized block has this hash.
     #[error("block {0} is unknown or not final")]
     UnknownBlock(Hash),
@@ -87,4 +87,14 @@ pub enum ReadError {
         /// The lowest height kept.
         lowest: Height,
     },
+}
+
+impl From<StateError> for ReadError {
+    fn from(error: StateError) -> Self {
+        // The height left the window between the question and the answer.
+        if let StateError::Pruned { height, lowest } = error {
+            return Self::Pruned { height, lowest };
+        }
+        Self::State(error)
+    }
 }

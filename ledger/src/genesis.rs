@@ -4,7 +4,10 @@ use crate::error::LedgerError;
 use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::{self, ListAccumulator};
 use cairn_primitives::{Block, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
-use cairn_storage::{MemoryDatabase, StateConfig, StateStore};
+use cairn_runtime::EventRecord;
+use cairn_storage::blocks::{self, ChainIdentity};
+use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
+use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,4 +74,27 @@ impl Genesis {
     pub(crate) const fn state(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
         &self.state
     }
+}
+
+/// Makes the genesis block the first committed one of an empty database.
+pub(crate) fn write_genesis(
+    database: &dyn Database,
+    state: &mut StateStore,
+    genesis: &Genesis,
+    spec_hash: Hash,
+) -> Result<(), LedgerError> {
+    let changes = genesis.state().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+    let overlay = state.overlay(None, changes)?;
+    let hash = genesis.hash();
+    let mut batch = WriteBatch::new();
+    blocks::put_block(&mut batch, &hash, genesis.block());
+    blocks::put_events(&mut batch, Height::ZERO, Vec::<EventRecord>::new().encode());
+    blocks::put_chain_identity(&mut batch, &ChainIdentity { genesis_hash: hash, spec_hash });
+    let mut history = ListAccumulator::default();
+    history.push(&hash.0);
+    blocks::put_head(&mut batch, &blocks::Head { height: Height::ZERO, hash, state_root: overlay.root(), history });
+    let staged = state.stage(&overlay, Height::ZERO, &mut batch)?;
+    database.write(batch, Durability::Synced)?;
+    state.apply(staged);
+    Ok(())
 }

@@ -33,3 +33,6 @@ pub use pending::PENDING_BLOCKS_MAX;
 pub use reader::{Head, HeadState, Reader, StateAt};
 pub use signatures::{SIGNATURES_REMEMBERED_MAX, SignatureChecker};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
+
+#[cfg(test)]
+mod tests;

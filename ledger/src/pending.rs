@@ -1,13 +1,14 @@
-//! Blocks above the last finalized one, each with the outcome of its one execution.
+//! Blocks above the last finalized one: in memory with the outcome of their one execution, and those on disk.
 
 use cairn_primitives::list_tree::ListAccumulator;
-use cairn_primitives::{Block, ConsensusContext, Hash, Height, TimestampMs};
+use cairn_primitives::{Block, ConsensusContext, Hash, Header, Height, TimestampMs};
 use cairn_runtime::Transaction;
 use cairn_storage::Overlay;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// How many blocks may wait for finality; consensus proposes nothing further apart than its retained views.
+/// How many blocks may wait for finality in memory: several views of all retained ones. Only a single branch that grows
+/// without ever becoming final may be longer, and its growth is bounded by the deadlines of consensus.
 pub const PENDING_BLOCKS_MAX: usize = 512;
 
 /// What a block needs to know of its parent.
@@ -31,6 +32,8 @@ pub(crate) struct Pending {
     /// The hashes of all headers up to and including this one.
     pub(crate) history: ListAccumulator,
     pub(crate) execution: Option<Execution>,
+    /// Whether it is on disk, from where it can be brought back.
+    pub(crate) is_certified: bool,
 }
 
 /// The outcome of executing a block.
@@ -71,25 +74,31 @@ impl PendingBlocks {
         self.blocks.get_mut(hash)
     }
 
-    /// Adds a block; where there is no room, the lowest one goes: it is the least likely to become final.
+    /// Adds a block; where there is no room, one goes that nothing builds on.
     pub(crate) fn insert(&mut self, hash: Hash, pending: Pending) {
-        if self.blocks.len() >= PENDING_BLOCKS_MAX {
-            let lowest =
-                self.blocks.iter().min_by_key(|(_, pending)| pending.block.header.number).map(|(hash, _)| *hash);
-            if let Some(lowest) = lowest {
-                self.blocks.remove(&lowest);
-            }
+        if self.blocks.len() >= PENDING_BLOCKS_MAX
+            && let Some(hash) = self.least_wanted(pending.block.header.parent_hash)
+        {
+            self.blocks.remove(&hash);
         }
         self.blocks.insert(hash, pending);
     }
 
+    /// The tip of a branch other than that of `parent`: certified ones last, since they were voted for; older views
+    /// first. Blocks below others stay, or what is built on them could be neither judged nor committed.
+    fn least_wanted(&self, parent: Hash) -> Option<Hash> {
+        let mut inner: BTreeSet<_> = self.blocks.values().map(|pending| pending.block.header.parent_hash).collect();
+        inner.insert(parent);
+        let tips = self.blocks.iter().filter(|(hash, _)| !inner.contains(hash));
+        tips.min_by_key(|(_, pending)| (pending.is_certified, pending.context.view)).map(|(hash, _)| *hash)
+    }
+
     /// Takes the block that became the head out, and drops every block that does not descend from it.
-    pub(crate) fn commit(&mut self, head: Hash) -> Vec<Hash> {
+    pub(crate) fn commit(&mut self, head: Hash) {
         let mut kept = BTreeSet::from([head]);
         let mut by_height: Vec<_> =
             self.blocks.iter().map(|(hash, pending)| (pending.block.header.number, *hash)).collect();
         by_height.sort_unstable();
-        let mut dropped = Vec::new();
         for (_, hash) in by_height {
             let descends =
                 self.blocks.get(&hash).is_some_and(|pending| kept.contains(&pending.block.header.parent_hash));
@@ -97,10 +106,8 @@ impl PendingBlocks {
                 kept.insert(hash);
             } else {
                 self.blocks.remove(&hash);
-                dropped.push(hash);
             }
         }
-        dropped
     }
 
     /// The ancestor at `height` of the pending block `hash`, or the first block below the pending ones.
@@ -112,6 +119,47 @@ impl PendingBlocks {
             hash = pending.block.header.parent_hash;
         }
         Ancestor::Committed
+    }
+}
+
+/// Where a certified block on disk stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    height: Height,
+    parent: Hash,
+}
+
+/// The certified blocks on disk that may become final, in memory or not.
+#[derive(Default)]
+pub(crate) struct StoredBlocks {
+    places: BTreeMap<Hash, Place>,
+}
+
+impl StoredBlocks {
+    pub(crate) fn insert(&mut self, hash: Hash, header: &Header) {
+        self.places.insert(hash, Place { height: header.height(), parent: header.parent_hash });
+    }
+
+    pub(crate) fn parent(&self, hash: &Hash) -> Option<Hash> {
+        self.places.get(hash).map(|place| place.parent)
+    }
+
+    /// Takes out what cannot become final once `head` is committed, to be deleted: all up to its height and all above
+    /// that descend from a competitor.
+    pub(crate) fn commit(&mut self, head: Hash, height: Height) -> Vec<Hash> {
+        let mut by_height: Vec<_> = self.places.iter().map(|(hash, place)| (place.height, *hash)).collect();
+        by_height.sort_unstable();
+        let mut dropped = BTreeSet::new();
+        for (at, hash) in by_height {
+            let is_competitor = self
+                .parent(&hash)
+                .is_some_and(|parent| parent != head && (at == height.next() || dropped.contains(&parent)));
+            if at <= height || is_competitor {
+                dropped.insert(hash);
+            }
+        }
+        self.places.retain(|hash, _| !dropped.contains(hash));
+        dropped.into_iter().collect()
     }
 }
 

@@ -161,3 +161,6 @@ fn era_block(
     known.insert(birth, hash);
     Ok(Ok(hash))
 }
+
+#[cfg(test)]
+mod tests;

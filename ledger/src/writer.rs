@@ -1,22 +1,25 @@
-//! The one writer: propose, verify, certify, commit, import.
+//! The one writer: propose, verify, execute, certify; `commit` and `import` are next door.
+
+mod commit;
 
 use crate::check::{Verdict, check_block};
 use crate::error::LedgerError;
-use crate::genesis::Genesis;
-use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks};
+use crate::genesis::{Genesis, write_genesis};
+use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Published, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
 use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::{self, ListAccumulator};
 use cairn_primitives::{
-    AccountId32, Block, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorIndex, View,
+    AccountId32, Block, Certificate, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, View,
 };
 use cairn_runtime::{
     BlockContext, BlockLimits, BlockOutcome, EventRecord, InvalidTransaction, StateReadError, StateReader, Transaction,
     build_block, execute_block,
 };
-use cairn_storage::blocks::{self, ChainIdentity};
-use cairn_storage::{Database, Durability, Overlay, StateConfig, StateStore, WriteBatch};
+use cairn_storage::{
+    Database, DatabaseError, Durability, Overlay, StateConfig, StateHead, StateStore, Table, WriteBatch, blocks,
+};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
 
@@ -83,6 +86,7 @@ pub struct Ledger {
     head: blocks::Head,
     head_timestamp: TimestampMs,
     pending: PendingBlocks,
+    stored: StoredBlocks,
     signatures: SignatureChecker,
     reader: Reader,
 }
@@ -131,8 +135,14 @@ impl Ledger {
         }
         let head = blocks::head(&*database)?
             .ok_or_else(|| LedgerError::Genesis("the database names a chain, but has no head".into()))?;
-        let header = blocks::header(&*database, head.height)?.ok_or(LedgerError::UnknownBlock(head.hash))?;
+        if state.head() != Some(StateHead { height: head.height, root: head.state_root }) {
+            let reason = format!("the state is not that of head {} at height {}", head.hash, head.height);
+            return Err(DatabaseError::damaged(Table::Meta, reason).into());
+        }
+        let header = blocks::header(&*database, head.height)?
+            .ok_or_else(|| DatabaseError::damaged(Table::Headers, format!("no header at the head, {}", head.height)))?;
         let head_timestamp = timestamp_of(&header)?;
+        let stored = open_stored(&*database, &head)?;
         let published = Published { head: read_head(&head, head_timestamp), state: state.view() };
         let reader = Reader::new(database.clone(), &genesis, published, state.read_model());
         let signatures = SignatureChecker::new(genesis.hash());
@@ -144,6 +154,7 @@ impl Ledger {
             head,
             head_timestamp,
             pending: PendingBlocks::default(),
+            stored,
             signatures,
             reader,
         })
@@ -173,14 +184,28 @@ impl Ledger {
         Ok(restored)
     }
 
-    /// The block, if it is pending.
+    /// The block, if it is pending in memory.
     #[must_use]
     pub fn pending_block(&self, hash: &Hash) -> Option<Arc<Block>> {
         self.pending.get(hash).map(|pending| pending.block.clone())
     }
 
-    /// The hashes of the transactions in pending blocks from the head's child up to and including `tip`: what a block on
-    /// `tip` must not include again.
+    /// The block, if it is pending, in memory or on disk.
+    ///
+    /// # Errors
+    /// The database fails or is damaged.
+    pub fn uncommitted_block(&self, hash: &Hash) -> Result<Option<Arc<Block>>, LedgerError> {
+        match self.pending_block(hash) {
+            Some(block) => Ok(Some(block)),
+            None if self.stored.parent(hash).is_some() => {
+                Ok(blocks::pending::get(&*self.database, hash)?.map(Arc::new))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The signed transactions in pending blocks from the head's child up to and including `tip`: what a block on `tip`
+    /// must not include again.
     #[must_use]
     pub fn pending_transactions(&self, tip: &Hash) -> Vec<Transaction> {
         let mut transactions = Vec::new();
@@ -197,6 +222,7 @@ impl Ledger {
     /// # Errors
     /// The parent is not executed here, or state or database fail.
     pub fn propose(&mut self, request: &ProposalRequest, candidates: &[Transaction]) -> Result<Built, LedgerError> {
+        self.recall(request.parent)?;
         let parent = self.parent(&request.parent).ok_or(LedgerError::UnknownBlock(request.parent))?;
         let height = parent.height.next();
         let answers = self.signatures.check(candidates, height, &Branch { ledger: self, parent: parent.hash })?;
@@ -226,6 +252,7 @@ impl Ledger {
             transactions: built.transactions,
             history: appended(&parent.history, &hash),
             execution: Some(Execution { overlay, events, holds: true }),
+            is_certified: false,
         };
         self.pending.insert(hash, pending);
         Ok(Built { block, rejected })
@@ -240,6 +267,12 @@ impl Ledger {
         if self.pending.get(&hash).is_some() {
             return Ok(Verdict::Valid);
         }
+        self.recall(block.header.parent_hash)?;
+        self.admit(hash, block)
+    }
+
+    /// Checks a block whose parent is in memory, and keeps it.
+    fn admit(&mut self, hash: Hash, block: &Arc<Block>) -> Result<Verdict, LedgerError> {
         let Some(parent) = self.parent(&block.header.parent_hash) else { return Ok(Verdict::NotYet) };
         let context = match check_block(block, &parent, self.genesis.validators()) {
             Ok(context) => context,
@@ -257,8 +290,15 @@ impl Ledger {
         if let Some((index, Err(invalid))) = answers.into_iter().enumerate().find(|(_, answer)| answer.is_err()) {
             return Ok(Verdict::Invalid(format!("extrinsic {index}: {invalid}")));
         }
-        let history = appended(&parent.history, &hash);
-        self.pending.insert(hash, Pending { block: block.clone(), context, transactions, history, execution: None });
+        let pending = Pending {
+            block: block.clone(),
+            context,
+            transactions,
+            history: appended(&parent.history, &hash),
+            execution: None,
+            is_certified: self.stored.parent(&hash).is_some(),
+        };
+        self.pending.insert(hash, pending);
         Ok(Verdict::Valid)
     }
 
@@ -293,120 +333,51 @@ impl Ledger {
     /// the consensus journal's record of this very verdict.
     ///
     /// # Errors
-    /// The parent is not executed here, or state or database fail.
+    /// [`LedgerError::UnknownBlock`] while the parent is not executed here: ask again once it is. State or database fail.
     pub fn certify(&mut self, block: &Arc<Block>) -> Result<bool, LedgerError> {
         let hash = block.header.hash();
+        if self.is_committed(&hash)? {
+            return Ok(true);
+        }
         match self.verify(block)? {
             Verdict::Valid => {}
             Verdict::Invalid(_) => return Ok(false),
             Verdict::NotYet => return Err(LedgerError::UnknownBlock(block.header.parent_hash)),
         }
         let holds = self.execute(&hash)?;
-        if holds {
+        if holds && self.stored.parent(&hash).is_none() {
             let mut batch = WriteBatch::new();
             blocks::pending::put(&mut batch, &hash, block);
             self.database.write(batch, Durability::Unsynced)?;
+            self.stored.insert(hash, &block.header);
+            if let Some(pending) = self.pending.get_mut(&hash) {
+                pending.is_certified = true;
+            }
         }
         Ok(holds)
     }
 
-    /// Commits finalized blocks, lowest first; those at or below the head are skipped. One batch a block, the last one
-    /// synced, then the read model moves.
-    ///
-    /// # Errors
-    /// A block is unknown or does not hold, or state or database fail.
-    pub fn commit(&mut self, hashes: &[Hash], finalization: &Certificate) -> Result<Vec<CommittedBlock>, LedgerError> {
-        let mut blocks = Vec::with_capacity(hashes.len());
-        for hash in hashes {
-            if let Some(pending) = self.pending.get(hash) {
-                blocks.push((*hash, pending.block.header.height()));
-            } else if blocks::height_of(&*self.database, hash)?.is_none() {
-                return Err(LedgerError::UnknownBlock(*hash));
+    /// Brings a certified block that was evicted, and those between it and the head, back into memory, executed. Does
+    /// nothing for a block that is there or not known.
+    fn recall(&mut self, hash: Hash) -> Result<(), LedgerError> {
+        let mut evicted = Vec::new();
+        let mut at = hash;
+        while at != self.head.hash && self.pending.get(&at).is_none() {
+            let Some(parent) = self.stored.parent(&at) else { break };
+            evicted.push(at);
+            at = parent;
+        }
+        for hash in evicted.into_iter().rev() {
+            let Some(block) = blocks::pending::get(&*self.database, &hash)? else { return Ok(()) };
+            if self.admit(hash, &Arc::new(block))? != Verdict::Valid || !self.execute(&hash)? {
+                return Ok(());
             }
         }
-        let last = blocks.last().map(|(hash, _)| *hash);
-        let mut committed = Vec::with_capacity(blocks.len());
-        for (hash, _) in blocks {
-            let own = (Some(hash) == last).then(|| finalization.clone());
-            let durability = if Some(hash) == last { Durability::Synced } else { Durability::Unsynced };
-            committed.push(self.commit_one(hash, own, durability)?);
-        }
-        self.publish();
-        Ok(committed)
+        Ok(())
     }
 
-    /// Checks, executes and commits blocks that block sync verified to be final, lowest first; those at or below the head
-    /// are skipped. The last one is synced.
-    ///
-    /// # Errors
-    /// A block is not on top of the chain, breaks a rule here, or state or database fail.
-    pub fn import(&mut self, finalized: &[FinalizedBlock]) -> Result<Vec<CommittedBlock>, LedgerError> {
-        let new: Vec<_> = finalized.iter().filter(|entry| entry.block.header.height() > self.head.height).collect();
-        let mut committed = Vec::with_capacity(new.len());
-        for (position, entry) in new.iter().enumerate() {
-            let block = Arc::new(entry.block.clone());
-            let (hash, height) = (block.header.hash(), block.header.height());
-            let invalid = |reason| LedgerError::FinalizedInvalid { hash, height, reason };
-            match self.verify(&block)? {
-                Verdict::Valid => {}
-                Verdict::Invalid(reason) => return Err(invalid(reason)),
-                Verdict::NotYet => return Err(LedgerError::UnknownBlock(block.header.parent_hash)),
-            }
-            if !self.execute(&hash)? {
-                return Err(invalid("execution gives other roots than the header".into()));
-            }
-            let is_last = position.saturating_add(1) == new.len();
-            let durability = if is_last { Durability::Synced } else { Durability::Unsynced };
-            committed.push(self.commit_one(hash, entry.finalization.clone(), durability)?);
-        }
-        self.publish();
-        Ok(committed)
-    }
-
-    fn commit_one(
-        &mut self,
-        hash: Hash,
-        finalization: Option<Certificate>,
-        durability: Durability,
-    ) -> Result<CommittedBlock, LedgerError> {
-        let pending = self.pending.get(&hash).ok_or(LedgerError::UnknownBlock(hash))?.clone();
-        let height = pending.block.header.height();
-        let execution = pending.execution.filter(|execution| execution.holds);
-        let execution = execution.ok_or(LedgerError::UnknownBlock(hash))?;
-        assert_eq!(pending.block.header.parent_hash, self.head.hash, "only a child of the head is ever committed");
-        let transactions: Vec<_> = pending.transactions.iter().map(Transaction::hash).collect();
-        let mut batch = WriteBatch::new();
-        blocks::put_block(&mut batch, &hash, &pending.block);
-        if let Some(certificate) = &finalization {
-            blocks::put_finalization(&mut batch, height, certificate);
-        }
-        blocks::put_events(&mut batch, height, execution.events);
-        blocks::put_transactions(&mut batch, height, transactions.iter().copied());
-        let state_root = execution.overlay.root();
-        let head = blocks::Head { height, hash, state_root, history: pending.history };
-        blocks::put_head(&mut batch, &head);
-        let staged = self.state.stage(&execution.overlay, height, &mut batch)?;
-        for dropped in self.pending.commit(hash) {
-            blocks::pending::delete(&mut batch, &dropped);
-        }
-        self.database.write(batch, durability)?;
-        self.state.apply(staged);
-        self.head = head;
-        self.head_timestamp = pending.context.timestamp;
-        Ok(CommittedBlock {
-            height,
-            hash,
-            block: pending.block,
-            transactions,
-            changes: execution.overlay,
-            finalization,
-        })
-    }
-
-    /// Moves the read model to the head.
-    fn publish(&self) {
-        let head = read_head(&self.head, self.head_timestamp);
-        self.reader.publish(Published { head, state: self.state.view() });
+    fn is_committed(&self, hash: &Hash) -> Result<bool, LedgerError> {
+        Ok(blocks::height_of(&*self.database, hash)?.is_some())
     }
 
     fn parent(&self, hash: &Hash) -> Option<Parent> {
@@ -464,23 +435,18 @@ const fn read_head(head: &blocks::Head, timestamp: TimestampMs) -> Head {
     Head { height: head.height, hash: head.hash, state_root: head.state_root, timestamp }
 }
 
-fn write_genesis(
-    database: &dyn Database,
-    state: &mut StateStore,
-    genesis: &Genesis,
-    spec_hash: Hash,
-) -> Result<(), LedgerError> {
-    let changes = genesis.state().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-    let overlay = state.overlay(None, changes)?;
-    let hash = genesis.hash();
+/// The certified blocks on disk; those that cannot become final any more are deleted.
+fn open_stored(database: &dyn Database, head: &blocks::Head) -> Result<StoredBlocks, LedgerError> {
+    let mut stored = StoredBlocks::default();
+    for (hash, block) in blocks::pending::all(database)? {
+        stored.insert(hash, &block.header);
+    }
     let mut batch = WriteBatch::new();
-    blocks::put_block(&mut batch, &hash, genesis.block());
-    blocks::put_events(&mut batch, Height::ZERO, Vec::<EventRecord>::new().encode());
-    blocks::put_chain_identity(&mut batch, &ChainIdentity { genesis_hash: hash, spec_hash });
-    let history = appended(&ListAccumulator::default(), &hash);
-    blocks::put_head(&mut batch, &blocks::Head { height: Height::ZERO, hash, state_root: overlay.root(), history });
-    let staged = state.stage(&overlay, Height::ZERO, &mut batch)?;
-    database.write(batch, Durability::Synced)?;
-    state.apply(staged);
-    Ok(())
+    for hash in stored.commit(head.hash, head.height) {
+        blocks::pending::delete(&mut batch, &hash);
+    }
+    if !batch.is_empty() {
+        database.write(batch, Durability::Unsynced)?;
+    }
+    Ok(stored)
 }

@@ -1,0 +1,203 @@
+//! A chain of four validators and five funded accounts.
+
+use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, ProposalRequest};
+use cairn_primitives::{
+    AccountId32, Block, Certificate, ConsensusContext, Epoch, FinalizedBlock, Hash, Header, KeyPair, Power, Proposal,
+    Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
+};
+use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
+use cairn_runtime::{
+    AccountInfo, BlockLimits, Era, FeeParameters, GenesisConfig, RuntimeCall, StateReader, Transaction,
+    TransactionExtra, client, genesis_state,
+};
+use cairn_storage::{Database, HistoryMode, MemoryDatabase, StateConfig};
+use std::sync::{Arc, OnceLock};
+
+pub(super) const START: u64 = 1_700_000_000_000;
+pub(super) const ENDOWMENT: u128 = 1_000_000_000_000;
+pub(super) const SPEC: Hash = Hash([5; 32]);
+pub(super) const ACCOUNTS: u8 = 5;
+
+pub(super) fn key(n: u8) -> KeyPair {
+    KeyPair::from_seed(&[n + 100; 32])
+}
+
+pub(super) fn id(n: u8) -> AccountId32 {
+    key(n).public().into()
+}
+
+/// The validators' keys in the order of the set.
+pub(super) fn validator_keys() -> Vec<KeyPair> {
+    let mut keys: Vec<_> = (1..=4).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
+    keys.sort_by_key(KeyPair::public);
+    keys
+}
+
+pub(super) fn validators() -> ValidatorSet {
+    let validators = validator_keys().iter().map(|key| Validator { key: key.public(), power: Power(1) }).collect();
+    ValidatorSet::new(validators).unwrap()
+}
+
+pub(super) fn genesis_config() -> GenesisConfig {
+    GenesisConfig {
+        balances: (0..ACCOUNTS).map(|n| (id(n), ENDOWMENT)).collect(),
+        fees: FeeParameters { burnt_permille: 300, ..FeeParameters::default() },
+    }
+}
+
+pub(super) fn genesis() -> &'static Genesis {
+    static GENESIS: OnceLock<Genesis> = OnceLock::new();
+    GENESIS.get_or_init(|| {
+        let state = genesis_state(&genesis_config()).unwrap();
+        Genesis::new(state, validators(), TimestampMs(START), SPEC).unwrap()
+    })
+}
+
+pub(super) fn open(database: Arc<dyn Database>, history: HistoryMode) -> Ledger {
+    let state = StateConfig { history, ..StateConfig::default() };
+    let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
+    Ledger::open(database, LedgerConfig { genesis: genesis().clone(), spec_hash: SPEC, state, limits }).unwrap()
+}
+
+/// A transaction that may be included at any time.
+pub(super) fn tx(n: u8, nonce: u32, call: &RuntimeCall) -> Transaction {
+    tx_in_era(n, nonce, call, Era::Immortal, genesis().hash())
+}
+
+pub(super) fn tx_in_era(n: u8, nonce: u32, call: &RuntimeCall, era: Era, era_block: Hash) -> Transaction {
+    let extra = TransactionExtra { era, nonce, tip: 0 };
+    Transaction::decode(client::sign(&key(n), call, extra, &genesis().hash(), &era_block)).unwrap()
+}
+
+pub(super) fn transfer(n: u8, nonce: u32, to: u8, value: u128) -> Transaction {
+    tx(n, nonce, &client::transfer_keep_alive(id(to), value))
+}
+
+/// The finalization of a block, signed by a quorum.
+pub(super) fn finalization(block: &Block) -> Certificate {
+    let context = block.header.context().unwrap();
+    let parent_view = View(context.view.0 - 1);
+    let proposal = Proposal { epoch: Epoch::ZERO, view: context.view, parent_view, block: block.header.hash() };
+    let subject = Subject::Finalize(proposal);
+    let votes = (0u16..3).zip(validator_keys()).map(|(index, key)| {
+        let signer = ValidatorIndex(index);
+        (signer, Vote::sign(subject, signer, &key, &genesis().hash()).signature)
+    });
+    Certificate::from_signatures(subject, votes, &validators())
+}
+
+/// A block as block sync hands it over.
+pub(super) fn finalized(block: &Arc<Block>) -> FinalizedBlock {
+    FinalizedBlock { block: Block::clone(block), finalization: Some(finalization(block)) }
+}
+
+/// A block inside a range that a later finalization covers.
+pub(super) fn covered(block: &Arc<Block>) -> FinalizedBlock {
+    FinalizedBlock { block: Block::clone(block), finalization: None }
+}
+
+/// The block with another consensus context.
+pub(super) fn with_context(block: &Block, change: impl FnOnce(&mut ConsensusContext)) -> Block {
+    let mut context = block.header.context().unwrap();
+    change(&mut context);
+    let Header { parent_hash, state_root, extrinsics_root, .. } = block.header;
+    let header = Header::new(parent_hash, block.header.height(), state_root, extrinsics_root, &context);
+    Block { header, extrinsics: block.extrinsics.clone() }
+}
+
+/// A ledger with its disk.
+pub(super) struct Node {
+    pub(super) database: MemoryDatabase,
+    pub(super) ledger: Ledger,
+    history: HistoryMode,
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        Self::with_history(HistoryMode::Archive)
+    }
+
+    pub(super) fn with_history(history: HistoryMode) -> Self {
+        Self::on(MemoryDatabase::new(), history)
+    }
+
+    pub(super) fn on(database: MemoryDatabase, history: HistoryMode) -> Self {
+        let ledger = open(Arc::new(database.clone()), history);
+        Self { database, ledger, history }
+    }
+
+    /// Stops and starts again.
+    pub(super) fn restart(self) -> Self {
+        Self::on(self.database, self.history)
+    }
+
+    pub(super) fn head(&self) -> Hash {
+        self.ledger.reader().head().hash
+    }
+
+    pub(super) fn height(&self) -> u32 {
+        self.ledger.reader().head().height.0
+    }
+
+    /// Builds a block for a view; the view decides proposer and time.
+    pub(super) fn try_propose(&mut self, parent: Hash, view: u64, candidates: &[Transaction]) -> Built {
+        let request = ProposalRequest {
+            epoch: Epoch::ZERO,
+            view: View(view),
+            proposer: ValidatorIndex(u16::try_from(view % 4).unwrap()),
+            parent,
+            timestamp: TimestampMs(START + view * 1_000),
+        };
+        self.ledger.propose(&request, candidates).unwrap()
+    }
+
+    /// Builds a block with all candidates.
+    pub(super) fn propose(&mut self, parent: Hash, view: u64, candidates: &[Transaction]) -> Arc<Block> {
+        let built = self.try_propose(parent, view, candidates);
+        assert_eq!(built.rejected, Vec::new());
+        built.block
+    }
+
+    pub(super) fn certify(&mut self, block: &Arc<Block>) {
+        assert!(self.ledger.certify(block).unwrap());
+    }
+
+    /// Commits certified blocks; the last one is finalized.
+    pub(super) fn commit(&mut self, blocks: &[&Arc<Block>]) -> Vec<CommittedBlock> {
+        let hashes: Vec<_> = blocks.iter().map(|block| block.header.hash()).collect();
+        self.ledger.commit(&hashes, &finalization(blocks.last().unwrap())).unwrap()
+    }
+
+    /// One block more on the head, committed.
+    pub(super) fn grow(&mut self, candidates: &[Transaction]) -> Arc<Block> {
+        self.grow_in(u64::from(self.height()) + 1, candidates)
+    }
+
+    /// One block more on the head, proposed in a view and committed.
+    pub(super) fn grow_in(&mut self, view: u64, candidates: &[Transaction]) -> Arc<Block> {
+        let block = self.propose(self.head(), view, candidates);
+        self.certify(&block);
+        assert_eq!(self.commit(&[&block]).len(), 1);
+        block
+    }
+
+    pub(super) fn account(&self, n: u8) -> AccountInfo {
+        account(&self.ledger.reader().state_at_head(), n)
+    }
+}
+
+pub(super) fn account(state: &dyn StateReader, n: u8) -> AccountInfo {
+    cairn_runtime::account(state, &id(n)).unwrap()
+}
+
+/// A chain of blocks, each with a transfer from account 0 to account 1 but for every third one, which is empty.
+pub(super) fn chain(node: &mut Node, count: u32) -> Vec<Arc<Block>> {
+    let mut nonce = node.account(0).nonce;
+    let mut blocks = Vec::new();
+    for _ in 0..count {
+        let transactions = if node.height() % 3 == 2 { Vec::new() } else { vec![transfer(0, nonce, 1, 1_000_000_000)] };
+        nonce += u32::try_from(transactions.len()).unwrap();
+        blocks.push(node.grow(&transactions));
+    }
+    blocks
+}
