@@ -1,8 +1,9 @@
 //! Each signature is verified once per node: what the mempool verified is remembered until the block comes.
 
 use crate::error::LedgerError;
+use crate::key_points::KeyPoints;
 use crate::reader::Reader;
-use cairn_primitives::crypto::{SignedMessage, verify_batch};
+use cairn_primitives::crypto::{SignedMessage, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
 use cairn_primitives::{Hash, Height};
 use cairn_runtime::{BLOCK_HASH_COUNT, InvalidTransaction, SignatureClaim, Transaction};
@@ -23,6 +24,7 @@ pub(crate) trait Ancestors {
 #[derive(Clone)]
 pub struct SignatureChecker {
     genesis: Hash,
+    keys: Arc<KeyPoints>,
     verified: Arc<Mutex<Verified>>,
 }
 
@@ -48,7 +50,7 @@ impl Verified {
 
 impl SignatureChecker {
     pub(crate) fn new(genesis: Hash) -> Self {
-        Self { genesis, verified: Arc::default() }
+        Self { genesis, keys: Arc::default(), verified: Arc::default() }
     }
 
     /// Checks the signatures of transactions for a block at `height`; one answer each, in order.
@@ -110,7 +112,7 @@ impl SignatureChecker {
             .iter()
             .map(|(_, _, claim)| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
             .collect();
-        let verdicts = verify_batch(&messages);
+        let verdicts = verify_batch_with(&messages, &mut |key| self.keys.point(key));
         let mut verified = self.lock();
         for ((position, entry, _), valid) in claims.iter().zip(verdicts) {
             if valid {

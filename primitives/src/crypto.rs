@@ -1,15 +1,20 @@
 //! ed25519 keys, signatures and their verification by the rules of ZIP-215, one at a time or in batches.
 //!
 //! Single and batch verification give the same answer for every input: both use the cofactored equation and accept
-//! non-canonical encodings of points, as ZIP-215 lays down. Signing is RFC 8032.
+//! non-canonical encodings of points, as ZIP-215 lays down. Signing is RFC 8032. The equations are written here, over the
+//! group of `curve25519-dalek`, because no library takes keys whose points are known already; tests hold them against
+//! `ed25519-zebra`, Wycheproof and the ZIP-215 vectors.
 
 use ed25519_dalek::Signer;
 use parity_scale_codec::{Decode, Encode};
-use rand_core::{Infallible, TryCryptoRng, TryRng};
 use scale_info::TypeInfo;
-use sha2::{Digest, Sha512};
 use std::fmt;
 use zeroize::Zeroizing;
+use zip215::Claim;
+
+mod zip215;
+
+pub use zip215::KeyPoint;
 
 /// An ed25519 public key in its compressed form; not every value is a point of the curve.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
@@ -103,9 +108,8 @@ impl SignedMessage<'_> {
 /// Whether `signature` is valid for `message` under `key` by ZIP-215.
 #[must_use]
 pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-    ed25519_zebra::VerificationKey::try_from(key.0)
-        .and_then(|key| key.verify(&ed25519_zebra::Signature::from(signature.0), message))
-        .is_ok()
+    let item = SignedMessage { key: *key, message, signature: *signature };
+    KeyPoint::new(key).and_then(|point| Claim::new(&item, &point)).is_some_and(|claim| claim.holds())
 }
 
 /// As many signatures are checked in one equation: more would gain little and make one bad signature dearer. Whoever has
@@ -125,81 +129,41 @@ const GROUP_MAX: usize = 16;
 /// its batch about twice as dear, and a list full of offenders costs little more than twice what [`verify`] would.
 #[must_use]
 pub fn verify_batch(items: &[SignedMessage<'_>]) -> Vec<bool> {
-    let mut valid = vec![true; items.len()];
+    verify_batch_with(items, &mut |key| KeyPoint::new(key))
+}
+
+/// As [`verify_batch`], with the points of keys from a cache: saves a third of the work for keys that sign again.
+#[must_use]
+pub fn verify_batch_with(
+    items: &[SignedMessage<'_>],
+    point_of: &mut dyn FnMut(&PublicKey) -> Option<KeyPoint>,
+) -> Vec<bool> {
+    let mut valid = vec![false; items.len()];
     for (batch, valid) in items.chunks(BATCH_MAX).zip(valid.chunks_mut(BATCH_MAX)) {
-        if batch.len() > GROUP_MAX && batch_holds(batch) {
-            continue;
+        let mut claims = Vec::with_capacity(batch.len());
+        for (item, valid) in batch.iter().zip(valid) {
+            claims.extend(point_of(&item.key).and_then(|point| Claim::new(item, &point)).map(|claim| (claim, valid)));
         }
-        for (group, valid) in batch.chunks(GROUP_MAX).zip(valid.chunks_mut(GROUP_MAX)) {
-            if group.len() >= BATCH_MIN && batch_holds(group) {
-                continue;
-            }
-            for (item, valid) in group.iter().zip(valid) {
-                *valid = item.is_valid();
-            }
-        }
+        check_claims(&mut claims);
     }
     valid
 }
 
-fn batch_holds(items: &[SignedMessage<'_>]) -> bool {
-    let mut batch = ed25519_zebra::batch::Verifier::new();
-    let mut transcript = Sha512::new_with_prefix(b"cairn batch verification");
-    for item in items {
-        // The challenge hash inside the item binds the message; R, s and the key are bound here.
-        let key = ed25519_zebra::VerificationKeyBytes::from(item.key.0);
-        let signature = ed25519_zebra::Signature::from(item.signature.0);
-        transcript.update(item.key.0);
-        transcript.update(item.signature.0);
-        transcript.update(u64::try_from(item.message.len()).unwrap_or(u64::MAX).to_le_bytes());
-        transcript.update(item.message);
-        batch.queue((key, signature, item.message));
+/// Says of each claim whether it holds: together if they all do, else in groups, else one by one.
+fn check_claims(claims: &mut [(Claim, &mut bool)]) {
+    let hold =
+        |claims: &[(Claim, &mut bool)]| zip215::all_hold(&claims.iter().map(|(claim, _)| claim).collect::<Vec<_>>());
+    if claims.len() > GROUP_MAX && hold(claims) {
+        claims.iter_mut().for_each(|(_, valid)| **valid = true);
+        return;
     }
-    batch.verify(TranscriptRng { seed: transcript.finalize().into(), counter: 0, buffer: [0; 64], used: 64 }).is_ok()
-}
-
-/// The random coefficients of a batch, drawn from a hash of the whole batch: whoever makes the signatures cannot choose
-/// them so that errors cancel, and the pure core needs no source of randomness.
-struct TranscriptRng {
-    seed: [u8; 64],
-    counter: u64,
-    buffer: [u8; 64],
-    used: usize,
-}
-
-impl TryRng for TranscriptRng {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        for byte in out {
-            if self.used == self.buffer.len() {
-                let block = Sha512::new_with_prefix(self.seed).chain_update(self.counter.to_le_bytes());
-                self.buffer = block.finalize().into();
-                self.counter = self.counter.wrapping_add(1);
-                self.used = 0;
-            }
-            if let Some(next) = self.buffer.get(self.used) {
-                *byte = *next;
-            }
-            self.used = self.used.saturating_add(1);
+    for group in claims.chunks_mut(GROUP_MAX) {
+        let all = group.len() >= BATCH_MIN && hold(group);
+        for (claim, valid) in group {
+            **valid = all || claim.holds();
         }
-        Ok(())
     }
 }
-
-impl TryCryptoRng for TranscriptRng {}
 
 #[cfg(test)]
 mod tests;

@@ -36,9 +36,16 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap()
 }
 
+/// The verdict of a ZIP-215 library that is not ours.
+fn library_says(item: &SignedMessage<'_>) -> bool {
+    let signature = ed25519_zebra::Signature::from(item.signature.0);
+    ed25519_zebra::VerificationKey::try_from(item.key.0).and_then(|key| key.verify(&signature, item.message)).is_ok()
+}
+
 /// Asserts the verdict for a claim alone, in batches of itself, and among ordinary signatures.
 fn assert_verdict(claim: &Claim, expected: bool, name: &str) {
     assert_eq!(claim.item().is_valid(), expected, "{name}, single");
+    assert_eq!(library_says(&claim.item()), expected, "{name}, by the library");
     for count in [1, 2, BATCH_MIN, GROUP_MAX + 1] {
         let items = vec![claim.item(); count];
         assert_eq!(verify_batch(&items), vec![expected; count], "{name}, {count} times");
@@ -139,7 +146,7 @@ fn verification_of_all_zip_215_pairs_accepts_single_and_in_batch() {
     }
     assert_eq!(claims.len(), 196);
     let items: Vec<_> = claims.iter().map(Claim::item).collect();
-    assert!(batch_holds(&items), "all pairs in one equation");
+    assert!(verify_batch(&items).into_iter().all(|valid| valid), "all pairs in one equation");
 }
 
 #[test]
@@ -230,7 +237,6 @@ fn batch_whose_errors_cancel_without_coefficients_is_refused() {
         Claim::ordinary(5),
     ];
     let items: Vec<_> = claims.iter().map(Claim::item).collect();
-    assert!(!batch_holds(&items));
     assert_eq!(verify_batch(&items), [false, false, true, true, true]);
 }
 
@@ -240,20 +246,6 @@ fn key_pair_printed_shows_the_public_key_alone() {
     let printed = format!("{pair:?}");
     assert_eq!(printed, format!("KeyPair({})", pair.public()));
     assert!(!printed.contains(&hex::encode([7; 32])));
-}
-
-#[test]
-fn transcript_randomness_is_the_same_for_the_same_seed_however_it_is_read() {
-    let rng = |seed| TranscriptRng { seed: [seed; 64], counter: 0, buffer: [0; 64], used: 64 };
-    let (mut whole, mut parts) = (rng(1), rng(1));
-    let (mut left, mut right) = ([0; 200], [0; 200]);
-    whole.try_fill_bytes(&mut left).unwrap();
-    for chunk in right.chunks_mut(7) {
-        parts.try_fill_bytes(chunk).unwrap();
-    }
-    assert_eq!(left, right);
-    assert_ne!(rng(2).try_next_u64().unwrap(), rng(1).try_next_u64().unwrap());
-    assert_ne!(left[..64], left[64..128]);
 }
 
 proptest! {
@@ -277,7 +269,8 @@ proptest! {
         }
         let items: Vec<_> = claims.iter().map(Claim::item).collect();
         let single: Vec<_> = items.iter().map(SignedMessage::is_valid).collect();
-        prop_assert_eq!(verify_batch(&items), single);
+        prop_assert_eq!(verify_batch(&items), single.clone());
+        prop_assert_eq!(items.iter().map(library_says).collect::<Vec<_>>(), single);
     }
 }
 
