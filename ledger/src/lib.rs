@@ -12,7 +12,7 @@
 //!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
-//! Bounds: [`PENDING_BLOCKS_MAX`] blocks above the head, [`SIGNATURES_REMEMBERED_MAX`] remembered signatures.
+//! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`SIGNATURES_REMEMBERED_MAX`] remembered signatures.
 //! Failure: an outside block that breaks a rule is [`Verdict::Invalid`]; a database error is fatal and leaves the
 //! committed state as it was.
 
@@ -21,6 +21,7 @@
 mod check;
 mod error;
 mod genesis;
+mod key_points;
 mod pending;
 mod reader;
 mod signatures;
@@ -29,7 +30,7 @@ mod writer;
 pub use check::Verdict;
 pub use error::{ErrorClass, LedgerError, ReadError};
 pub use genesis::Genesis;
-pub use pending::PENDING_BLOCKS_MAX;
+pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};
 pub use reader::{Head, HeadState, Reader, StateAt};
 pub use signatures::{SIGNATURES_REMEMBERED_MAX, SignatureChecker};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
