@@ -1,6 +1,6 @@
 //! `author_*`: transactions on their way in.
 
-use super::{Context, End, Module, Registered, Subscriber, closing, waiting};
+use super::{Context, End, Module, Registered, Subscriber, asking, closing, waiting};
 use crate::error::{Code, RpcError};
 use crate::json::to_hex;
 use crate::params::{Args, Bytes, extrinsic};
@@ -28,16 +28,10 @@ pub(super) fn register(module: &mut Module) -> Registered {
             Ok(hash.to_string())
         },
     )?;
-    waiting(
-        module,
-        "author_pendingExtrinsics",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move {
-            let pending = context.transactions.pending(PENDING_LEN_MAX).await;
-            Ok(pending.iter().map(|extrinsic| to_hex(&extrinsic.encode())).collect::<Vec<_>>())
-        },
-    )?;
+    asking(module, "author_pendingExtrinsics", |context| async move {
+        let pending = context.transactions.pending(PENDING_LEN_MAX).await;
+        Ok(pending.iter().map(|extrinsic| to_hex(&extrinsic.encode())).collect::<Vec<_>>())
+    })?;
     module.register_subscription(
         "author_submitAndWatchExtrinsic",
         "author_extrinsicUpdate",

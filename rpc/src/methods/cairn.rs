@@ -2,7 +2,7 @@
 //!
 //! Amounts and power are decimal text: JavaScript's numbers end at 2^53.
 
-use super::{Context, Module, Registered, expensive, quick, waiting};
+use super::{Context, Module, Registered, asking, expensive, quick, waiting};
 use crate::error::{Code, RpcError};
 use crate::json::{hex_or_null, to_hex};
 use crate::params::{Args, BatchItem, BlockArg, HashArg, Key};
@@ -92,47 +92,23 @@ fn register_chain(module: &mut Module) -> Registered {
 }
 
 fn register_node(module: &mut Module) -> Registered {
-    waiting(
-        module,
-        "cairn_nodeInfo",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move {
-            let (head, node) = (context.chain.head(), context.node.identity());
-            let properties = &node.properties;
-            Ok(json!({
-                "chain": node.chain, "chainId": node.chain_id, "chainType": node.chain_type, "properties": properties,
-                "genesisHash": context.chain.genesis_hash().to_string(),
-                "name": node.node_name, "version": node.node_version, "role": node.role, "peerId": node.peer_id,
-                "startedAtMs": context.node.started_at().0,
-                "listenAddresses": context.node.listen_addresses().await,
-                "health": context.node.health().await,
-                "head": { "height": head.height.0, "hash": head.hash.to_string() },
-            }))
-        },
-    )?;
-    waiting(
-        module,
-        "cairn_consensusState",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move { Ok(context.node.consensus_state().await) },
-    )?;
-    waiting(module, "cairn_peers", &[], |_, _| Ok(()), |context, ()| async move { Ok(context.node.peers().await) })?;
-    waiting(
-        module,
-        "cairn_syncState",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move { Ok(context.node.sync_state().await) },
-    )?;
-    waiting(
-        module,
-        "cairn_mempool",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move { Ok(context.transactions.status().await) },
-    )
+    asking(module, "cairn_nodeInfo", |context| async move {
+        let (head, node) = (context.chain.head(), context.node.identity());
+        let properties = &node.properties;
+        Ok(json!({
+            "chain": node.chain, "chainId": node.chain_id, "chainType": node.chain_type, "properties": properties,
+            "genesisHash": context.chain.genesis_hash().to_string(),
+            "name": node.node_name, "version": node.node_version, "role": node.role, "peerId": node.peer_id,
+            "startedAtMs": context.node.started_at().0,
+            "listenAddresses": context.node.listen_addresses().await,
+            "health": context.node.health().await,
+            "head": { "height": head.height.0, "hash": head.hash.to_string() },
+        }))
+    })?;
+    asking(module, "cairn_consensusState", |context| async move { Ok(context.node.consensus_state().await) })?;
+    asking(module, "cairn_peers", |context| async move { Ok(context.node.peers().await) })?;
+    asking(module, "cairn_syncState", |context| async move { Ok(context.node.sync_state().await) })?;
+    asking(module, "cairn_mempool", |context| async move { Ok(context.transactions.status().await) })
 }
 
 /// The block a request names by hash or height, or the head.

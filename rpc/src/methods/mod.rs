@@ -113,6 +113,16 @@ where
     alias(module, name, aliases)
 }
 
+/// Registers a method without parameters and aliases that asks the node.
+fn asking<T, Run, Answer>(module: &mut Module, name: &'static str, run: Run) -> Registered
+where
+    T: Serialize + Clone + 'static,
+    Run: Fn(Arc<Context>) -> Answer + Clone + Send + Sync + 'static,
+    Answer: Future<Output = Result<T, RpcError>> + Send + 'static,
+{
+    waiting(module, name, &[], |_, _| Ok(()), move |context, ()| run(context))
+}
+
 /// Registers a method that walks state, proves or reads whole blocks: it runs on the blocking pool, within the budget of
 /// expensive calls.
 fn expensive<P, T, Parse, Run>(

@@ -1,6 +1,6 @@
 //! `system_*`: the node and the chain's name.
 
-use super::{Module, Registered, quick, waiting};
+use super::{Module, Registered, asking, quick, waiting};
 use crate::error::RpcError;
 use cairn_primitives::AccountId32;
 use cairn_primitives::account::SS58_PREFIX_DEFAULT;
@@ -18,36 +18,18 @@ pub(super) fn register(module: &mut Module) -> Registered {
         // Substrate knows two roles.
         Ok([if context.node.identity().role == "validator" { "Authority" } else { "Full" }])
     })?;
-    waiting(module, "system_health", &[], |_, _| Ok(()), |context, ()| async move { Ok(context.node.health().await) })?;
-    waiting(
-        module,
-        "system_syncState",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move { Ok(context.node.sync_state().await) },
-    )?;
-    waiting(
-        module,
-        "system_localListenAddresses",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move { Ok(context.node.listen_addresses().await) },
-    )?;
-    waiting(
-        module,
-        "system_peers",
-        &[],
-        |_, _| Ok(()),
-        |context, ()| async move {
-            let peers = context.node.peers().await;
-            let shape = peers.into_iter().map(|peer| {
-                // A peer that has not told its head yet is taken to be at genesis.
-                let (role, best) = (if peer.validator.is_some() { "AUTHORITY" } else { "FULL" }, peer.best_block);
-                json!({ "peerId": peer.peer_id, "roles": role, "bestHash": Value::Null, "bestNumber": best.unwrap_or(0) })
-            });
-            Ok(shape.collect::<Vec<_>>())
-        },
-    )?;
+    asking(module, "system_health", |context| async move { Ok(context.node.health().await) })?;
+    asking(module, "system_syncState", |context| async move { Ok(context.node.sync_state().await) })?;
+    asking(module, "system_localListenAddresses", |context| async move { Ok(context.node.listen_addresses().await) })?;
+    asking(module, "system_peers", |context| async move {
+        let peers = context.node.peers().await;
+        let shape = peers.into_iter().map(|peer| {
+            // A peer that has not told its head yet is taken to be at genesis.
+            let (role, best) = (if peer.validator.is_some() { "AUTHORITY" } else { "FULL" }, peer.best_block);
+            json!({ "peerId": peer.peer_id, "roles": role, "bestHash": Value::Null, "bestNumber": best.unwrap_or(0) })
+        });
+        Ok(shape.collect::<Vec<_>>())
+    })?;
     waiting(
         module,
         "system_accountNextIndex",
