@@ -1,6 +1,6 @@
 //! Version 14: no runtime calls; the oldest that clients read.
 
-use super::model::{Extrinsic, Model, Module};
+use super::model::{Constant, Extrinsic, Model, Module};
 use super::paths;
 use super::storage::Entry;
 use frame_metadata::v14::{
@@ -36,19 +36,21 @@ fn pallet(module: Module) -> PalletMetadata {
         storage: storage(module.name, module.storage),
         calls: module.call.map(|ty| PalletCallMetadata { ty }),
         event: module.event.map(|ty| PalletEventMetadata { ty }),
-        constants: module
-            .constants
-            .into_iter()
-            .map(|constant| PalletConstantMetadata {
-                name: constant.name,
-                ty: constant.ty,
-                value: constant.value,
-                docs: vec![constant.docs],
-            })
-            .collect(),
+        constants: constants(module.constants),
         error: module.error.map(|ty| PalletErrorMetadata { ty }),
         index: module.index,
     }
+}
+
+/// The constants of a module in the form that versions 14 and 15 share.
+pub(super) fn constants(constants: Vec<Constant>) -> Vec<PalletConstantMetadata> {
+    let constants = constants.into_iter().map(|constant| PalletConstantMetadata {
+        name: constant.name,
+        ty: constant.ty,
+        value: constant.value,
+        docs: vec![constant.docs],
+    });
+    constants.collect()
 }
 
 /// The storage of a module in the form that versions 14 and 15 share.

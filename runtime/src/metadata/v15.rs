@@ -4,9 +4,9 @@ use super::model::{Extrinsic, Model, Module};
 use super::runtime_apis::RuntimeApi;
 use super::{paths, v14};
 use frame_metadata::v15::{
-    CustomMetadata, ExtrinsicMetadata, OuterEnums, PalletCallMetadata, PalletConstantMetadata, PalletErrorMetadata,
-    PalletEventMetadata, PalletMetadata, RuntimeApiMetadata, RuntimeApiMethodMetadata, RuntimeApiMethodParamMetadata,
-    RuntimeMetadataV15, SignedExtensionMetadata,
+    CustomMetadata, ExtrinsicMetadata, OuterEnums, PalletCallMetadata, PalletErrorMetadata, PalletEventMetadata,
+    PalletMetadata, RuntimeApiMetadata, RuntimeApiMethodMetadata, RuntimeApiMethodParamMetadata, RuntimeMetadataV15,
+    SignedExtensionMetadata,
 };
 use std::collections::BTreeMap;
 
@@ -52,16 +52,7 @@ fn pallet(module: Module) -> PalletMetadata {
         storage: v14::storage(module.name, module.storage),
         calls: module.call.map(|ty| PalletCallMetadata { ty }),
         event: module.event.map(|ty| PalletEventMetadata { ty }),
-        constants: module
-            .constants
-            .into_iter()
-            .map(|constant| PalletConstantMetadata {
-                name: constant.name,
-                ty: constant.ty,
-                value: constant.value,
-                docs: vec![constant.docs],
-            })
-            .collect(),
+        constants: v14::constants(module.constants),
         error: module.error.map(|ty| PalletErrorMetadata { ty }),
         index: module.index,
         docs: vec![module.docs],
