@@ -43,13 +43,17 @@ pub fn ports(count: usize) -> anyhow::Result<Vec<u16>> {
     Ok(found)
 }
 
-/// A signal that a process can handle.
+/// A signal short of SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM: what service managers send.
     Terminate,
     /// SIGINT: Ctrl-C.
     Interrupt,
+    /// SIGSTOP: the process stands still and cannot help it.
+    Pause,
+    /// SIGCONT: it goes on.
+    Continue,
 }
 
 impl Signal {
@@ -61,6 +65,8 @@ impl Signal {
         let name = match self {
             Self::Terminate => "TERM",
             Self::Interrupt => "INT",
+            Self::Pause => "STOP",
+            Self::Continue => "CONT",
         };
         let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
         ensure!(sent.success(), "process {pid} cannot be signalled");

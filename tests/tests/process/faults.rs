@@ -1,8 +1,11 @@
 //! Validators that die and come back.
 
-use cairn_tests::harness::{Network, Observer, Shape, account, hashes, height_of, submit_transfer, transfer, until};
+use cairn_tests::harness::{
+    Network, Observer, Shape, Signal, account, hashes, height_of, submit_transfer, transfer, until, wait_for_end,
+};
 use cairn_tests::rpc::Rpc;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::process::Stdio;
 use std::time::Instant;
 
 const VALUE: u128 = 1_000_000_000;
@@ -84,5 +87,95 @@ async fn validators_killed_and_brought_back_agree_on_every_block() {
             Ok((free == 1_000_000_000_000_000_000 + 6 * VALUE).then_some(()))
         };
         until("all transfers on every node", look).await.unwrap();
+    }
+}
+
+/// How often a validator is killed in the middle of its work.
+const KILLS: usize = 8;
+
+#[tokio::test]
+async fn validators_killed_in_turn_under_load_lose_nothing_final() {
+    let (mut network, mut clients) = Network::start(Shape { validators: 4, archives: 0 }).await.unwrap();
+    let mut final_blocks = Vec::new();
+    for kill in 0..KILLS {
+        let victim = kill % clients.len();
+        let witness = (victim + 1) % clients.len();
+        // What the victim itself said to be final must be final for ever; the last ones are on their way when it dies.
+        for sender in ["Alice", "Bob", "Charlie"] {
+            let block = transfer(&clients[victim], sender, "Ferdie", VALUE).await.unwrap();
+            final_blocks.push((height_of(&clients[victim], &block).await.unwrap(), block));
+            submit_transfer(&clients[victim], sender, "Ferdie", VALUE).await.unwrap();
+        }
+        network.nodes[victim].kill().await.unwrap();
+        let block = transfer(&clients[witness], "Dave", "Ferdie", VALUE).await.unwrap();
+        final_blocks.push((height_of(&clients[witness], &block).await.unwrap(), block));
+        clients[victim] = network.node(victim).unwrap().start().await.unwrap();
+    }
+    let height = final_blocks.iter().map(|(height, _)| *height).max().unwrap();
+    let mut expected: Option<Vec<String>> = None;
+    for client in &clients {
+        Observer::new(client).await.unwrap().reach(height).await.unwrap();
+        let found = hashes(client, height).await.unwrap();
+        for (height, block) in &final_blocks {
+            assert_eq!(&found[usize::try_from(*height).unwrap()], block, "height {height} of {}", client.url());
+        }
+        assert_eq!(expected.get_or_insert_with(|| found.clone()), &found, "{}", client.url());
+    }
+}
+
+#[tokio::test]
+async fn validator_paused_is_passed_over_and_catches_up() {
+    let (network, clients) = Network::start(Shape { validators: 4, archives: 0 }).await.unwrap();
+    let pid = network.nodes[3].pid().unwrap();
+    Signal::Pause.send(pid).unwrap();
+    let mut last = String::new();
+    for _ in 0..5 {
+        last = transfer(&clients[0], "Alice", "Ferdie", VALUE).await.unwrap();
+    }
+    Signal::Continue.send(pid).unwrap();
+    let height = height_of(&clients[0], &last).await.unwrap();
+    Observer::new(&clients[3]).await.unwrap().reach(height).await.unwrap();
+    assert_eq!(hashes(&clients[3], height).await.unwrap(), hashes(&clients[0], height).await.unwrap());
+    // It takes part again.
+    let block = transfer(&clients[3], "Bob", "Ferdie", VALUE).await.unwrap();
+    assert!(height_of(&clients[3], &block).await.unwrap() > height);
+}
+
+/// Blocks under full load before everything is killed.
+const LOADED_BLOCKS: u32 = 10;
+
+#[tokio::test]
+async fn network_killed_whole_under_full_load_agrees_afterwards() {
+    let (mut network, clients) = Network::start(Shape { validators: 4, archives: 0 }).await.unwrap();
+    let mut load = tokio::process::Command::new(env!("CARGO_BIN_EXE_load"));
+    load.args(["--seconds", "60", "--accounts", "400", "--sign-ahead", "4000", "--in-flight", "4000"]);
+    for node in &network.nodes {
+        load.args(["--url", &node.url()]);
+    }
+    let mut load = load.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    // The generator's first blocks fund its accounts; from then on every sender is one of those.
+    let mut observer = Observer::new(&clients[0]).await.unwrap();
+    let mut loaded = 0;
+    while loaded < LOADED_BLOCKS {
+        observer.next().await.unwrap();
+        let block: Value = clients[0].call("chain_getBlock", vec![json!(observer.hash)]).await.unwrap();
+        loaded += u32::from(block.pointer("/block/extrinsics").unwrap().as_array().unwrap().len() > 20);
+    }
+    let (height, hash) = (observer.height, observer.hash.clone());
+    drop(observer);
+    drop(clients);
+    for node in &mut network.nodes {
+        node.kill().await.unwrap();
+    }
+    assert_ne!(wait_for_end(&mut load).await.unwrap().code(), Some(0), "a network that went away is an error");
+
+    let clients = network.start_nodes(&[0, 1, 2, 3]).await.unwrap();
+    let block = transfer(&clients[0], "Bob", "Ferdie", VALUE).await.unwrap();
+    let head = height_of(&clients[0], &block).await.unwrap();
+    let expected = hashes(&clients[0], head).await.unwrap();
+    assert_eq!(expected[usize::try_from(height).unwrap()], hash, "what was final before is no longer");
+    for client in &clients {
+        Observer::new(client).await.unwrap().reach(head).await.unwrap();
+        assert_eq!(hashes(client, head).await.unwrap(), expected, "{}", client.url());
     }
 }

@@ -8,5 +8,6 @@ mod archive;
 mod bad_input;
 mod devnet;
 mod faults;
+mod load;
 mod proofs;
 mod restart;
