@@ -293,12 +293,19 @@ pub fn account(text: &str, ss58_prefix: u16) -> anyhow::Result<AccountId32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{account, parse_header, to_hex};
-    use crate::exit::{ExitKind, kind_of};
+    use super::{account, hash, parse_header, to_hex};
+    use crate::exit::{ExitKind, kind_of, one_line};
     use cairn_primitives::header::DigestItem;
     use cairn_primitives::{Hash, Header};
     use parity_scale_codec::Encode as _;
     use serde_json::json;
+
+    #[test]
+    fn hash_mistyped_is_refused_in_one_sentence() {
+        let error = hash("latest").unwrap_err();
+        assert_eq!(kind_of(&error), ExitKind::Usage);
+        assert_eq!(one_line(&error).matches("not a hash").count(), 1, "{}", one_line(&error));
+    }
 
     #[test]
     fn header_from_json_hashes_as_the_original() {

@@ -42,6 +42,35 @@ fn init_makes_a_configuration_that_check_accepts_and_never_overwrites() {
 }
 
 #[test]
+fn init_writes_whole_paths_and_names_a_key_that_the_chain_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    stdout(&cairn(folder.path(), &["chain-spec", "new", "--preset", "local1", "--out", "spec.json"]));
+    let init = ["init", "--data-dir", "node", "--chain", "spec.json", "--role", "validator"];
+    let said = stdout(&cairn(folder.path(), &init));
+    let key = json(&cairn(folder.path(), &["--json", "keys", "show", "node/keys/consensus.json"]));
+    assert!(said.contains(&format!("add {}", key["public"].as_str().unwrap())), "{said}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let config = folder.path().join("node/cairn.toml");
+    let explained =
+        json(&cairn(elsewhere.path(), &["--json", "config", "explain", "--config", config.to_str().unwrap()]));
+    for key in ["node.data_dir", "node.chain"] {
+        let entry = explained.as_array().unwrap().iter().find(|entry| entry["key"] == key).unwrap();
+        let path = Path::new(entry["value"].as_str().unwrap());
+        assert!(path.is_absolute() && path.exists(), "{key}: {}", path.display());
+    }
+}
+
+#[test]
+fn output_whose_reader_has_left_is_no_error() {
+    use std::process::Stdio;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    let mut child = command.args(["config", "explain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn config_with_unknown_key_is_refused_with_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("cairn.toml"), "[network]\nlisen = []\n").unwrap();

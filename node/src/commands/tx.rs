@@ -260,3 +260,22 @@ fn reason(error: &DispatchError) -> String {
     }
     format!("{error:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::balances_event;
+    use crate::client::{Properties, account};
+    use cairn_runtime::modules::balances::Event;
+
+    #[test]
+    fn balances_events_show_addresses_and_tokens() {
+        let properties = Properties { ss58_format: 42, token_decimals: 12, token_symbol: "CRN".into() };
+        let (alice, bob) = (account("//Alice", 42).unwrap(), account("//Bob", 42).unwrap());
+        let transfer = Event::Transfer { from: alice, to: bob, amount: 1_500_000_000_000 };
+        let words = format!("Balances.Transfer {} -> {} 1.5 CRN", alice.to_ss58(42), bob.to_ss58(42));
+        assert_eq!(balances_event(&transfer, &properties), words);
+        let fee = Event::Withdraw { who: alice, amount: 1 };
+        let words = format!("Balances.Withdraw {} 0.000000000001 CRN", alice.to_ss58(42));
+        assert_eq!(balances_event(&fee, &properties), words);
+    }
+}
