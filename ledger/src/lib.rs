@@ -12,7 +12,8 @@
 //!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
-//! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`SIGNATURES_REMEMBERED_MAX`] remembered signatures.
+//! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`SIGNATURES_REMEMBERED_MAX`]
+//! remembered signatures.
 //! Failure: an outside block that breaks a rule is [`Verdict::Invalid`]; a database error is fatal and leaves the
 //! committed state as it was.
 

@@ -1,5 +1,6 @@
 //! Blocks above the last finalized one: in memory with the outcome of their one execution, and those on disk.
 
+use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{Block, ConsensusContext, Hash, Header, Height, TimestampMs};
 use cairn_runtime::Transaction;
@@ -10,6 +11,9 @@ use std::sync::Arc;
 /// How many blocks may wait for finality in memory: several views of all retained ones. Only a single branch that grows
 /// without ever becoming final may be longer, and its growth is bounded by the deadlines of consensus.
 pub const PENDING_BLOCKS_MAX: usize = 512;
+
+/// How many bytes of extrinsics those blocks may have, under the same condition: 32 full blocks.
+pub const PENDING_BYTES_MAX: usize = 32 * BLOCK_BYTES_MAX;
 
 /// What a block needs to know of its parent.
 #[derive(Clone, Debug)]
@@ -47,6 +51,10 @@ pub(crate) struct Execution {
 }
 
 impl Pending {
+    fn bytes(&self) -> usize {
+        self.block.extrinsics.iter().fold(0, |sum, extrinsic| sum.saturating_add(extrinsic.bytes().len()))
+    }
+
     pub(crate) fn as_parent(&self, hash: Hash) -> Option<Parent> {
         let execution = self.execution.as_ref().filter(|execution| execution.holds)?;
         Some(Parent {
@@ -63,6 +71,8 @@ impl Pending {
 #[derive(Default)]
 pub(crate) struct PendingBlocks {
     blocks: BTreeMap<Hash, Pending>,
+    /// Bytes of their extrinsics.
+    bytes: usize,
 }
 
 impl PendingBlocks {
@@ -76,12 +86,21 @@ impl PendingBlocks {
 
     /// Adds a block; where there is no room, one goes that nothing builds on.
     pub(crate) fn insert(&mut self, hash: Hash, pending: Pending) {
-        if self.blocks.len() >= PENDING_BLOCKS_MAX
-            && let Some(hash) = self.least_wanted(pending.block.header.parent_hash)
+        let bytes = pending.bytes();
+        while (self.blocks.len() >= PENDING_BLOCKS_MAX || self.bytes.saturating_add(bytes) > PENDING_BYTES_MAX)
+            && let Some(tip) = self.least_wanted(pending.block.header.parent_hash)
         {
-            self.blocks.remove(&hash);
+            self.remove(&tip);
         }
+        self.remove(&hash);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.blocks.insert(hash, pending);
+    }
+
+    fn remove(&mut self, hash: &Hash) {
+        if let Some(pending) = self.blocks.remove(hash) {
+            self.bytes = self.bytes.saturating_sub(pending.bytes());
+        }
     }
 
     /// The tip of a branch other than that of `parent`: certified ones last, since they were voted for; older views
@@ -105,7 +124,7 @@ impl PendingBlocks {
             if descends {
                 kept.insert(hash);
             } else {
-                self.blocks.remove(&hash);
+                self.remove(&hash);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Competing blocks, and blocks that have to leave memory.
 
-use super::fixture::{ENDOWMENT, Node, finalization, finalized, transfer};
-use crate::{ErrorClass, PENDING_BLOCKS_MAX, Verdict};
+use super::fixture::{ENDOWMENT, Node, finalization, finalized, transfer, tx};
+use crate::{ErrorClass, PENDING_BLOCKS_MAX, PENDING_BYTES_MAX, Verdict};
 use cairn_primitives::Block;
+use cairn_runtime::{Transaction, client};
 use cairn_storage::blocks;
 use std::sync::Arc;
 
@@ -151,6 +152,30 @@ fn certified_block_that_left_memory_is_built_upon_and_committed() {
         let left = blocks::pending::all(&node.database).unwrap();
         assert_eq!(left.len(), 0, "competitors are deleted, in memory or not");
     }
+}
+
+#[test]
+fn large_blocks_that_nothing_builds_on_leave_memory_by_their_bytes() {
+    let mut node = Node::new();
+    let large = client::remark(vec![7; 200 << 10]);
+    let candidates: Vec<_> = (0..5).map(|nonce| tx(0, nonce, &large)).collect();
+    let first = node.propose(node.head(), 1, &candidates);
+    node.certify(&first);
+    let bytes = first.extrinsics.iter().map(|extrinsic| extrinsic.bytes().len()).sum::<usize>();
+    let fit = PENDING_BYTES_MAX / bytes;
+    let hashes: Vec<_> = (0..u64::try_from(fit).unwrap() + 3)
+        .map(|view| node.propose(first.header.hash(), 10 + view, &shifted(&candidates)).header.hash())
+        .collect();
+    let kept = hashes.iter().filter(|hash| node.ledger.pending_block(hash).is_some()).count();
+    assert_eq!(kept, fit - 1, "all that fits beside the first one");
+    assert!(node.ledger.pending_block(hashes.last().unwrap()).is_some());
+    assert!(node.ledger.pending_block(&first.header.hash()).is_some());
+}
+
+/// The same calls with the next nonces.
+fn shifted(candidates: &[Transaction]) -> Vec<Transaction> {
+    let count = u32::try_from(candidates.len()).unwrap();
+    candidates.iter().zip(count..).map(|(candidate, nonce)| tx(0, nonce, candidate.call())).collect()
 }
 
 #[test]
