@@ -5,12 +5,16 @@ use crate::exit::{ExitContext as _, ExitKind};
 use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
+/// Modules that warn about what is normal here, such as starting before any peer is known; named again, they speak.
+const QUIET: &str = "libp2p_kad=error";
+
 /// Sends log lines to standard error from now on.
 ///
 /// # Errors
 /// The levels are malformed, or logging was set up before.
 pub fn start(section: &LogSection) -> anyhow::Result<()> {
-    let filter: EnvFilter = section.level.parse().exit_with(ExitKind::Config, "log.level is malformed")?;
+    let levels = format!("{QUIET},{}", section.level);
+    let filter: EnvFilter = levels.parse().exit_with(ExitKind::Config, "log.level is malformed")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
