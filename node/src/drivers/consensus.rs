@@ -74,7 +74,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    fn next_waiting(&mut self) -> Option<Request> {
+    /// What waits next, the node's own requests first.
+    pub(super) fn next_waiting(&mut self) -> Option<Request> {
         self.requests.try_recv().ok().or_else(|| self.messages.try_recv().ok().map(Request::Input))
     }
 }
@@ -186,7 +187,8 @@ impl ConsensusDriver {
                     Some(reply) = mailbox.questions.recv() => {
                         // Whoever asked may have gone.
                         drop(reply.send(self.engine.state(clock.now())));
-                        continue;
+                        // The turn goes on, or clients who keep asking would hold up everybody else.
+                        Request::Input(Input::Tick)
                     }
                     Some(input) = mailbox.messages.recv() => Request::Input(input),
                     () = tokio::time::sleep_until(deadline.into()) => Request::Input(Input::Tick),

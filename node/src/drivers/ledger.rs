@@ -135,6 +135,10 @@ impl LedgerDriver {
         let mut work = false;
         let mut waiting = Vec::new();
         while let Some(command) = mailbox.commands.blocking_recv() {
+            // More transactions, or a block served or certified, do not end the work, and looking for it costs as much as
+            // the pending blocks are long.
+            let may_end_work =
+                !matches!(command, Command::PoolChanged | Command::Certify(_) | Command::ServeBlock { .. });
             match command {
                 Command::Stop => return Ok(()),
                 Command::PoolChanged => mailbox.nudged.store(false, Ordering::Release),
@@ -171,7 +175,9 @@ impl LedgerDriver {
                     self.certify(&mut waiting)?;
                 }
             }
-            self.tell_work(&mut tip, &mut work);
+            if may_end_work || !work {
+                self.tell_work(&mut tip, &mut work);
+            }
         }
         Ok(())
     }
@@ -338,3 +344,6 @@ impl LedgerDriver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
