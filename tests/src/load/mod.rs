@@ -32,6 +32,9 @@ use tokio::time::Instant;
 /// How long transactions of a run before may take to leave the pool.
 const POOL_EMPTY_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Transactions that pools hold for one sender, somewhat less than they do by default.
+const SENDER_TRANSACTIONS_MAX: u64 = 1_000;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Versions {
@@ -123,7 +126,7 @@ async fn check(nodes: &[Arc<Rpc>]) -> anyhow::Result<(String, cairn_primitives::
 
 /// Funds the accounts and signs ahead.
 async fn prepare(rpc: &Rpc, options: &Options, genesis: cairn_primitives::Hash) -> anyhow::Result<Batches> {
-    wait_for_empty_pool(rpc).await?;
+    check_room(options, wait_for_empty_pool(rpc).await?)?;
     let accounts = accounts::funded(rpc, &genesis, options.account_count()).await?;
     let ahead = options.batches_ahead();
     eprintln!("signing {} transactions ahead", ahead.saturating_mul(options.batch_len()));
@@ -132,24 +135,42 @@ async fn prepare(rpc: &Rpc, options: &Options, genesis: cairn_primitives::Hash) 
     Ok(batches)
 }
 
-/// Nonces are read from the state, so what an earlier run left in the pool must be final or gone.
-async fn wait_for_empty_pool(rpc: &Rpc) -> anyhow::Result<()> {
+/// A pool that overflows drops transactions silently, and every later one of their senders waits for them in vain.
+fn check_room(options: &Options, count_max: u64) -> anyhow::Result<()> {
+    let Options { in_flight, .. } = *options;
+    ensure!(
+        in_flight <= count_max,
+        "--in-flight {in_flight} is more than the node's pool holds, {count_max}: lower it"
+    );
+    let held = options.account_count().saturating_mul(SENDER_TRANSACTIONS_MAX);
+    ensure!(
+        in_flight <= held,
+        "--in-flight {in_flight} is more than pools hold for so few --accounts, {held}: take more"
+    );
+    Ok(())
+}
+
+/// Nonces are read from the state, so what an earlier run left in the pool must be final or gone. Gives how many
+/// transactions the pool can hold.
+async fn wait_for_empty_pool(rpc: &Rpc) -> anyhow::Result<u64> {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Pool {
         ready: u64,
         future: u64,
+        count_max: u64,
     }
     let mut heads = rpc
         .subscribe::<Value>("chain_subscribeFinalizedHeads", Vec::<Value>::new(), "chain_unsubscribeFinalizedHeads")
         .await?;
     let empty = async {
         loop {
-            let Pool { ready, future } = rpc.call("cairn_mempool", Vec::<Value>::new()).await?;
+            let Pool { ready, future, count_max } = rpc.call("cairn_mempool", Vec::<Value>::new()).await?;
             if ready == 0 {
                 if future > 0 {
                     eprintln!("{future} transactions of others wait in the pool for earlier nonces");
                 }
-                return anyhow::Ok(());
+                return anyhow::Ok(count_max);
             }
             heads.next().await.context("the node closed the connection")??;
         }
