@@ -80,8 +80,10 @@ impl Report {
         Some(latency.as_secs_f64() * 1e3)
     }
 
-    fn cpu(&self) -> Duration {
-        self.processes.iter().filter_map(|(_, usage)| *usage).map(|usage| usage.cpu).sum()
+    /// CPU time of all nodes; unknown if one ended and took its figure along.
+    fn cpu(&self) -> Option<Duration> {
+        let cpu = self.processes.iter().map(|(_, usage)| usage.map(|usage| usage.cpu));
+        cpu.sum::<Option<Duration>>().filter(|_| !self.processes.is_empty())
     }
 
     fn micros_per_transaction(&self, cpu: Duration) -> Option<f64> {
@@ -130,7 +132,7 @@ impl Report {
                 "p50": latency(50), "p95": latency(95), "p99": latency(99), "max": latency(100),
                 "samples": self.latencies.len(),
             },
-            "cpuMicrosPerTransaction": self.micros_per_transaction(self.cpu()).map(rounded),
+            "cpuMicrosPerTransaction": self.cpu().and_then(|cpu| self.micros_per_transaction(cpu)).map(rounded),
             "processes": processes.collect::<Vec<_>>(),
             "loadCpuMicrosPerTransaction": self.micros_per_transaction(self.own_cpu).map(rounded),
             "loadCpuPercent": rounded(self.percent_of_a_core(self.own_cpu)),
@@ -169,16 +171,13 @@ impl fmt::Display for Report {
         )?;
         let ms = |percent| self.latency_ms(percent).map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"));
         row("submit to final", format!("p50 {}, p95 {}, p99 {}, max {}", ms(50), ms(95), ms(99), ms(100)))?;
-        let micros =
-            |cpu| self.micros_per_transaction(cpu).map_or_else(|| "-".into(), |us| format!("{us:.1} µs per tx"));
-        row(
-            "CPU of all nodes",
-            format!("{}, {:.1}% of a core", micros(self.cpu()), self.percent_of_a_core(self.cpu())),
-        )?;
-        row(
-            "CPU of this program",
-            format!("{}, {:.1}% of a core", micros(self.own_cpu), self.percent_of_a_core(self.own_cpu)),
-        )?;
+        let used = |cpu| {
+            let micros =
+                self.micros_per_transaction(cpu).map_or_else(|| "-".into(), |micros| format!("{micros:.1} µs"));
+            format!("{micros} per tx, {:.1}% of a core", self.percent_of_a_core(cpu))
+        };
+        row("CPU of all nodes", self.cpu().map_or_else(|| "unknown".into(), used))?;
+        row("CPU of this program", used(self.own_cpu))?;
         if self.processes.is_empty() {
             row("nodes", "none found on this machine: give --pid".into())?;
         }
@@ -225,13 +224,10 @@ mod tests {
             blocks_in_window: 0,
             block_transactions_max: 0,
             latencies: Vec::new(),
-            processes: vec![
-                (
-                    Process { pid: 1, name: "a".into() },
-                    Some(Usage { cpu: Duration::from_millis(5), resident_bytes: 1 }),
-                ),
-                (Process { pid: 2, name: "b".into() }, None),
-            ],
+            processes: vec![(
+                Process { pid: 1, name: "a".into() },
+                Some(Usage { cpu: Duration::from_millis(5), resident_bytes: 1 }),
+            )],
             own_cpu: Duration::from_millis(1),
         };
         let block = |seconds, transactions| BlockSeen { at: start + Duration::from_secs(seconds), transactions };
@@ -257,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn report_with_a_node_that_ended_knows_no_cpu_of_all() {
+        let mut report = report();
+        report.processes.push((Process { pid: 2, name: "b".into() }, None));
+        assert_eq!(report.to_json()["cpuMicrosPerTransaction"], serde_json::Value::Null);
+        let text = report.to_string();
+        assert!(text.contains("b (2)") && text.contains("ended") && text.contains("unknown"), "{text}");
+    }
+
+    #[test]
     fn report_percentiles_are_ranks_of_the_sorted_latencies() {
         let json = report().to_json();
         let latency = &json["latencyMs"];
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn report_for_people_names_every_process() {
         let text = report().to_string();
-        assert!(text.contains("a (1)") && text.contains("b (2)") && text.contains("ended"), "{text}");
+        assert!(text.contains("a (1)") && text.contains("50.0 µs per tx"), "{text}");
         assert!(text.contains("40 finalized tx/s"), "{text}");
     }
 }
