@@ -283,8 +283,9 @@ impl Driver {
         self.timers.cancel(Timer::OpenLink(peer));
         self.book.learn(peer, record.addresses(), Role::Validator);
         self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
-        self.outbox.push(Event::ValidatorConnected(key));
         let queues = self.validators.links.open(key);
+        // Whoever hears of it can send at once.
+        self.outbox.push(Event::ValidatorConnected(key));
         let (events, metrics) = (self.outbox.sender.clone(), self.metrics.clone());
         let link = Link { peer, key, id, streams, queues, events, metrics };
         let task = self.validators.running.spawn(link.run());
