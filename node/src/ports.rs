@@ -26,7 +26,7 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
         cairn_ledger::ReadError::UnknownBlock(hash) => ReadError::UnknownBlock(hash),
         cairn_ledger::ReadError::Pruned { lowest, .. } => ReadError::Pruned { lowest },
         cairn_ledger::ReadError::State(cairn_storage::StateError::ProofNotKept { lowest, .. }) => {
-            ReadError::Pruned { lowest }
+            ReadError::ProofNotKept { lowest }
         }
         error @ (cairn_ledger::ReadError::Database(_) | cairn_ledger::ReadError::State(_)) => {
             tracing::error!(%error, "a read failed");

@@ -96,6 +96,8 @@ codes! {
     UnknownBlock = 4000, "unknown_block", "Client error: UnknownBlock", true;
     /// The state of the block was pruned here.
     StatePruned = 4001, "state_pruned", "Client error: Api called for an unknown Block: State already discarded", false;
+    /// Values of the block's state are kept here, its tree is not.
+    ProofNotKept = 4002, "proof_not_kept", "The block is too old to be proved here", false;
     /// A runtime call failed.
     CallFailed = 4003, "call_failed", "Client error: Execution failed", false;
     /// Nothing proves the block final yet.
@@ -197,6 +199,12 @@ impl From<ReadError> for RpcError {
                 error
             }
             ReadError::Pruned { lowest } => Self::pruned(lowest),
+            ReadError::ProofNotKept { lowest } => {
+                let detail = format!("this node proves state from height {lowest} on: prove a newer block");
+                let mut error = Self::with_detail(Code::ProofNotKept, detail);
+                error.data.min_height = Some(lowest.0);
+                error
+            }
             ReadError::Database(reason) => {
                 tracing::error!(%reason, "an RPC read failed");
                 Self::new(Code::Internal)

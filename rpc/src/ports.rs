@@ -34,6 +34,12 @@ pub enum ReadError {
         /// The lowest height whose state can be read here.
         lowest: Height,
     },
+    /// The node keeps the block's values but not the tree that proves them.
+    #[error("the tree of this block is not kept; the lowest height that can be proved is {lowest}")]
+    ProofNotKept {
+        /// The lowest height whose state can be proved here.
+        lowest: Height,
+    },
     /// The database did not answer.
     #[error("the database cannot answer: {0}")]
     Database(String),
