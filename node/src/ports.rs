@@ -29,7 +29,7 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
             ReadError::ProofNotKept { lowest }
         }
         error @ (cairn_ledger::ReadError::Database(_) | cairn_ledger::ReadError::State(_)) => {
-            tracing::error!(%error, "a read failed");
+            // Logged where it is answered.
             ReadError::Database(error.to_string())
         }
     }
