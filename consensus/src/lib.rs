@@ -92,7 +92,6 @@
 mod chain;
 mod config;
 mod engine;
-mod evidence;
 mod fetch;
 mod input;
 mod journal;
@@ -106,7 +105,6 @@ mod tally;
 
 pub use config::{Config, ConfigError, Head, Timing};
 pub use engine::Engine;
-pub use evidence::{Evidence, EvidenceError};
 pub use input::{Input, Now, Verdict};
 pub use journal::JournalRecord;
 pub use output::{Offence, Output};

@@ -1,9 +1,8 @@
 //! What the engine asks of the driver, in the order in which it must happen.
 
-use crate::evidence::Evidence;
 use crate::journal::JournalRecord;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, Epoch, Hash, Proposal, TimestampMs, ValidatorIndex, View};
+use cairn_primitives::{Block, Certificate, Epoch, Evidence, Hash, Proposal, TimestampMs, ValidatorIndex, View};
 use std::sync::Arc;
 
 /// One thing to do.

@@ -1,7 +1,7 @@
 //! What is known about one view.
 
-use crate::evidence::excludes;
 use crate::tally::Tally;
+use cairn_primitives::evidence::excludes;
 use cairn_primitives::{Certificate, Hash, Proposal, Subject, ValidatorIndex, Vote, VoteKind};
 use std::collections::BTreeSet;
 

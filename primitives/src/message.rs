@@ -3,6 +3,7 @@
 
 use crate::block::{BLOCK_BYTES_MAX, Block, FinalizedBlock, OpaqueExtrinsic};
 use crate::certificate::{CERTIFICATE_BYTES_MAX, Certificate};
+use crate::evidence::Evidence;
 use crate::hash::Hash;
 use crate::number::{Epoch, Height, View};
 use crate::vote::{Proposal, Vote, VoteKind};
@@ -59,6 +60,9 @@ pub enum ConsensusMessage {
     /// The answer to [`ConsensusMessage::FetchBlock`].
     #[codec(index = 5)]
     Block(Arc<Block>),
+    /// Evidence that the receiver may put into a block.
+    #[codec(index = 6)]
+    Evidence(Box<Evidence>),
 }
 
 /// What a node asks another about the finalized chain.

@@ -6,12 +6,13 @@ use crate::hash::Hash;
 use crate::number::{Epoch, View};
 use crate::validator::ValidatorIndex;
 use parity_scale_codec::{Decode, Encode};
+use scale_info::TypeInfo;
 
 /// The domain tag of votes.
 const VOTE_DOMAIN: &[u8] = b"cairn/vote/1";
 
 /// A block put forward in a view, on the block of an earlier view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
 pub struct Proposal {
     /// The epoch.
     pub epoch: Epoch,
@@ -24,7 +25,7 @@ pub struct Proposal {
 }
 
 /// The kinds of votes and certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
 pub enum VoteKind {
     /// The block may be built upon.
     #[codec(index = 0)]
@@ -38,7 +39,7 @@ pub enum VoteKind {
 }
 
 /// What a vote or a certificate is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
 pub enum Subject {
     /// The proposal may be built upon.
     #[codec(index = 0)]

@@ -1,13 +1,12 @@
 //! What comes in from other validators: R4, R13, R15, R16, R17.
 
 use super::{Engine, Relay};
-use crate::evidence::Evidence;
 use crate::journal::JournalRecord;
 use crate::output::{Offence, Output};
 use crate::round::{Slot, Stage};
 use crate::tally::{Admitted, Trust};
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, Proposal, Subject, ValidatorIndex, View, Vote, VoteKind};
+use cairn_primitives::{Block, Certificate, Evidence, Proposal, Subject, ValidatorIndex, View, Vote, VoteKind};
 use std::sync::Arc;
 
 /// Certificates are passed on after this part of the retry interval, and by then only to those who seem not to have them.
@@ -43,6 +42,7 @@ impl Engine {
             }
             ConsensusMessage::FetchBlock(hash) => self.serve_block(from, hash, out),
             ConsensusMessage::Block(block) => self.handle_block(from, block, out),
+            ConsensusMessage::Evidence(_) => {}
         }
     }
 
@@ -245,7 +245,7 @@ impl Engine {
                 return blame(signer, Offence::BadSignature, out);
             }
         }
-        if let Some(evidence) = Evidence::new(first, second) {
+        if let Some(evidence) = Evidence::new(key, &first, &second) {
             round.accused.insert(signer);
             out.push(Output::Evidence(evidence));
             blame(signer, Offence::Conflict, out);

@@ -5,8 +5,8 @@
 //! other, nothing sent that is not in the synced journal.
 
 use super::fixture::{Dice, Fixture, WALL, WRONG_ROOT};
-use crate::evidence::excludes;
 use crate::{Config, Engine, Head, Input, JournalRecord, Now, Output, Verdict};
+use cairn_primitives::evidence::excludes;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Hash, Height, Subject, TimestampMs, ValidatorIndex, View, Vote};
 use std::collections::{BTreeMap, BTreeSet};
@@ -369,8 +369,8 @@ impl Network {
                 assert!(!is_honest, "an honest validator was blamed: {offence}");
             }
             Output::Evidence(evidence) => {
-                evidence.verify(&self.fixture.set, &super::fixture::GENESIS).unwrap();
-                let accused = evidence.signer();
+                evidence.verify(&super::fixture::GENESIS).unwrap();
+                let accused = self.fixture.set.index_of(&evidence.offender()).unwrap();
                 assert!(!self.nodes.iter().any(|node| node.index == accused && node.is_honest));
                 self.evidence.insert(accused);
             }

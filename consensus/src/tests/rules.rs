@@ -496,9 +496,9 @@ fn r17_evidence_against_a_signer_of_a_certificate_verifies_offline() {
         _ => None,
     });
     let evidence = evidence.unwrap();
-    assert_eq!(evidence.signer(), signer);
-    assert_eq!(evidence.verify(&solo.fixture.set, &super::fixture::GENESIS), Ok(()));
-    assert!(evidence.verify(&solo.fixture.set, &Hash::ZERO).is_err(), "of another chain it proves nothing");
+    assert_eq!(Some(evidence.offender()), solo.fixture.set.get(signer).map(|validator| validator.key));
+    assert_eq!(evidence.verify(&super::fixture::GENESIS), Ok(()));
+    assert!(evidence.verify(&Hash::ZERO).is_err(), "of another chain it proves nothing");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn replay_any_prefix_order_or_repetition_never_allows_a_second_vote() {
             solo.wait_until(solo.time + 10 * TIMING.certify_timeout_ms);
             let votes: Vec<Subject> = solo.votes_ever().into_iter().chain(logged).collect();
             for vote in &votes {
-                let clashes = |other: &Subject| crate::evidence::excludes(vote, other);
+                let clashes = |other: &Subject| cairn_primitives::evidence::excludes(vote, other);
                 assert!(!votes.iter().any(clashes), "records {length}: {votes:?}");
             }
         }

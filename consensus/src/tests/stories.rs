@@ -18,7 +18,8 @@ const fn kind_of(message: &ConsensusMessage) -> Option<VoteKind> {
         | ConsensusMessage::Certificate(_)
         | ConsensusMessage::FetchCertificate { .. }
         | ConsensusMessage::FetchBlock(_)
-        | ConsensusMessage::Block(_) => None,
+        | ConsensusMessage::Block(_)
+        | ConsensusMessage::Evidence(_) => None,
     }
 }
 
