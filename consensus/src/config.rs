@@ -1,26 +1,61 @@
-//! What an engine is started with.
+//! What consensus and its engines are started with.
 
-use cairn_primitives::{Certificate, Epoch, Hash, Height, KeyPair, TimestampMs, ValidatorSet, View};
+use crate::guard::VoteGuard;
+use cairn_primitives::{Certificate, Epoch, Hash, Height, TimestampMs, ValidatorSet, View};
+use std::sync::Arc;
+
+/// Everything consensus must know about the chain and its node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Hash of the genesis block: part of every signed payload.
+    pub genesis: Hash,
+    /// The epoch that the next block belongs to.
+    pub epoch: EpochStart,
+    /// The last block the ledger committed; the opening block where the epoch has none yet.
+    pub committed: Head,
+    /// The finalization of `committed`, if the ledger holds one of that very block: served to nodes that are behind.
+    pub finalization: Option<Certificate>,
+    /// The guards of all keys of this node: the one whose key is in an epoch's set votes in it. Without one the node only
+    /// observes.
+    pub guards: Vec<VoteGuard>,
+    /// Time-outs and cadence.
+    pub timing: Timing,
+    /// For how many views below the last finalized one votes are kept and admitted.
+    pub retention: u64,
+}
+
+/// An epoch, from the block that opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochStart {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its validators.
+    pub validators: Arc<ValidatorSet>,
+    /// The block that opened it, with view 0.
+    pub opening: Head,
+    /// The height of the block that closes it; `None` for an epoch without end.
+    pub closing: Option<Height>,
+}
 
 /// Everything an engine must know about its epoch and its node; one engine per epoch.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct EpochConfig {
     /// Hash of the genesis block: part of every signed payload.
     pub genesis: Hash,
     /// The epoch.
     pub epoch: Epoch,
     /// The validators of the epoch.
-    pub validators: ValidatorSet,
-    /// The consensus key of this node. An engine without a key, or with one outside the set, only observes.
-    pub key: Option<KeyPair>,
-    /// What the leader permutation is shuffled with: the same at every node, from the block that opened the epoch.
-    pub leader_seed: Hash,
+    pub validators: Arc<ValidatorSet>,
+    /// Signs the votes of this node. An engine without a guard, or with one whose key is outside the set, only observes.
+    pub guard: Option<VoteGuard>,
     /// Time-outs and cadence.
     pub timing: Timing,
     /// For how many views below the last finalized one votes are kept and admitted.
     pub retention: u64,
-    /// The block that opened the epoch, as view 0.
+    /// The block that opened the epoch, as view 0. Its hash is what the leader permutation is shuffled with.
     pub opening: Head,
+    /// The height of the block that closes the epoch; `None` for an epoch without end.
+    pub closing: Option<Height>,
     /// The last block the ledger committed; equal to `opening` where the epoch has no finalized block yet.
     pub committed: Head,
     /// The finalization of `committed`, if the ledger holds one of that very block: served to nodes that are behind.
@@ -82,6 +117,14 @@ pub enum ConfigError {
         /// The block interval.
         busy_ms: u64,
     },
+    /// The epoch would be over before its first block.
+    #[error("the closing block {closing} is not above the block {opening} that opened the epoch")]
+    Closing {
+        /// Height of the closing block.
+        closing: Height,
+        /// Height of the opening block.
+        opening: Height,
+    },
     /// The committed block is older than the one that opened the epoch.
     #[error("the committed block {committed} is below the block {opening} that opened the epoch")]
     Committed {
@@ -92,7 +135,7 @@ pub enum ConfigError {
     },
 }
 
-impl Config {
+impl EpochConfig {
     /// Checks what no type can say.
     ///
     /// # Errors
@@ -111,6 +154,9 @@ impl Config {
         }
         if self.committed.height < self.opening.height {
             return Err(ConfigError::Committed { committed: self.committed.height, opening: self.opening.height });
+        }
+        if let Some(closing) = self.closing.filter(|closing| *closing <= self.opening.height) {
+            return Err(ConfigError::Closing { closing, opening: self.opening.height });
         }
         Ok(())
     }

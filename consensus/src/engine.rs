@@ -7,35 +7,38 @@
 
 mod admission;
 mod certification;
+mod closing;
 mod exchange;
 mod finality;
 mod proposal;
 mod recovery;
 mod report;
+mod silence;
 mod timers;
 mod view;
 mod voting;
 
 use crate::chain::Chain;
-use crate::config::{Config, ConfigError, Head};
+use crate::config::{ConfigError, EpochConfig, Head};
 use crate::fetch::Fetches;
+use crate::guard::VoteGuard;
 use crate::input::{Input, Now};
 use crate::output::Output;
 use crate::pace::{Backoff, Clocks};
 use crate::peers::Peers;
 use crate::round::Round;
 use crate::schedule::Schedule;
-use cairn_primitives::{Certificate, Hash, KeyPair, Power, TimestampMs, ValidatorIndex, View, Vote, VoteKind};
+use cairn_primitives::{Certificate, Hash, Power, TimestampMs, ValidatorIndex, View, Vote, VoteKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The consensus engine of one epoch; see the crate's documentation for its rules.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
+    config: EpochConfig,
     quorum: Power,
     /// The most power that malicious validators can hold.
     tolerated: Power,
-    own: Option<(ValidatorIndex, KeyPair)>,
+    own: Option<Own>,
     validators_hash: Hash,
     schedule: Schedule,
     /// When [`Input::Start`] came; before that nothing is answered.
@@ -60,8 +63,17 @@ pub struct Engine {
     relays: VecDeque<Relay>,
     /// R18: when own finalize votes are sent again.
     finalize_again_at: Option<u64>,
+    /// How far the others have told where they stand, while our record of votes is lost.
+    probe: Probe,
     /// When block sync is asked for, while the way to the last finalized block has holes.
     behind_at: Option<u64>,
+}
+
+/// Ourselves, as a validator of the epoch.
+#[derive(Debug)]
+struct Own {
+    index: ValidatorIndex,
+    guard: VoteGuard,
 }
 
 /// The view we are in.
@@ -117,6 +129,15 @@ struct Finalized {
     certificate: Option<Certificate>,
 }
 
+/// The answers to our question where the others stand.
+#[derive(Clone, Debug, Default)]
+struct Probe {
+    answered: BTreeSet<ValidatorIndex>,
+    /// The highest view that an answer proved.
+    reached: View,
+    again_at: u64,
+}
+
 /// A certificate to pass on.
 #[derive(Clone, Copy, Debug)]
 struct Relay {
@@ -130,10 +151,14 @@ impl Engine {
     ///
     /// # Errors
     /// The configuration contradicts itself.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
+    pub fn new(config: EpochConfig) -> Result<Self, ConfigError> {
         config.check()?;
-        let own = config.key.clone().and_then(|key| Some((config.validators.index_of(&key.public())?, key)));
-        let schedule = Schedule::new(&config.validators, &config.leader_seed);
+        let mut config = config;
+        let own = config
+            .guard
+            .take()
+            .and_then(|guard| Some(Own { index: config.validators.index_of(&guard.public())?, guard }));
+        let schedule = Schedule::new(&config.validators, &config.opening.hash);
         let now = Now { monotonic_ms: 0, wall: TimestampMs(0) };
         let head = config.committed;
         let view = head.view.next();
@@ -160,11 +185,12 @@ impl Engine {
             chain: Chain::new(head),
             pending: BTreeSet::new(),
             backoff: Backoff::new(),
-            peers: Peers::new(&config.validators, own.as_ref().map(|(index, _)| *index)),
+            peers: Peers::new(&config.validators, own.as_ref().map(|own| own.index)),
             fetches: Fetches::default(),
             own_votes: VecDeque::new(),
             relays: VecDeque::new(),
             finalize_again_at: None,
+            probe: Probe::default(),
             behind_at: None,
             own,
             schedule,
@@ -180,7 +206,7 @@ impl Engine {
             return;
         }
         match input {
-            Input::Peer { index, connected } => self.handle_peer(index, connected, out),
+            Input::Peer { validator, connected } => self.handle_peer(validator, connected, out),
             Input::WorkAvailable(available) => {
                 self.work_since = available.then(|| self.work_since.unwrap_or(monotonic_ms));
             }
@@ -204,7 +230,11 @@ impl Engine {
 
     /// Applies rules until none applies any more.
     fn advance(&mut self, out: &mut Vec<Output>) {
+        if self.is_closed() {
+            return;
+        }
         self.resend(out);
+        self.update_probe(out);
         while !self.diverged {
             if let Some(vote) = self.own_votes.pop_front() {
                 self.admit_own(vote, out);
@@ -212,7 +242,26 @@ impl Engine {
                 break;
             }
         }
-        self.update_fetches(out);
+        if !self.is_closed() {
+            self.update_fetches(out);
+        }
+    }
+
+    /// The vote guard, for the engine of the next epoch.
+    pub(crate) fn take_guard(&mut self) -> Option<VoteGuard> {
+        self.own.take().map(|own| own.guard)
+    }
+
+    /// The last block handed to the ledger for commit.
+    #[must_use]
+    pub const fn committed(&self) -> Head {
+        self.chain.head()
+    }
+
+    /// The vote guard; `None` for an observer.
+    #[must_use]
+    pub fn guard(&self) -> Option<&VoteGuard> {
+        self.own.as_ref().map(|own| &own.guard)
     }
 
     /// Whether we lead the current view.
@@ -221,7 +270,7 @@ impl Engine {
     }
 
     fn own_index(&self) -> Option<ValidatorIndex> {
-        self.own.as_ref().map(|(index, _)| *index)
+        self.own.as_ref().map(|own| own.index)
     }
 
     fn time(&self) -> u64 {

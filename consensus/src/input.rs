@@ -14,9 +14,9 @@ pub struct Now {
     pub wall: TimestampMs,
 }
 
-/// One thing that happened.
+/// One thing that happened; validators are named by index to an engine, by key to [`crate::Consensus`].
 #[derive(Clone, Debug)]
-pub enum Input {
+pub enum Input<V = ValidatorIndex> {
     /// A record of the journal, in any order; before [`Input::Start`] only.
     Replay(JournalRecord),
     /// A block that the ledger stored at [`crate::Output::Certify`] and has not committed; before [`Input::Start`] only.
@@ -28,7 +28,7 @@ pub enum Input {
     /// A message from a validator, authenticated by the stream it came on.
     Message {
         /// The sender.
-        from: ValidatorIndex,
+        from: V,
         /// The message.
         message: ConsensusMessage,
     },
@@ -67,7 +67,7 @@ pub enum Input {
     /// The stream to a validator came up or went down.
     Peer {
         /// The validator.
-        index: ValidatorIndex,
+        validator: V,
         /// Whether it can be reached now.
         connected: bool,
     },

@@ -7,7 +7,7 @@ use parity_scale_codec::{Decode, Encode};
 /// One record. Records may come back twice, in any order, or not at all from some point on.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum JournalRecord {
-    /// A vote of our own.
+    /// A vote of our own. It belongs to the record of the vote guard ([`crate::VoteGuard`]), not to the engine's journal.
     #[codec(index = 0)]
     Vote(Vote),
     /// A verified certificate.
@@ -25,16 +25,30 @@ pub enum JournalRecord {
         /// Whether its roots hold.
         holds: bool,
     },
+    /// Nothing at or below this view is signed any more. It belongs to the record of the vote guard.
+    #[codec(index = 3)]
+    Floor {
+        /// The epoch.
+        epoch: Epoch,
+        /// The view.
+        view: View,
+    },
 }
 
 impl JournalRecord {
+    /// Whether the record is the vote guard's, to be kept beside the key; all others are the engine's journal.
+    #[must_use]
+    pub const fn is_of_guard(&self) -> bool {
+        matches!(self, Self::Vote(_) | Self::Floor { .. })
+    }
+
     /// The epoch the record belongs to.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
         match self {
             Self::Vote(vote) => vote.subject.epoch(),
             Self::Certificate(certificate) => certificate.subject.epoch(),
-            Self::Certified { epoch, .. } => *epoch,
+            Self::Certified { epoch, .. } | Self::Floor { epoch, .. } => *epoch,
         }
     }
 
@@ -44,7 +58,7 @@ impl JournalRecord {
         match self {
             Self::Vote(vote) => vote.subject.view(),
             Self::Certificate(certificate) => certificate.subject.view(),
-            Self::Certified { view, .. } => *view,
+            Self::Certified { view, .. } | Self::Floor { view, .. } => *view,
         }
     }
 }

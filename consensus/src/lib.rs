@@ -91,8 +91,11 @@
 
 mod chain;
 mod config;
+mod consensus;
+mod early;
 mod engine;
 mod fetch;
+mod guard;
 mod input;
 mod journal;
 mod output;
@@ -103,8 +106,10 @@ mod schedule;
 mod state;
 mod tally;
 
-pub use config::{Config, ConfigError, Head, Timing};
+pub use config::{Config, ConfigError, EpochConfig, EpochStart, Head, Timing};
+pub use consensus::Consensus;
 pub use engine::Engine;
+pub use guard::{Refusal, Silence, VoteGuard};
 pub use input::{Input, Now, Verdict};
 pub use journal::JournalRecord;
 pub use output::{Offence, Output};

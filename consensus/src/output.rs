@@ -1,16 +1,19 @@
 //! What the engine asks of the driver, in the order in which it must happen.
 
+use crate::guard::Refusal;
 use crate::journal::JournalRecord;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, Epoch, Evidence, Hash, Proposal, TimestampMs, ValidatorIndex, View};
+use cairn_primitives::{
+    Block, Certificate, Epoch, Evidence, Hash, Proposal, Subject, TimestampMs, ValidatorIndex, View,
+};
 use std::sync::Arc;
 
-/// One thing to do.
+/// One thing to do; validators are named by index by an engine, by key by [`crate::Consensus`].
 ///
 /// All [`Output::Journal`] records of a step are appended and synced with one sync before any [`Output::Broadcast`],
 /// [`Output::Send`] or [`Output::Finalize`] of that step is carried out. The rest may be started at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum Output<V = ValidatorIndex> {
     /// Append the record to the journal. If that fails the process must end.
     Journal(JournalRecord),
     /// Send the message to every other validator.
@@ -18,14 +21,14 @@ pub enum Output {
     /// Send the message to one validator.
     Send {
         /// The addressee.
-        to: ValidatorIndex,
+        to: V,
         /// The message.
         message: ConsensusMessage,
     },
     /// Send the block to the validator as [`ConsensusMessage::Block`] if the ledger has it; otherwise do nothing.
     ServeBlock {
         /// The addressee.
-        to: ValidatorIndex,
+        to: V,
         /// The block's hash.
         block: Hash,
     },
@@ -41,6 +44,8 @@ pub enum Output {
         parent: Hash,
         /// The timestamp to put into the block: now, and above the parent's.
         timestamp: TimestampMs,
+        /// Evidence to put into the block, unless its offender is punished already.
+        evidence: Vec<Evidence>,
     },
     /// Check a proposed block and answer with [`crate::Input::Verified`]; execution may start, its result is asked later.
     ///
@@ -78,18 +83,55 @@ pub enum Output {
     /// A validator broke the protocol in a way that proves nothing to others.
     Blame {
         /// The validator.
-        validator: ValidatorIndex,
+        validator: V,
         /// What it did.
         offence: Offence,
     },
     /// A validator signed two things that exclude each other.
     Evidence(Evidence),
+    /// The vote guard did not sign a vote that the engine wanted to cast.
+    VoteRefused {
+        /// What was to be voted for.
+        subject: Subject,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// A certificate holds a vote of our key that its record does not: the record is older than it should be, or another
+    /// node signs with the same key. Nothing is signed until that does no harm any more; see [`crate::Silence`].
+    RecordLost {
+        /// What was voted for.
+        subject: Subject,
+    },
     /// A finalized block contradicts this node: it does not execute to its roots here, or it does not descend from the
     /// committed chain. The process must stop: its state or its software is wrong, or a third of the power is malicious.
     Diverged {
         /// The finalized block.
         block: Hash,
     },
+}
+
+impl Output {
+    /// Names validators in another way; `None` where one has no other name.
+    pub(crate) fn map_validator<V>(self, name: impl FnOnce(ValidatorIndex) -> Option<V>) -> Option<Output<V>> {
+        Some(match self {
+            Self::Send { to, message } => Output::Send { to: name(to)?, message },
+            Self::ServeBlock { to, block } => Output::ServeBlock { to: name(to)?, block },
+            Self::Blame { validator, offence } => Output::Blame { validator: name(validator)?, offence },
+            Self::Journal(record) => Output::Journal(record),
+            Self::Broadcast(message) => Output::Broadcast(message),
+            Self::Propose { epoch, view, proposer, parent, timestamp, evidence } => {
+                Output::Propose { epoch, view, proposer, parent, timestamp, evidence }
+            }
+            Self::Verify { proposal, block, parent } => Output::Verify { proposal, block, parent },
+            Self::Certify { hash, block } => Output::Certify { hash, block },
+            Self::Finalize { blocks, certificate } => Output::Finalize { blocks, certificate },
+            Self::Behind { certificate } => Output::Behind { certificate },
+            Self::Evidence(evidence) => Output::Evidence(evidence),
+            Self::VoteRefused { subject, refusal } => Output::VoteRefused { subject, refusal },
+            Self::RecordLost { subject } => Output::RecordLost { subject },
+            Self::Diverged { block } => Output::Diverged { block },
+        })
+    }
 }
 
 /// What a sender can be blamed for.
@@ -113,6 +155,12 @@ pub enum Offence {
     /// A block whose body does not match its header.
     #[error("block whose body does not match its header")]
     BadBlock,
+    /// An answer to a probe that proves less than it says.
+    #[error("unproved standing")]
+    BadStanding,
+    /// Evidence that proves nothing.
+    #[error("evidence that proves nothing")]
+    BadEvidence,
     /// Two votes that exclude each other; [`Output::Evidence`] carries the proof.
     #[error("conflicting votes")]
     Conflict,

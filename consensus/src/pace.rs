@@ -72,6 +72,13 @@ impl Clocks {
         }
     }
 
+    /// Clocks of a view entered at `now` in which the closing block of the epoch is to be proposed again: by then most
+    /// often its finalization has come, and nothing needs to be sent.
+    pub(crate) fn at_closing(now: u64, timing: &Timing) -> Self {
+        let at = now.saturating_add(timing.leader_timeout_ms.checked_div(2).unwrap_or(0));
+        Self { busy_at: at, idle_at: at, active_at: None }
+    }
+
     /// When the leader is to propose, given since when it holds work.
     pub(crate) const fn propose_at(&self, work_since: Option<u64>) -> u64 {
         match work_since {

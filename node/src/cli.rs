@@ -233,6 +233,16 @@ pub enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Declare that a consensus key never signed a vote for the chain, or that all it voted on is final: makes an empty
+    /// record of its votes. A wrong declaration can make the validator vote twice.
+    NewRecord {
+        /// The key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Confirms the declaration.
+        #[arg(long)]
+        nothing_signed: bool,
+    },
     /// Show the public side of a key: a key file or a development key such as //Alice.
     Show {
         /// A file or //Name.

@@ -8,6 +8,7 @@
 //! A file is never overwritten. The secret is zeroized in memory after use and never printed.
 
 use crate::exit::{ExitContext as _, ExitKind, Failure};
+use crate::vote_record;
 use cairn_chain_spec::development as development_keys;
 use cairn_primitives::{KeyPair, PublicKey};
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,8 @@ pub struct StoredKey {
     pub pair: KeyPair,
 }
 
-/// Makes a key from the system's randomness and writes it to a new file with mode 0600.
+/// Makes a key from the system's randomness and writes it to a new file with mode 0600; beside a consensus key also the
+/// empty record of its votes.
 ///
 /// # Errors
 /// The file exists or cannot be written, or the system has no randomness.
@@ -87,7 +89,11 @@ pub fn generate(path: &Path, kind: KeyKind) -> anyhow::Result<KeyPair> {
     let mut seed = Zeroizing::new([0u8; 32]);
     getrandom::fill(seed.as_mut()).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     write(path, kind, &seed)?;
-    Ok(KeyPair::from_seed(&seed))
+    let pair = KeyPair::from_seed(&seed);
+    if kind == KeyKind::Consensus {
+        vote_record::create(&vote_record::path_beside(path), &pair.public())?;
+    }
+    Ok(pair)
 }
 
 fn write(path: &Path, kind: KeyKind, seed: &[u8; 32]) -> anyhow::Result<()> {

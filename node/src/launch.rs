@@ -4,6 +4,7 @@ use crate::config::{NodeConfig, Role};
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::keystore::{self, KeyKind};
 use crate::observability::Readiness;
+use crate::vote_record;
 use cairn_chain_spec::{ChainSpec, DOCUMENT_BYTES_MAX};
 use cairn_ledger::Genesis;
 use cairn_primitives::KeyPair;
@@ -22,8 +23,8 @@ pub struct Launch {
     pub genesis: Genesis,
     /// The key of the peer id.
     pub node_key: KeyPair,
-    /// The key that votes; only where the role is validator.
-    pub consensus_key: Option<KeyPair>,
+    /// The keys that vote, each in the epochs whose validators hold it; none unless the role is validator.
+    pub consensus_keys: Vec<ConsensusKey>,
     /// What `/readyz` shows; the node's parts report to it.
     pub readiness: Readiness,
     /// What `/metrics` shows; every metric carries the label `chain_id`.
@@ -39,14 +40,23 @@ impl Launch {
         let spec = load_spec(&config.node.chain)?;
         let genesis = genesis_of(&spec)?;
         let node_key = node_key(&config)?;
-        let consensus_key = match config.node.role {
-            Role::Validator => Some(consensus_key(&config, &spec)?),
-            Role::Rpc | Role::Archive => None,
+        let consensus_keys = match config.node.role {
+            Role::Validator => consensus_keys(&config, &spec)?,
+            Role::Rpc | Role::Archive => Vec::new(),
         };
         let labels = [("chain_id".to_owned(), spec.id().to_owned())].into_iter().collect();
         let registry = Registry::new_custom(None, Some(labels))?;
-        Ok(Self { config, spec, genesis, node_key, consensus_key, readiness: Readiness::default(), registry })
+        Ok(Self { config, spec, genesis, node_key, consensus_keys, readiness: Readiness::default(), registry })
     }
+}
+
+/// A key that votes, and where its votes are recorded.
+#[derive(Clone, Debug)]
+pub struct ConsensusKey {
+    /// The key.
+    pub pair: KeyPair,
+    /// The file of its record.
+    pub record: PathBuf,
 }
 
 /// The folder of the database.
@@ -122,10 +132,11 @@ fn node_key(config: &NodeConfig) -> anyhow::Result<KeyPair> {
     if path.exists() { keystore::read_kind(&path, KeyKind::Node) } else { keystore::generate(&path, KeyKind::Node) }
 }
 
-fn consensus_key(config: &NodeConfig, spec: &ChainSpec) -> anyhow::Result<KeyPair> {
-    let named = &config.node.consensus_key;
+fn consensus_keys(config: &NodeConfig, spec: &ChainSpec) -> anyhow::Result<Vec<ConsensusKey>> {
     let refuse = |message: String| anyhow::Error::new(Failure::new(ExitKind::Key, message));
-    let key = if named.is_empty() {
+    let named = &config.node.consensus_key;
+    let mut keys = Vec::new();
+    if named.is_empty() {
         let path = key_file(&config.node.data_dir, KeyKind::Consensus);
         if !path.exists() {
             return Err(refuse(format!(
@@ -135,24 +146,48 @@ fn consensus_key(config: &NodeConfig, spec: &ChainSpec) -> anyhow::Result<KeyPai
                 path.display()
             )));
         }
-        keystore::read_kind(&path, KeyKind::Consensus)?
+        keys.push(key_in_file(&path)?);
     } else {
-        if named.starts_with("//") && !spec.is_development() {
-            return Err(refuse(format!(
-                "{named} is a development key that everybody knows, and {} is not a development chain",
-                spec.name()
-            )));
-        }
-        keystore::from_argument(named, KeyKind::Consensus)?
-    };
-    if spec.validator_set().index_of(&key.public()).is_none() {
+        keys.push(named_key(named, config, spec)?);
+    }
+    if !config.node.next_consensus_key.is_empty() {
+        keys.push(named_key(&config.node.next_consensus_key, config, spec)?);
+    }
+    // Where validators change, a key may be waiting for its epoch.
+    let is_known = |key: &ConsensusKey| spec.validator_set().index_of(&key.pair.public()).is_some();
+    if spec.consensus().epoch_length == 0 && !keys.iter().any(is_known) {
+        let publics: Vec<_> = keys.iter().map(|key| key.pair.public().to_string()).collect();
         return Err(refuse(format!(
             "the consensus key {} is not among the validators of {}: use another key, or run with --role rpc",
-            key.public(),
+            publics.join(", "),
             spec.name()
         )));
     }
-    Ok(key)
+    Ok(keys)
+}
+
+/// A key given by its file or, on a development chain, by its name.
+fn named_key(named: &str, config: &NodeConfig, spec: &ChainSpec) -> anyhow::Result<ConsensusKey> {
+    if !named.starts_with("//") {
+        return key_in_file(Path::new(named));
+    }
+    if !spec.is_development() {
+        let message = format!(
+            "{named} is a development key that everybody knows, and {} is not a development chain",
+            spec.name()
+        );
+        return Err(Failure::new(ExitKind::Key, message).into());
+    }
+    let pair = keystore::from_argument(named, KeyKind::Consensus)?;
+    let name = named.trim_start_matches('/');
+    let record = vote_record::path_beside(&config.node.data_dir.join("keys").join(format!("{name}.json")));
+    // Nobody owns a development key: there is nothing to lose with its record.
+    vote_record::create(&record, &pair.public())?;
+    Ok(ConsensusKey { pair, record })
+}
+
+fn key_in_file(path: &Path) -> anyhow::Result<ConsensusKey> {
+    Ok(ConsensusKey { pair: keystore::read_kind(path, KeyKind::Consensus)?, record: vote_record::path_beside(path) })
 }
 
 /// Refuses a start on addresses that are taken, before the database is opened.

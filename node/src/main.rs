@@ -24,6 +24,7 @@ mod output;
 mod ports;
 mod shutdown;
 mod supervisor;
+mod vote_record;
 
 use clap::Parser as _;
 use cli::{Cli, Command};

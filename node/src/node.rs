@@ -8,26 +8,28 @@ use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::router::Router;
 use crate::drivers::sync::{self, SyncDriver, SyncHandle};
 use crate::exit::{ExitContext as _, ExitKind};
-use crate::launch::{Launch, database_folder};
+use crate::launch::{ConsensusKey, Launch, database_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
 use crate::ports;
 use crate::supervisor::Supervisor;
+use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
 use cairn_chain_spec::ChainSpec;
-use cairn_consensus::{Engine, Head, Timing};
+use cairn_consensus::{Consensus, EpochStart, Head, Timing, VoteGuard};
 use cairn_ledger::{Ledger, LedgerConfig, LedgerError, Reader};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::{Epoch, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{Epoch, PublicKey, TimestampMs, ValidatorIndex, ValidatorSet, View};
 use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
 use cairn_rpc::{RpcConfig, Server};
 use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_storage::{Database, HistoryMode, StateConfig};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,7 +82,7 @@ impl Running {
         let head = reader.head();
         metrics.head(head.height.0);
         let validators = Arc::new(launch.spec.validator_set().clone());
-        let own_index = launch.consensus_key.as_ref().and_then(|key| validators.index_of(&key.public()));
+        let own_index = launch.consensus_keys.iter().find_map(|key| validators.index_of(&key.pair.public()));
         let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
         let (network, events) = start_network(&launch, &validators)?;
         let common = Common { launch, validators, own_index, database, metrics, bus, reader };
@@ -178,16 +180,16 @@ impl Common {
         sync: &SyncHandle,
         network: &Network,
     ) -> anyhow::Result<Option<ConsensusHandle>> {
-        if self.own_index.is_none() {
+        if self.launch.consensus_keys.is_empty() {
             return Ok(None);
         }
-        let config = engine_config(&self.launch, &self.reader, &self.validators)?;
-        let (handle, mailbox) = ConsensusHandle::new(self.validators.clone());
+        let (guards, records) = vote_guards(&self.launch)?;
+        let config = consensus_config(&self.launch, &self.reader, &self.validators, guards)?;
+        let (handle, mailbox) = ConsensusHandle::new();
         let driver = ConsensusDriver {
-            epoch: config.epoch,
-            engine: Engine::new(config).context("the chain spec's consensus parameters cannot be used")?,
-            validators: self.validators.clone(),
+            consensus: Consensus::new(config).context("the chain spec's consensus parameters cannot be used")?,
             database: self.database.clone(),
+            records,
             restored: ledger.restored()?,
             ledger: ledger_handle.clone(),
             sync: sync.clone(),
@@ -347,7 +349,7 @@ fn start_network(launch: &Launch, validators: &ValidatorSet) -> anyhow::Result<(
     config.boot_nodes.retain(|address| cairn_network::split_peer_address(address).is_ok_and(|(peer, _)| peer != own));
     config.reserved = addresses(&section.reserved, "network.reserved")?;
     config.reserved_only = section.reserved_only;
-    config.validator = launch.consensus_key.clone();
+    config.validator = launch.consensus_keys.first().map(|key| key.pair.clone());
     config.validators = Validators::new(Epoch::ZERO, validators);
     config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
     config.registry = Some(launch.registry.clone());
@@ -362,10 +364,37 @@ fn addresses(texts: &[String], setting: &str) -> anyhow::Result<Vec<cairn_networ
     texts.iter().map(parse).collect()
 }
 
-fn engine_config(
+/// The guard of each consensus key with what its record says, and the records to go on with.
+fn vote_guards(launch: &Launch) -> anyhow::Result<(Vec<VoteGuard>, BTreeMap<PublicKey, VoteRecord>)> {
+    let genesis = launch.genesis.hash();
+    let mut guards = Vec::new();
+    let mut records = BTreeMap::new();
+    for ConsensusKey { pair, record } in &launch.consensus_keys {
+        let key = pair.public();
+        let (file, found) = VoteRecord::open(record, key, genesis)?;
+        guards.push(match found {
+            Found::Records(found) => VoteGuard::new(pair.clone(), genesis, found),
+            Found::Lost => {
+                tracing::warn!(
+                    %key,
+                    "{} does not exist: what this key has signed is not known, so it signs nothing until everything it can \
+                     have voted on is final. If it never signed for this chain, make the record with `cairn keys \
+                     new-record`",
+                    record.display()
+                );
+                VoteGuard::without_record(pair.clone(), genesis)
+            }
+        });
+        records.insert(key, file);
+    }
+    Ok((guards, records))
+}
+
+fn consensus_config(
     launch: &Launch,
     reader: &Reader,
-    validators: &ValidatorSet,
+    validators: &Arc<ValidatorSet>,
+    guards: Vec<VoteGuard>,
 ) -> anyhow::Result<cairn_consensus::Config> {
     let genesis = reader.genesis_hash();
     let head = reader.head();
@@ -383,13 +412,10 @@ fn engine_config(
     };
     Ok(cairn_consensus::Config {
         genesis,
-        epoch: Epoch::ZERO,
-        validators: validators.clone(),
-        key: launch.consensus_key.clone(),
-        leader_seed: genesis,
+        epoch: EpochStart { epoch: Epoch::ZERO, validators: validators.clone(), opening, closing: None },
+        guards,
         timing: timing(&launch.spec),
         retention: RETENTION_VIEWS,
-        opening,
         committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
         finalization,
     })

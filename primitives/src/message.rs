@@ -63,6 +63,36 @@ pub enum ConsensusMessage {
     /// Evidence that the receiver may put into a block.
     #[codec(index = 6)]
     Evidence(Box<Evidence>),
+    /// The question where the receiver stands, by a validator that lost the record of its votes.
+    #[codec(index = 7)]
+    Probe {
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The answer to [`ConsensusMessage::Probe`].
+    #[codec(index = 8)]
+    Standing {
+        /// The epoch.
+        epoch: Epoch,
+        /// The view that the sender is in.
+        view: View,
+        /// What let it enter the view; `None` in the first one.
+        entry: Option<Certificate>,
+    },
+}
+
+impl ConsensusMessage {
+    /// The epoch that the message belongs to; `None` for what is good in any.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Proposal { proposal, .. } => Some(proposal.epoch),
+            Self::Vote(vote) => Some(vote.subject.epoch()),
+            Self::Certificate(certificate) => Some(certificate.subject.epoch()),
+            Self::FetchCertificate { epoch, .. } | Self::Probe { epoch } | Self::Standing { epoch, .. } => Some(*epoch),
+            Self::FetchBlock(_) | Self::Block(_) | Self::Evidence(_) => None,
+        }
+    }
 }
 
 /// What a node asks another about the finalized chain.

@@ -42,6 +42,9 @@ impl Engine {
             }
             ConsensusMessage::FetchBlock(hash) => self.serve_block(from, hash, out),
             ConsensusMessage::Block(block) => self.handle_block(from, block, out),
+            ConsensusMessage::Probe { epoch } => self.answer_probe(from, epoch, out),
+            ConsensusMessage::Standing { epoch, view, entry } => self.handle_standing(from, epoch, view, entry, out),
+            // Whoever runs the engines of all epochs takes it.
             ConsensusMessage::Evidence(_) => {}
         }
     }
@@ -173,7 +176,7 @@ impl Engine {
     }
 
     /// R15: verifies a certificate that is new to us; one that is known costs nothing.
-    fn handle_certificate(&mut self, from: ValidatorIndex, certificate: Certificate, out: &mut Vec<Output>) {
+    pub(super) fn handle_certificate(&mut self, from: ValidatorIndex, certificate: Certificate, out: &mut Vec<Output>) {
         let subject = certificate.subject;
         if subject.epoch() != self.config.epoch || self.is_certificate_known(&subject) {
             return;
@@ -197,6 +200,9 @@ impl Engine {
         let (view, kind) = (subject.view(), subject.kind());
         if source != Source::Replayed {
             out.push(Output::Journal(JournalRecord::Certificate(certificate.clone())));
+        }
+        if source != Source::Formed {
+            self.inspect_own_votes(&certificate, out);
         }
         let round = self.rounds.entry(view).or_default();
         let conflicts = round.conflicts_with(&certificate);
@@ -232,8 +238,9 @@ impl Engine {
         let signer = first.signer;
         let view = first.subject.view();
         let Some(key) = self.config.validators.get(signer).map(|validator| validator.key) else { return };
+        let own = self.own_index();
         let Some(round) = self.rounds.get_mut(&view) else { return };
-        if round.accused.contains(&signer) || self.own.as_ref().is_some_and(|(own, _)| *own == signer) {
+        if round.accused.contains(&signer) || own == Some(signer) {
             return;
         }
         for vote in [&first, &second] {

@@ -21,6 +21,7 @@ impl Engine {
         self.finalized = Finalized { view, block: proposal.block, certificate: Some(certificate) };
         self.pending = self.pending.split_off(&view.next());
         self.backoff.on_finalized();
+        self.tell_guard_finalized(view, out);
         self.enter(view.next(), out);
         let lowest = View(view.0.saturating_sub(self.config.retention));
         while self.rounds.first_key_value().is_some_and(|(view, _)| *view < lowest) {
@@ -61,7 +62,9 @@ impl Engine {
                 Some(Execution::Asked | Execution::Done) | None => false,
             };
         }
-        let Some(head) = self.chain.place(&self.finalized.block) else { return false };
+        let Some(place) = self.chain.place(&self.finalized.block) else { return false };
+        // A closing block may be final in a later view than its own.
+        let head = Head { view: self.finalized.view, ..place };
         let Some(certificate) = self.finalized.certificate.clone() else { return false };
         out.push(Output::Finalize { blocks, certificate });
         self.chain.commit(head);

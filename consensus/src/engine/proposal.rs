@@ -35,6 +35,10 @@ impl Engine {
         }) else {
             return false;
         };
+        if self.closes(parent.height) {
+            self.propose_again(parent_view, &parent, out);
+            return true;
+        }
         self.current.proposing = Proposing::Asked { parent, parent_view };
         out.push(Output::Propose {
             epoch: self.config.epoch,
@@ -42,6 +46,7 @@ impl Engine {
             proposer: self.current.leader,
             parent: parent.hash,
             timestamp: TimestampMs(self.now.wall.0.max(parent.timestamp.0.saturating_add(1))),
+            evidence: Vec::new(),
         });
         true
     }
@@ -122,6 +127,10 @@ impl Engine {
             Parent::NotYet => return false,
             Parent::Impossible => return self.refuse(out),
         };
+        if self.closes(parent.height) && proposal.block == parent.hash {
+            self.verify_again(proposal, out);
+            return true;
+        }
         let Some(node) = self.chain.node(&proposal.block) else { return self.refuse(out) };
         if !self.is_context_right(node, &parent, proposal.view) {
             return self.refuse(out);
@@ -206,7 +215,8 @@ impl Engine {
     /// R5: whether a block's header fits its place: the part of verification that needs no ledger.
     pub(super) fn is_context_right(&self, node: &Node, parent: &Head, view: View) -> bool {
         let context = &node.context;
-        context.epoch == self.config.epoch
+        !self.closes(parent.height)
+            && context.epoch == self.config.epoch
             && context.view == view
             && context.proposer == self.schedule.leader(view)
             && context.validators_hash == self.validators_hash

@@ -20,7 +20,8 @@ impl Engine {
             return;
         }
         match record {
-            JournalRecord::Vote(vote) => self.replay_vote(vote),
+            // The guard holds them.
+            JournalRecord::Vote(_) | JournalRecord::Floor { .. } => {}
             JournalRecord::Certificate(certificate) => {
                 if !self.is_certificate_known(&certificate.subject)
                     && certificate.verify(&self.config.validators, &self.config.genesis).is_ok()
@@ -34,11 +35,17 @@ impl Engine {
         }
     }
 
-    /// A vote binds us even if its signature was damaged on disk.
-    fn replay_vote(&mut self, vote: Vote) {
-        if self.own_index() != Some(vote.signer) {
-            return;
+    /// The votes in the guard's record bind us.
+    fn replay_votes(&mut self) {
+        let epoch = self.config.epoch;
+        let votes = self.own.as_ref().map(|own| own.guard.votes(epoch, own.index)).unwrap_or_default();
+        let committed = self.chain.head().view;
+        for vote in votes.into_iter().filter(|vote| vote.subject.view() > committed) {
+            self.replay_vote(vote);
         }
+    }
+
+    fn replay_vote(&mut self, vote: Vote) {
         let round = self.rounds.entry(vote.subject.view()).or_default();
         if let Subject::Finalize(proposal) = vote.subject {
             round.verdict.get_or_insert((proposal.block, true)); // R9: it was certified.
@@ -58,6 +65,7 @@ impl Engine {
         if self.started_at.is_some() {
             return;
         }
+        self.replay_votes();
         let above = self.finalized.view.next();
         let reached = self.rounds.range(above..).map(|(view, round)| {
             let is_passed = round.certified_block().is_some() || round.nullification.is_some();

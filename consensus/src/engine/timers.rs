@@ -14,7 +14,7 @@ impl Engine {
     /// All timers that run, with what they are for. Those that ran out have done their work: whatever they could not
     /// do waits for something else.
     pub(super) fn timers(&self) -> Vec<(&'static str, u64)> {
-        if self.started_at.is_none() || self.diverged {
+        if self.started_at.is_none() || self.diverged || self.is_closed() {
             return Vec::new();
         }
         let mut timers = Vec::with_capacity(8);
@@ -34,6 +34,7 @@ impl Engine {
         timers.extend(self.finalize_again_at.map(|at| ("send finalize again", at)));
         timers.extend(self.relays.front().map(|relay| ("pass a certificate on", relay.at)));
         timers.extend(self.fetches.deadline().map(|at| ("fetch again", at)));
+        timers.extend(self.probe_deadline().map(|at| ("ask where the others stand", at)));
         timers.extend(self.behind_at.map(|at| ("ask for block sync", at)));
         timers
     }

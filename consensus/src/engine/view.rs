@@ -38,11 +38,15 @@ impl Engine {
     /// Sets the clocks of a view that begins now.
     pub(super) fn arm(&mut self, view: View) {
         let parent = (self.finalized.view.0..view.0).rev().map(View).find_map(|below| self.parent_block(below));
-        let parent_time = parent.and_then(|hash| self.chain.place(&hash)).map(|place| place.timestamp);
+        let parent = parent.and_then(|hash| self.chain.place(&hash));
+        let clocks = match parent {
+            Some(parent) if self.closes(parent.height) => Clocks::at_closing(self.time(), &self.config.timing),
+            _ => Clocks::new(self.time(), self.now.wall, parent.map(|parent| parent.timestamp), &self.config.timing),
+        };
         self.current = Current {
             view,
             leader: self.schedule.leader(view),
-            clocks: Clocks::new(self.time(), self.now.wall, parent_time, &self.config.timing),
+            clocks,
             expired: None,
             nullify_again_at: 0,
             proposing: Proposing::Idle,
@@ -98,6 +102,7 @@ impl Engine {
         if self.current.expired.is_some() {
             return false;
         }
+        self.take_repeated_proposal();
         self.note_activity();
         if let Some(reason) = self.reason_to_expire() {
             self.expire(reason, out);

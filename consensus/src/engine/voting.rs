@@ -4,7 +4,7 @@ use super::Engine;
 use crate::journal::JournalRecord;
 use crate::output::Output;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, Subject, View, Vote, VoteKind};
+use cairn_primitives::{Block, Certificate, Subject, View, VoteKind};
 use std::sync::Arc;
 
 /// The most finalize votes sent again at a time: a finalization of the highest of them covers all below.
@@ -13,12 +13,15 @@ const FINALIZES_RESENT_MAX: usize = 8;
 impl Engine {
     /// Signs a vote, has it journalled, and sends it: with its block if it is the leader's own.
     ///
-    /// The callers know that the vote keeps the rules; this is the last place to stop one that does not.
+    /// The callers know that the vote keeps the rules; the guard, which trusts nobody, may still refuse.
     pub(super) fn cast(&mut self, subject: Subject, block: Option<Arc<Block>>, out: &mut Vec<Output>) {
-        let Some((index, key)) = &self.own else { return };
+        let Some(own) = &mut self.own else { return };
         let ballot = &mut self.rounds.entry(subject.view()).or_default().ballot;
         assert!(ballot.allows(subject.kind()), "a vote that contradicts an earlier one must never be signed");
-        let vote = Vote::sign(subject, *index, key, &self.config.genesis);
+        let vote = match own.guard.sign(subject, own.index) {
+            Ok(vote) => vote,
+            Err(refusal) => return out.push(Output::VoteRefused { subject, refusal }),
+        };
         ballot.record(vote.clone());
         out.push(Output::Journal(JournalRecord::Vote(vote.clone())));
         if self.config.validators.len() > 1 {

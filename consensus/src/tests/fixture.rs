@@ -1,7 +1,7 @@
 //! Keys, blocks and certificates for tests.
 
 use crate::schedule::Schedule;
-use crate::{Config, Head, Timing};
+use crate::{EpochConfig, Head, JournalRecord, Timing, VoteGuard};
 use cairn_primitives::hash::sha256_concat;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
@@ -42,7 +42,7 @@ impl Fixture {
         let validators = keys.iter().zip(powers);
         let validators = validators.map(|(key, power)| Validator { key: key.public(), power: Power(*power) });
         let set = ValidatorSet::new(validators.collect()).unwrap();
-        let schedule = Schedule::new(&set, &Hash::ZERO);
+        let schedule = Schedule::new(&set, &Self::opening().hash);
         Self { set, keys, schedule, timing: TIMING }
     }
 
@@ -58,19 +58,24 @@ impl Fixture {
         Head { height: Height(10), hash: Hash([9; 32]), view: View(0), timestamp: TimestampMs(WALL - 2) }
     }
 
-    pub(super) fn config(&self, own: Option<ValidatorIndex>) -> Config {
-        Config {
+    pub(super) fn config(&self, own: Option<ValidatorIndex>) -> EpochConfig {
+        EpochConfig {
             genesis: GENESIS,
             epoch: EPOCH,
-            validators: self.set.clone(),
-            key: own.map(|own| self.key(own)),
-            leader_seed: Hash::ZERO,
+            validators: Arc::new(self.set.clone()),
+            guard: own.map(|own| self.guard(own, [])),
             timing: self.timing,
             retention: 10,
             opening: Self::opening(),
+            closing: None,
             committed: Self::opening(),
             finalization: None,
         }
+    }
+
+    /// The vote guard of a validator with the votes of its journal as record.
+    pub(super) fn guard(&self, own: ValidatorIndex, journal: impl IntoIterator<Item = JournalRecord>) -> VoteGuard {
+        VoteGuard::new(self.key(own), GENESIS, journal)
     }
 
     pub(super) fn leader(&self, view: u64) -> ValidatorIndex {

@@ -5,7 +5,7 @@
 //! other, nothing sent that is not in the synced journal.
 
 use super::fixture::{Dice, Fixture, WALL, WRONG_ROOT};
-use crate::{Config, Engine, Head, Input, JournalRecord, Now, Output, Verdict};
+use crate::{Engine, EpochConfig, Head, Input, JournalRecord, Now, Output, Refusal, Verdict};
 use cairn_primitives::evidence::excludes;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Hash, Height, Subject, TimestampMs, ValidatorIndex, View, Vote};
@@ -155,7 +155,8 @@ impl Network {
     pub(super) fn start(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let (head, finalization) = node.committed.last().unwrap().clone();
-        let config = Config { committed: head, finalization, ..self.fixture.config(Some(node.index)) };
+        let guard = Some(self.fixture.guard(node.index, node.journal.iter().cloned()));
+        let config = EpochConfig { guard, committed: head, finalization, ..self.fixture.config(Some(node.index)) };
         node.engine = Some(Engine::new(config).unwrap());
         node.life += 1;
         node.born_at = self.time;
@@ -180,8 +181,8 @@ impl Network {
         let index = self.nodes[at].index;
         for other in 0..self.nodes.len() {
             if other != at && self.nodes[other].engine.is_some() && self.can_talk(at, other) {
-                self.step(at, Input::Peer { index: self.nodes[other].index, connected: true });
-                self.step(other, Input::Peer { index, connected: true });
+                self.step(at, Input::Peer { validator: self.nodes[other].index, connected: true });
+                self.step(other, Input::Peer { validator: index, connected: true });
             }
         }
     }
@@ -191,7 +192,7 @@ impl Network {
         self.nodes[at].engine = None;
         let index = self.nodes[at].index;
         for other in 0..self.nodes.len() {
-            self.step(other, Input::Peer { index, connected: false });
+            self.step(other, Input::Peer { validator: index, connected: false });
         }
     }
 
@@ -208,7 +209,7 @@ impl Network {
             for other in 0..self.nodes.len() {
                 let connected = self.is_up(other) && self.can_talk(at, other);
                 let index = self.nodes[other].index;
-                self.step(at, Input::Peer { index, connected });
+                self.step(at, Input::Peer { validator: index, connected });
             }
         }
     }
@@ -374,6 +375,8 @@ impl Network {
                 assert!(!self.nodes.iter().any(|node| node.index == accused && node.is_honest));
                 self.evidence.insert(accused);
             }
+            Output::VoteRefused { subject, refusal } => assert_eq!(refusal, Refusal::Silent, "{subject:?}"),
+            Output::RecordLost { .. } => assert!(!self.nodes[at].is_honest, "an honest validator lost its record"),
             Output::Diverged { block } => panic!("node {at} diverged at {block}"),
         }
     }
@@ -487,7 +490,7 @@ impl Network {
             JournalRecord::Vote(vote) => {
                 assert_eq!(vote.signer, self.nodes[at].index);
             }
-            JournalRecord::Certified { .. } => {}
+            JournalRecord::Certified { .. } | JournalRecord::Floor { .. } => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! One engine, with the test playing everybody else.
 
 use super::fixture::{Fixture, WALL, nullify, place, proposal_of};
-use crate::{Config, Engine, Head, Input, JournalRecord, Now, Offence, Output, Verdict};
+use crate::{Engine, EpochConfig, Head, Input, JournalRecord, Now, Offence, Output, Verdict};
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Hash, Proposal, Subject, TimestampMs, ValidatorIndex, Vote, VoteKind};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Solo {
         Self::with(fixture, own, config)
     }
 
-    pub(super) fn with(fixture: Fixture, own: ValidatorIndex, config: Config) -> Self {
+    pub(super) fn with(fixture: Fixture, own: ValidatorIndex, config: EpochConfig) -> Self {
         let engine = Engine::new(config).unwrap();
         Self { fixture, engine, own, time: 0, wall_skew: 0, last: Vec::new(), all: Vec::new() }
     }
@@ -57,13 +57,15 @@ impl Solo {
 
     pub(super) fn connect(&mut self) {
         for index in self.others() {
-            self.input(Input::Peer { index, connected: true });
+            self.input(Input::Peer { validator: index, connected: true });
         }
     }
 
     /// The same validator after a restart with this journal.
     pub(super) fn restarted(&self, journal: impl IntoIterator<Item = JournalRecord>) -> Self {
-        let config = self.fixture.config(Some(self.own));
+        let journal: Vec<_> = journal.into_iter().collect();
+        let guard = Some(self.fixture.guard(self.own, journal.clone()));
+        let config = EpochConfig { guard, ..self.fixture.config(Some(self.own)) };
         let mut solo = Self::with(self.fixture.clone(), self.own, config);
         solo.time = self.time;
         for record in journal {
@@ -128,7 +130,7 @@ impl Solo {
     }
 
     pub(super) fn receive_certificate(&mut self, subject: Subject) -> &[Output] {
-        let certificate = self.fixture.certificate(subject);
+        let certificate = self.fixture.certificate_without(subject, Some(self.own));
         self.receive(self.others()[0], ConsensusMessage::Certificate(certificate))
     }
 

@@ -19,7 +19,9 @@ const fn kind_of(message: &ConsensusMessage) -> Option<VoteKind> {
         | ConsensusMessage::FetchCertificate { .. }
         | ConsensusMessage::FetchBlock(_)
         | ConsensusMessage::Block(_)
-        | ConsensusMessage::Evidence(_) => None,
+        | ConsensusMessage::Evidence(_)
+        | ConsensusMessage::Probe { .. }
+        | ConsensusMessage::Standing { .. } => None,
     }
 }
 

@@ -144,6 +144,13 @@ pub const KEYS: &[Key] = &[
         "",
         "A validator's key: a file or, on development chains, //Alice and so on. Empty: keys/consensus.json in data_dir.",
     ),
+    key(
+        "node",
+        "next_consensus_key",
+        Kind::Path,
+        "",
+        "The key that takes over from consensus_key in the epoch in which the chain's validators hold it.",
+    ),
     key("node", "node_key", Kind::Path, "", "The key of the node's peer id. Empty: keys/node.json in data_dir."),
     key(
         "network",

@@ -118,6 +118,8 @@ pub struct NodeSection {
     pub chain: String,
     /// The consensus key: a file or a development key; empty stands for the file in the data folder.
     pub consensus_key: String,
+    /// The consensus key of a coming epoch; empty where no other key takes over.
+    pub next_consensus_key: String,
     /// The node key's file; empty stands for the file in the data folder.
     pub node_key: String,
 }

@@ -12,15 +12,16 @@
 use crate::drivers::ledger::{Command, LedgerHandle};
 use crate::drivers::sync::SyncHandle;
 use crate::metrics::Metrics;
+use crate::vote_record::VoteRecord;
 use anyhow::{Context, bail};
-use cairn_consensus::{Engine, EngineState, Input, JournalRecord, Now, Output};
+use cairn_consensus::{Consensus, EngineState, EpochStart, JournalRecord, Now, Output};
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Epoch, PublicKey, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{Block, Certificate, Epoch, PublicKey, TimestampMs, View};
 use cairn_storage::blocks::journal::{self, JournalKey};
 use cairn_storage::{Database, Durability, WriteBatch};
 use parity_scale_codec::{DecodeAll, Encode};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -42,13 +43,18 @@ const INPUTS_PER_TURN_MAX: usize = 256;
 /// Journal records read in one go at start-up.
 const REPLAY_PAGE: usize = 1_024;
 
+/// An input of consensus, by validators' keys.
+pub type Input = cairn_consensus::Input<PublicKey>;
+
 /// A request to the loop.
 #[derive(Debug)]
 pub enum Request {
     /// Something the engine must know.
     Input(Input),
-    /// The ledger committed everything up to a view: the journal needs no records of it any more.
-    Committed(View),
+    /// The ledger committed everything up to a view of an epoch: the journal needs no records of it any more.
+    Committed(Epoch, View),
+    /// The ledger committed the block that closes the epoch, and opens the next one; with its finalization.
+    EpochOpened(Box<EpochStart>, Certificate),
     /// Finish.
     Stop,
 }
@@ -62,7 +68,6 @@ pub struct ConsensusHandle {
     requests: mpsc::Sender<Request>,
     questions: mpsc::Sender<Question>,
     messages: mpsc::Sender<Input>,
-    validators: Arc<ValidatorSet>,
 }
 
 /// The receiving end of a [`ConsensusHandle`].
@@ -83,28 +88,24 @@ impl Mailbox {
 impl ConsensusHandle {
     /// A handle and the mailbox it leads to.
     #[must_use]
-    pub fn new(validators: Arc<ValidatorSet>) -> (Self, Mailbox) {
+    pub fn new() -> (Self, Mailbox) {
         let (requests, request_box) = mpsc::channel(REQUESTS_MAX);
         let (questions, question_box) = mpsc::channel(QUESTIONS_MAX);
         let (messages, message_box) = mpsc::channel(MESSAGES_MAX);
         let mailbox = Mailbox { requests: request_box, questions: question_box, messages: message_box };
-        (Self { requests, questions, messages, validators }, mailbox)
+        (Self { requests, questions, messages }, mailbox)
     }
 
     /// Hands a validator's message over; waits while the mailbox is full.
     pub async fn message(&self, from: &PublicKey, message: ConsensusMessage) {
-        if let Some(from) = self.validators.index_of(from) {
-            // The loop is gone only when the node stops.
-            drop(self.messages.send(Input::Message { from, message }).await);
-        }
+        // The loop is gone only when the node stops.
+        drop(self.messages.send(Input::Message { from: *from, message }).await);
     }
 
     /// Tells whether a validator can be reached.
     pub async fn peer(&self, key: &PublicKey, connected: bool) {
-        if let Some(index) = self.validators.index_of(key) {
-            // In the same queue as messages: what was sent before a stream broke comes before the news of it.
-            drop(self.messages.send(Input::Peer { index, connected }).await);
-        }
+        // In the same queue as messages: what was sent before a stream broke comes before the news of it.
+        drop(self.messages.send(Input::Peer { validator: *key, connected }).await);
     }
 
     /// Hands an input over from a thread that may block.
@@ -112,9 +113,14 @@ impl ConsensusHandle {
         drop(self.requests.blocking_send(Request::Input(input)));
     }
 
-    /// Tells that everything up to `view` is committed and durable; for a thread that may block.
-    pub fn committed_blocking(&self, view: View) {
-        drop(self.requests.blocking_send(Request::Committed(view)));
+    /// Tells that everything up to `view` of `epoch` is committed and durable; for a thread that may block.
+    pub fn committed_blocking(&self, epoch: Epoch, view: View) {
+        drop(self.requests.blocking_send(Request::Committed(epoch, view)));
+    }
+
+    /// Opens an epoch whose opening block is committed and durable; for a thread that may block.
+    pub fn epoch_opened_blocking(&self, start: EpochStart, finalization: Certificate) {
+        drop(self.requests.blocking_send(Request::EpochOpened(Box::new(start), finalization)));
     }
 
     /// Ends the loop after the turn it is in.
@@ -132,14 +138,12 @@ impl ConsensusHandle {
 
 /// What the loop works with.
 pub struct ConsensusDriver {
-    /// The engine, before replay.
-    pub engine: Engine,
-    /// The epoch the engine is for.
-    pub epoch: Epoch,
-    /// Its validators.
-    pub validators: Arc<ValidatorSet>,
+    /// The engines, before replay.
+    pub consensus: Consensus,
     /// Where the journal lies.
     pub database: Arc<dyn Database>,
+    /// The record of the votes of each key.
+    pub records: BTreeMap<PublicKey, VoteRecord>,
     /// Blocks that were certified before the restart.
     pub restored: Vec<Arc<Block>>,
     /// The way to the ledger.
@@ -157,10 +161,12 @@ struct Journal {
     database: Arc<dyn Database>,
     epoch: Epoch,
     next: u64,
-    /// Records up to this view are of no use any more.
+    /// Records up to this view of the epoch are of no use any more.
     committed: View,
     /// Sequence and view of the records on disk, oldest first.
     records: VecDeque<(u64, View)>,
+    /// Whether records of earlier epochs are still on disk.
+    is_new_epoch: bool,
 }
 
 impl ConsensusDriver {
@@ -177,7 +183,7 @@ impl ConsensusDriver {
             self.carry_out(&mut journal, clock.now(), &mut outputs).await?;
             let mut stopping = false;
             while !stopping {
-                let deadline = clock.instant(self.engine.next_deadline());
+                let deadline = clock.instant(self.consensus.next_deadline());
                 let first = tokio::select! {
                     biased;
                     request = mailbox.requests.recv() => match request {
@@ -186,21 +192,25 @@ impl ConsensusDriver {
                     },
                     Some(reply) = mailbox.questions.recv() => {
                         // Whoever asked may have gone.
-                        drop(reply.send(self.engine.state(clock.now())));
+                        drop(reply.send(self.consensus.state(clock.now())));
                         // The turn goes on, or clients who keep asking would hold up everybody else.
                         Request::Input(Input::Tick)
                     }
                     Some(input) = mailbox.messages.recv() => Request::Input(input),
                     () = tokio::time::sleep_until(deadline.into()) => Request::Input(Input::Tick),
                 };
-                self.handle(&clock, first, &mut journal, &mut outputs);
+                self.handle(&clock, first, &mut journal, &mut outputs)?;
                 for _ in 1..INPUTS_PER_TURN_MAX {
                     let Some(request) = mailbox.next_waiting() else { break };
                     stopping = matches!(request, Request::Stop);
                     if stopping {
                         break;
                     }
-                    self.handle(&clock, request, &mut journal, &mut outputs);
+                    if matches!(request, Request::EpochOpened(..)) {
+                        // What the last epoch still has to say goes into its own journal and record.
+                        self.carry_out(&mut journal, clock.now(), &mut outputs).await?;
+                    }
+                    self.handle(&clock, request, &mut journal, &mut outputs)?;
                 }
                 self.carry_out(&mut journal, clock.now(), &mut outputs).await?;
             }
@@ -208,25 +218,40 @@ impl ConsensusDriver {
         })
     }
 
-    fn handle(&mut self, clock: &Clock, request: Request, journal: &mut Journal, outputs: &mut Vec<Output>) {
+    fn handle(
+        &mut self,
+        clock: &Clock,
+        request: Request,
+        journal: &mut Journal,
+        outputs: &mut Vec<Output<PublicKey>>,
+    ) -> anyhow::Result<()> {
         let now = clock.now();
         match request {
-            Request::Input(input) => self.engine.step(now, input, outputs),
-            Request::Committed(view) => journal.committed = journal.committed.max(view),
+            Request::Input(input) => self.consensus.step(now, input, outputs),
+            Request::Committed(epoch, view) if epoch == journal.epoch => {
+                journal.committed = journal.committed.max(view);
+            }
+            Request::Committed(..) => {}
+            Request::EpochOpened(start, finalization) => {
+                tracing::info!(epoch = %start.epoch, validators = start.validators.len(), "a new epoch begins");
+                self.consensus.open_epoch(now, *start, finalization, outputs)?;
+            }
             // The loop looks for it before it asks here.
             Request::Stop => {}
         }
+        Ok(())
     }
 
-    fn replay(&mut self, clock: &Clock, outputs: &mut Vec<Output>) -> anyhow::Result<Journal> {
+    fn replay(&mut self, clock: &Clock, outputs: &mut Vec<Output<PublicKey>>) -> anyhow::Result<Journal> {
         let mut journal = Journal {
             database: self.database.clone(),
-            epoch: self.epoch,
+            epoch: self.consensus.epoch().epoch,
             next: 0,
             committed: View::ZERO,
             records: VecDeque::new(),
+            is_new_epoch: true,
         };
-        let mut start = JournalKey { epoch: self.epoch, sequence: 0 };
+        let mut start = JournalKey { epoch: journal.epoch, sequence: 0 };
         loop {
             let page =
                 journal::read(&*self.database, start, REPLAY_PAGE).context("cannot read the consensus journal")?;
@@ -236,7 +261,7 @@ impl ConsensusDriver {
                     .with_context(|| format!("journal record {} of epoch {} is damaged", key.sequence, key.epoch))?;
                 journal.records.push_back((key.sequence, record.view()));
                 start = JournalKey { epoch: key.epoch, sequence: key.sequence.saturating_add(1) };
-                self.engine.step(clock.now(), Input::Replay(record), outputs);
+                self.consensus.step(clock.now(), Input::Replay(record), outputs);
             }
             if !full {
                 break;
@@ -244,32 +269,37 @@ impl ConsensusDriver {
         }
         journal.next = start.sequence;
         for block in self.restored.drain(..) {
-            self.engine.step(clock.now(), Input::Restored(block), outputs);
+            self.consensus.step(clock.now(), Input::Restored(block), outputs);
         }
-        self.engine.step(clock.now(), Input::Start, outputs);
+        self.consensus.step(clock.now(), Input::Start, outputs);
         Ok(journal)
     }
 
     /// Starts work, makes the turn's records durable, then speaks.
-    async fn carry_out(&mut self, journal: &mut Journal, now: Now, outputs: &mut Vec<Output>) -> anyhow::Result<()> {
+    async fn carry_out(
+        &mut self,
+        journal: &mut Journal,
+        now: Now,
+        outputs: &mut Vec<Output<PublicKey>>,
+    ) -> anyhow::Result<()> {
         if outputs.is_empty() {
             return Ok(());
         }
+        let mut votes = Vec::new();
         let mut records = Vec::new();
         let mut afterwards = Vec::new();
         for output in outputs.drain(..) {
             match output {
+                Output::Journal(record) if record.is_of_guard() => votes.push(record),
                 Output::Journal(record) => records.push(record),
-                Output::Propose { epoch, view, proposer, parent, timestamp } => {
+                Output::Propose { epoch, view, proposer, parent, timestamp, .. } => {
                     let request = cairn_ledger::ProposalRequest { epoch, view, proposer, parent, timestamp };
                     self.ledger.send(Command::Propose(request)).await?;
                 }
                 Output::Verify { block, .. } => self.ledger.send(Command::Verify(block)).await?,
                 Output::Certify { block, .. } => self.ledger.send(Command::Certify(block)).await?,
                 Output::ServeBlock { to, block } => {
-                    if let Some(key) = self.key_of(to) {
-                        self.ledger.send(Command::ServeBlock { to: key, hash: block }).await?;
-                    }
+                    self.ledger.send(Command::ServeBlock { to, hash: block }).await?;
                 }
                 Output::Behind { certificate } => self.sync.behind(&certificate),
                 Output::Diverged { block } => bail!(
@@ -280,20 +310,35 @@ impl ConsensusDriver {
                 | Output::Send { .. }
                 | Output::Finalize { .. }
                 | Output::Blame { .. }
+                | Output::VoteRefused { .. }
+                | Output::RecordLost { .. }
                 | Output::Evidence(_) => afterwards.push(output),
             }
         }
+        self.record(&votes).context("cannot write the vote record")?;
+        journal.turn_to(self.consensus.epoch().epoch);
         journal.append(&records).context("cannot write the consensus journal")?;
         for output in afterwards {
             self.speak(output).await?;
         }
-        if !records.is_empty() {
-            self.metrics.observe_engine(&self.engine.state(now));
+        if !records.is_empty() || !votes.is_empty() {
+            self.metrics.observe_engine(&self.consensus.state(now));
         }
         Ok(())
     }
 
-    async fn speak(&self, output: Output) -> anyhow::Result<()> {
+    /// Writes what was signed in this turn to the record of the key, and syncs.
+    fn record(&mut self, votes: &[JournalRecord]) -> anyhow::Result<()> {
+        let Some(guard) = self.consensus.guard().filter(|_| !votes.is_empty()) else { return Ok(()) };
+        let Some(record) = self.records.get_mut(&guard.public()) else { return Ok(()) };
+        record.append(votes)?;
+        if record.is_large() {
+            record.rewrite(&guard.record())?;
+        }
+        Ok(())
+    }
+
+    async fn speak(&self, output: Output<PublicKey>) -> anyhow::Result<()> {
         match output {
             Output::Broadcast(message) => {
                 if let Err(error) = self.network.broadcast(&message) {
@@ -301,9 +346,7 @@ impl ConsensusDriver {
                 }
             }
             Output::Send { to, message } => {
-                if let Some(key) = self.key_of(to)
-                    && let Err(error) = self.network.send(&key, &message)
-                {
+                if let Err(error) = self.network.send(&to, &message) {
                     tracing::debug!(validator = %to, %error, "a consensus message was not sent; it is repeated if needed");
                 }
             }
@@ -314,6 +357,13 @@ impl ConsensusDriver {
             Output::Evidence(evidence) => {
                 tracing::error!(?evidence, "a validator signed two things that exclude each other");
             }
+            Output::VoteRefused { subject, refusal } => tracing::error!(?subject, %refusal, "a vote was not signed"),
+            Output::RecordLost { subject } => tracing::error!(
+                ?subject,
+                "others hold a vote of this node's key that its record does not: the record is older than the key's last \
+                 votes, or another node runs with the same key. This validator stays silent until everything it can have \
+                 voted on is final"
+            ),
             Output::Journal(_)
             | Output::Propose { .. }
             | Output::Verify { .. }
@@ -324,13 +374,18 @@ impl ConsensusDriver {
         }
         Ok(())
     }
-
-    fn key_of(&self, index: ValidatorIndex) -> Option<PublicKey> {
-        self.validators.get(index).map(|validator| validator.key)
-    }
 }
 
 impl Journal {
+    /// Goes over to the records of a new epoch; those of the last one are deleted with the next write.
+    fn turn_to(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            (self.epoch, self.next, self.committed) = (epoch, 0, View::ZERO);
+            self.records.clear();
+            self.is_new_epoch = true;
+        }
+    }
+
     /// Appends records and syncs once.
     fn append(&mut self, records: &[JournalRecord]) -> anyhow::Result<()> {
         if records.is_empty() {
@@ -350,7 +405,7 @@ impl Journal {
 
     /// Deletes the oldest records that are of no use any more, along with the next write.
     fn prune(&mut self, batch: &mut WriteBatch) -> anyhow::Result<()> {
-        let mut end = None;
+        let mut end = std::mem::take(&mut self.is_new_epoch).then_some(0);
         while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
             end = Some(sequence.saturating_add(1));
             self.records.pop_front();

@@ -9,11 +9,11 @@
 //! or by the next commit. State, database, or a final block that does not hold end the node, whoever asked.
 
 use crate::bus::Bus;
-use crate::drivers::consensus::ConsensusHandle;
+use crate::drivers::consensus::{ConsensusHandle, Input};
 use crate::drivers::mempool::MempoolHandle;
 use crate::metrics::Metrics;
 use anyhow::anyhow;
-use cairn_consensus::{Input, Verdict};
+use cairn_consensus::Verdict;
 use cairn_ledger::{CommittedBlock, ErrorClass, Ledger, LedgerError, ProposalRequest};
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
@@ -267,7 +267,7 @@ impl LedgerDriver {
     /// Everything up to the block that the certificate is about is durable.
     fn committed_up_to(&self, certificate: &Certificate) {
         if let Some(consensus) = &self.consensus {
-            consensus.committed_blocking(certificate.subject.view());
+            consensus.committed_blocking(certificate.subject.epoch(), certificate.subject.view());
         }
     }
 

@@ -79,8 +79,7 @@ fn run(commands: Vec<Command>, blocks: &[Arc<Block>]) -> (anyhow::Result<()>, He
     let config = NetworkConfig::new(NodeKey::from_seed([1; 32]), reader.genesis_hash());
     let (network, _events) = runtime.block_on(async { cairn_network::start(config) }).unwrap();
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-    let set = Arc::new(ChainSpec::local(4).unwrap().validator_set().clone());
-    let (consensus, mut told) = ConsensusHandle::new(set);
+    let (consensus, mut told) = ConsensusHandle::new();
     let (handle, mailbox) = LedgerHandle::new();
     let around = Surroundings {
         reader: reader.clone(),
@@ -107,8 +106,8 @@ fn next(mailbox: &mut ConsensusMailbox, blocks: &[Arc<Block>]) -> Option<Told> {
             Some(Told::Certified(block.header.number, holds))
         }
         Request::Input(Input::CommittedElsewhere { height, .. }) => Some(Told::Elsewhere(height.0)),
-        Request::Committed(view) => Some(Told::Committed(view.0)),
-        request @ (Request::Input(_) | Request::Stop) => panic!("{request:?}"),
+        Request::Committed(_, view) => Some(Told::Committed(view.0)),
+        request @ (Request::Input(_) | Request::EpochOpened(..) | Request::Stop) => panic!("{request:?}"),
     }
 }
 
