@@ -1,6 +1,8 @@
 //! Tests of the engine: rules on a single engine, stories and random runs on whole networks in virtual time.
 
+mod closing;
 mod fixture;
+mod guard;
 mod latency;
 mod network;
 mod random;
