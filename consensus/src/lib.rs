@@ -98,6 +98,7 @@ mod fetch;
 mod guard;
 mod input;
 mod journal;
+pub mod mutant;
 mod output;
 mod pace;
 mod peers;

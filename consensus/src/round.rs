@@ -1,5 +1,6 @@
 //! What is known about one view.
 
+use crate::mutant::{Mutant, is_on};
 use crate::tally::Tally;
 use cairn_primitives::evidence::excludes;
 use cairn_primitives::{Certificate, Hash, Proposal, Subject, ValidatorIndex, Vote, VoteKind};
@@ -70,11 +71,14 @@ pub(crate) struct Ballot {
 impl Ballot {
     /// Whether a vote would keep the rules. R6: one notarize, none after nullify. R9: one finalize, none after nullify.
     /// R10: one nullify, none after finalize.
-    pub(crate) const fn allows(&self, kind: VoteKind) -> bool {
+    pub(crate) fn allows(&self, kind: VoteKind) -> bool {
+        let is_free = |vote: &Option<Vote>, breaks: Mutant| vote.is_none() || is_on(breaks);
         match kind {
-            VoteKind::Notarize => self.notarize.is_none() && self.nullify.is_none(),
-            VoteKind::Nullify => self.nullify.is_none() && self.finalize.is_none(),
-            VoteKind::Finalize => self.finalize.is_none() && self.nullify.is_none(),
+            VoteKind::Notarize => {
+                is_free(&self.notarize, Mutant::NotarizeTwice) && is_free(&self.nullify, Mutant::NotarizeAfterNullify)
+            }
+            VoteKind::Nullify => self.nullify.is_none() && is_free(&self.finalize, Mutant::NullifyAfterFinalize),
+            VoteKind::Finalize => self.finalize.is_none() && is_free(&self.nullify, Mutant::FinalizeAfterNullify),
         }
     }
 

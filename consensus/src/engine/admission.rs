@@ -2,6 +2,7 @@
 
 use super::{Engine, Relay};
 use crate::journal::JournalRecord;
+use crate::mutant::{Mutant, is_on};
 use crate::output::{Offence, Output};
 use crate::round::{Slot, Stage};
 use crate::tally::{Admitted, Trust};
@@ -80,6 +81,9 @@ impl Engine {
                     let stage = Stage::Waiting { not_before: 0 };
                     round.slot = Some(Slot { proposal, equivocated: false, stage });
                 }
+                Some(slot) if is_on(Mutant::NotarizeTwice) && slot.proposal != proposal => {
+                    *slot = Slot { proposal, equivocated: false, stage: Stage::Waiting { not_before: 0 } };
+                }
                 Some(slot) => slot.equivocated |= slot.proposal != proposal,
             }
         }
@@ -98,6 +102,7 @@ impl Engine {
         let is_of_use = round.is_none_or(|round| {
             round.slot.as_ref().is_none_or(|slot| slot.proposal == *proposal)
                 || round.notarized_block() == Some(proposal.block)
+                || is_on(Mutant::NotarizeTwice)
         });
         if !is_of_use || self.chain.node(&proposal.block).is_some() {
             return true;
@@ -211,7 +216,7 @@ impl Engine {
             self.accuse(first, second, out); // R17
         }
         match subject {
-            Subject::Notarize(proposal) => self.on_notarization(proposal),
+            Subject::Notarize(proposal) => self.on_notarization(proposal, out),
             Subject::Nullify { .. } => self.enter(view.next(), out), // R13
             Subject::Finalize(proposal) => self.on_finalization(proposal, certificate, out),
         }

@@ -4,18 +4,22 @@ use super::Engine;
 use crate::chain::Execution;
 use crate::fetch::{Want, Wants};
 use crate::journal::JournalRecord;
+use crate::mutant::{Mutant, is_on};
 use crate::output::Output;
 use crate::round::Round;
 use cairn_primitives::{Hash, Proposal, View, VoteKind};
 
 impl Engine {
     /// R7: makes the notarized proposal authoritative and has its block certified.
-    pub(super) fn on_notarization(&mut self, proposal: Proposal) {
+    pub(super) fn on_notarization(&mut self, proposal: Proposal, out: &mut Vec<Output>) {
         let round = self.rounds.entry(proposal.view).or_default();
         round.adopt(proposal);
         let failed = round.verdict.is_some_and(|(_, holds)| !holds);
         if proposal.view > self.finalized.view && !failed {
             self.pending.insert(proposal.view);
+        }
+        if is_on(Mutant::FinalizeUncertified) {
+            self.try_finalize(proposal.view, out);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::chain::Node;
 use crate::config::Head;
 use crate::fetch::{Want, Wants};
 use crate::input::Verdict;
+use crate::mutant::{Mutant, is_on};
 use crate::output::{Offence, Output};
 use crate::round::{Round, Slot, Stage};
 use cairn_primitives::{Block, Hash, Proposal, Subject, TimestampMs, View, VoteKind};
@@ -188,7 +189,7 @@ impl Engine {
     /// The views between a proposal and its parent that we hold no nullification of.
     fn first_gaps(&self, proposal: &Proposal) -> impl Iterator<Item = View> + '_ {
         let between = proposal.parent_view.0.saturating_add(1)..proposal.view.0;
-        between.map(View).filter(|view| !self.is_nullified(*view))
+        between.map(View).filter(|view| !self.is_nullified(*view) && !is_on(Mutant::SkipNullifications))
     }
 
     /// R5: what we lack to verify the proposal of the current view; the first gap first, from the leader first.

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::journal::JournalRecord;
+use crate::mutant::{Mutant, is_on};
 use crate::output::Output;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Subject, View, VoteKind};
@@ -45,7 +46,7 @@ impl Engine {
         let is_equivocated = round.slot.as_ref().is_some_and(|slot| slot.equivocated);
         let notarized = round.notarization.as_ref().and_then(|certificate| certificate.subject.proposal());
         let Some(proposal) = notarized.copied() else { return };
-        let is_certified = round.certified_block() == Some(proposal.block);
+        let is_certified = round.certified_block() == Some(proposal.block) || is_on(Mutant::FinalizeUncertified);
         if is_certified && !is_equivocated && round.ballot.allows(VoteKind::Finalize) {
             self.cast(Subject::Finalize(proposal), None, out);
             self.finalize_again_at.get_or_insert(self.now.monotonic_ms.saturating_add(self.config.timing.retry_ms));
