@@ -2,6 +2,7 @@
 
 mod fixture;
 mod latency;
+mod model;
 mod network;
 mod random;
 mod rules;
