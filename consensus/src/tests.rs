@@ -4,6 +4,7 @@ mod closing;
 mod fixture;
 mod guard;
 mod latency;
+mod model;
 mod network;
 mod random;
 mod rules;
