@@ -1,16 +1,18 @@
 //! Simplex consensus with a certify step, as a pure state machine.
 //!
-//! [`Engine::step`] takes the time and one [`Input`] and appends [`Output`]s. It knows no clock, no socket, no disk and no
+//! [`Consensus`] runs the epochs one after another, an [`Engine`] each. A step takes the time and one [`Input`] and appends
+//! [`Output`]s. It knows no clock, no socket, no disk and no
 //! executor; the same inputs always give the same outputs. This header is the specification; the code names the rule
 //! behind each branch (`// R9`). Source of the protocol: Chan and Pass, "Simplex Consensus", TCC 2023.
 //!
-//! What it does not do: fetch finalized history (block sync does), judge transactions (the ledger does), change the
-//! validator set (one engine per epoch), authenticate streams (the network does).
+//! What it does not do: fetch finalized history (block sync does), judge transactions (the ledger does), decide who is a
+//! validator (the state does), authenticate streams (the network does).
 //!
 //! # Objects
 //! - *Power*: W is the power of all validators, a quorum is W - floor((W-1)/3). Villains hold less than a third.
 //! - *View*: one attempt by one leader; views of an epoch start at 1, view 0 is the block that opened the epoch.
 //! - *Leader schedule*: turns in proportion to power, over a permutation shuffled once per epoch with a seed known to all.
+//! - *Closing block*: the last one of its epoch; once final it opens the next.
 //! - *Proposal*: (epoch, view, parent view, block hash). The leader's notarize vote comes with its block.
 //! - *Votes*: notarize a proposal, nullify a view, finalize a proposal. *Certificate*: a quorum's votes for one subject.
 //! - *Certified*: notarized, executed here to the roots in its header, durably stored.
@@ -51,17 +53,26 @@
 //!   one of the two is inside a certificate.
 //! - **R18**: own finalize votes are sent again every retry interval until their view is finalized.
 //!
+//! # The end of an epoch
+//! - **R3** on the closing block nothing is built: the leader proposes it again, by its notarize vote alone.
+//! - **R4** the leader's notarize vote for the closing block fills the slot of its view.
+//! - **R5** what names the closing block as parent can only be that block; whoever has it votes without asking the ledger.
+//! - **R14** once the closing block is committed the engine is over. [`Consensus::open_epoch`] starts the next one, with the
+//!   guards, connections and work of the last, and the messages that came early. Who still votes in the last epoch is sent
+//!   the finalization that closed it.
+//!
 //! # Why it is safe
 //! Honest validators notarize one proposal a view (R6), never both finalize and nullify a view (R9, R10), and notarize only
 //! on complete ancestry (R5); one place in the code (`Ballot`) decides all three, also after a restart, since votes leave only once they
-//! are in the synced journal. Two quorums share an honest signer. So a view has at most one notarized block, and a
+//! are in the synced record; the [`VoteGuard`], which holds the key, decides them a second time. Two quorums share an honest signer. So a view has at most one notarized block, and a
 //! finalized view has no nullification. A proposal of a later view that names a parent below the finalized view would need
 //! that nullification, so no honest validator notarizes it: every later notarized block descends from the finalized one.
 //! All else is liveness: deadlines double after every second nullified view until a block is finalized, so that they exceed
 //! the real delay some day; then a view with an honest leader is certified and finalized by everybody.
 //!
 //! # Driver contract
-//! 1. One turn: inputs to outputs; append all [`Output::Journal`] records; ONE sync; then [`Output::Broadcast`],
+//! 1. One turn: inputs to outputs; append all [`Output::Journal`] records, those of the guard to its own record beside the
+//!    key; sync both; then [`Output::Broadcast`],
 //!    [`Output::Send`], [`Output::Finalize`] in order. The rest may start at once. A failed journal write ends the process.
 //! 2. [`Input::Tick`] at [`Engine::next_deadline`], asked for again after every step. [`Input::Peer`] for every stream that
 //!    comes up or goes down: nothing is fetched from, or passed on to, a validator that is not connected.
@@ -72,12 +83,13 @@
 //!    Journal records with a view at or below the last committed block's can then be deleted.
 //! 5. `Behind`: start block sync; when it has committed blocks, send [`Input::CommittedElsewhere`] with the finalization of
 //!    the last one. A finalization that came by sync alone may also be given as a certificate message.
-//! 6. `ServeBlock`: answer from committed or certified blocks. `Diverged`: stop the process, keep the data.
+//! 6. When the ledger has committed a closing block: [`Consensus::open_epoch`], before any later block is handed over.
+//! 7. `ServeBlock`: answer from committed or certified blocks. `Diverged`: stop the process, keep the data.
 //!
 //! # Restart
-//! [`Engine::new`] with the ledger's head and its finalization; [`Input::Replay`] for each journal record;
+//! [`Consensus::new`] with the ledger's head and its finalization, and guards with their records; [`Input::Replay`] for each journal record;
 //! [`Input::Restored`] for each block the ledger stored at `Certify` and has not committed; then [`Input::Start`]. Records
-//! may be missing at the end, doubled or out of order. Own votes come back into the tally, certified blocks are executed
+//! may be missing at the end, doubled or out of order. Own votes come out of the guard, back into the tally, certified blocks are executed
 //! again (the ledger lost its overlays), undecided certifications are asked for again, blocks that are lost are fetched.
 //! If all validators restart together, every finalized block is durable at a quorum, and a block certified by anyone is
 //! durable there and fetched from there. Blocks that were only notarized may be lost: their views are nullified, and the
