@@ -110,6 +110,8 @@ impl ChainSpec {
                 per_microsecond: per_microsecond.0,
                 burnt_permille,
             },
+            validators: self.validators.validators().to_vec(),
+            authority: None,
         }
     }
 
