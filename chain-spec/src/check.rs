@@ -24,6 +24,8 @@ const BOOT_NODE_BYTES_MAX: usize = 256;
 const INTERVAL_MS_MAX: u64 = 600_000;
 /// The shortest repetition of votes, in milliseconds: less would flood the network.
 const RETRY_MS_MIN: u64 = 10;
+/// The shortest epoch of a live chain, in blocks: each one ends with a pause in which its last block is made final.
+const EPOCH_LENGTH_LIVE_MIN: u32 = 10;
 /// The last millisecond of the year 9999.
 const GENESIS_TIME_MS_MAX: u64 = 253_402_300_799_999;
 /// The largest price of a byte or a microsecond: what the runtime's arithmetic is made for.
@@ -58,13 +60,17 @@ impl Document {
         let mut issues = Issues::default();
         check_names(self, &mut issues);
         check_consensus(&self.consensus, &mut issues);
+        check_epoch_length(self, &mut issues);
         check_fees(&self.fees, &mut issues);
         check_properties(&self.properties, &mut issues);
         check_boot_nodes(&self.boot_nodes, &mut issues);
         let validators = check_validators(self, &mut issues);
+        let authority = check_authority(self, &mut issues);
         let balances = check_balances(self, &mut issues);
         match validators {
-            Some(validators) if issues.0.is_empty() => Ok(ChainSpec::new(self.clone(), validators, balances)),
+            Some(validators) if issues.0.is_empty() => {
+                Ok(ChainSpec::new(self.clone(), validators, authority, balances))
+            }
             _ => Err(SpecError::Invalid(issues.0)),
         }
     }
@@ -111,10 +117,14 @@ fn check_consensus(consensus: &Consensus, issues: &mut Issues) {
         );
         issues.add("consensus.skip_timeout_ms", message);
     }
-    if consensus.epoch_length != 0 {
+}
+
+fn check_epoch_length(document: &Document, issues: &mut Issues) {
+    let length = document.consensus.epoch_length;
+    if document.chain_type == ChainType::Live && (1..EPOCH_LENGTH_LIVE_MIN).contains(&length) {
         let message = format!(
-            "{} is not supported: this binary keeps the first validators for ever; use 0",
-            consensus.epoch_length
+            "{length} is too short for a live chain, which pauses at the end of each epoch: use \
+             {EPOCH_LENGTH_LIVE_MIN} or more, or 0 to keep the first validators"
         );
         issues.add("consensus.epoch_length", message);
     }
@@ -196,6 +206,28 @@ fn check_validators(document: &Document, issues: &mut Issues) -> Option<Validato
                 issues.add("validators", error.to_string());
             }
             None
+        }
+    }
+}
+
+fn check_authority(document: &Document, issues: &mut Issues) -> Option<AccountId32> {
+    let text = document.validator_authority.as_ref()?;
+    let path = "validator_authority";
+    match parse_account(text, document.properties.ss58_format) {
+        Err(message) => {
+            issues.add(path, message);
+            None
+        }
+        Ok(account) => {
+            if forbidden_keys(document.chain_type).contains(&PublicKey(account.0)) {
+                issues.add(path, "is a development account, whose secret everyone knows: name another");
+            }
+            if document.consensus.epoch_length == 0 {
+                let message = "sets validators for the next epoch, but the only epoch has no end: set \
+                               consensus.epoch_length above 0, or remove it";
+                issues.add(path, message);
+            }
+            Some(account)
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct Document {
     pub consensus: Consensus,
     /// Who validates from the first block on.
     pub validators: Vec<ValidatorEntry>,
+    /// The account that may set validators for later epochs, as an SS58 address or in hexadecimal; nobody if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator_authority: Option<String>,
     /// Who owns what at genesis.
     pub balances: Vec<BalanceEntry>,
     /// What transactions cost.
@@ -62,7 +65,7 @@ pub struct Consensus {
     pub retry_ms: u64,
     /// A leader not heard from for this long is not waited for while a quorum is heard.
     pub skip_timeout_ms: u64,
-    /// Blocks in an epoch; 0 for a chain that keeps its first validators.
+    /// Blocks in an epoch, at whose end the validators may change; 0 for a chain that keeps its first validators.
     pub epoch_length: u32,
 }
 

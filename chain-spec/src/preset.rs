@@ -65,6 +65,7 @@ fn preset(name: &str, id: &str, validators: u16, block_interval_ms: u64) -> Chai
         validators: (1..=validators)
             .map(|number| ValidatorEntry { key: format!("0x{}", hex::encode(account(number).0)), power: 1 })
             .collect(),
+        validator_authority: None,
         balances: (1..=funded)
             .map(|number| BalanceEntry {
                 account: account(number).to_ss58(SS58_PREFIX_DEFAULT),

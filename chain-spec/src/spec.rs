@@ -3,25 +3,31 @@
 use crate::document::{ChainType, Consensus, Document, Fees, Properties};
 use crate::error::SpecError;
 use cairn_primitives::hash::sha256_concat;
-use cairn_primitives::{AccountId32, Hash, TimestampMs, ValidatorSet};
+use cairn_primitives::{AccountId32, EpochSchedule, Hash, TimestampMs, ValidatorSet};
 use cairn_runtime::{FeeParameters, GenesisConfig};
 use parity_scale_codec::{Compact, Encode};
 
 /// The domain tag of [`ChainSpec::spec_hash`]; a change of the encoding below changes it.
-const SPEC_DOMAIN: &[u8] = b"cairn/chain-spec/1";
+const SPEC_DOMAIN: &[u8] = b"cairn/chain-spec/2";
 
 /// A chain spec that was checked as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainSpec {
     document: Document,
     validators: ValidatorSet,
+    authority: Option<AccountId32>,
     /// Sorted by account, each once.
     balances: Vec<(AccountId32, u128)>,
 }
 
 impl ChainSpec {
-    pub(crate) const fn new(document: Document, validators: ValidatorSet, balances: Vec<(AccountId32, u128)>) -> Self {
-        Self { document, validators, balances }
+    pub(crate) const fn new(
+        document: Document,
+        validators: ValidatorSet,
+        authority: Option<AccountId32>,
+        balances: Vec<(AccountId32, u128)>,
+    ) -> Self {
+        Self { document, validators, authority, balances }
     }
 
     /// Reads and checks a chain spec.
@@ -92,6 +98,18 @@ impl ChainSpec {
         &self.validators
     }
 
+    /// The account that may set validators for later epochs.
+    #[must_use]
+    pub const fn validator_authority(&self) -> Option<&AccountId32> {
+        self.authority.as_ref()
+    }
+
+    /// Which heights belong to which epoch.
+    #[must_use]
+    pub const fn epoch_schedule(&self) -> EpochSchedule {
+        EpochSchedule::new(self.document.consensus.epoch_length)
+    }
+
     /// Who owns what at genesis, sorted by account.
     #[must_use]
     pub fn balances(&self) -> &[(AccountId32, u128)] {
@@ -110,6 +128,8 @@ impl ChainSpec {
                 per_microsecond: per_microsecond.0,
                 burnt_permille,
             },
+            validators: self.validators.validators().to_vec(),
+            authority: self.authority,
         }
     }
 
@@ -138,8 +158,9 @@ impl ChainSpec {
             protocol_version,
             genesis_time_ms,
             consensus,
-            validators: _, // as the sorted set
-            balances: _,   // as the sorted list
+            validators: _,          // as the sorted set
+            validator_authority: _, // as the account
+            balances: _,            // as the sorted list
             fees,
             properties,
             boot_nodes: _, // not part of the identity
@@ -163,6 +184,7 @@ impl ChainSpec {
         (block_interval_ms, idle_block_interval_ms, leader_timeout_ms, certify_timeout_ms).encode_to(&mut bytes);
         (retry_ms, skip_timeout_ms, epoch_length).encode_to(&mut bytes);
         self.validators.encode_to(&mut bytes);
+        self.authority.encode_to(&mut bytes);
         let balances: Vec<_> = self.balances.iter().map(|(account, amount)| (account, Compact(*amount))).collect();
         balances.encode_to(&mut bytes);
         (base.0, per_byte.0, per_microsecond.0, burnt_permille).encode_to(&mut bytes);

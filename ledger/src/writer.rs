@@ -236,7 +236,7 @@ impl Ledger {
         }
         let block_context = self.block_context(&parent, request.proposer, request.timestamp);
         let state = BranchState { state: &self.state, overlay: parent.overlay.as_ref() };
-        let built = build_block(&state, &block_context, &good, self.limits)
+        let built = build_block(&state, &block_context, &[], &good, self.limits)
             .map_err(|error| LedgerError::Execution(error.to_string()))?;
         rejected.extend(built.rejected);
         let (overlay, events, events_root) = self.settle(&parent, built.outcome)?;
@@ -395,7 +395,9 @@ impl Ledger {
 
     fn block_context(&self, parent: &Parent, proposer: ValidatorIndex, timestamp: TimestampMs) -> BlockContext {
         let proposer = self.genesis.validators().get(proposer).map_or(AccountId32([0; 32]), |entry| entry.key.into());
-        BlockContext { height: parent.height.next(), parent_hash: parent.hash, timestamp, proposer }
+        let height = parent.height.next();
+        let genesis = self.genesis.hash();
+        BlockContext { genesis, epoch: Epoch::ZERO, height, parent_hash: parent.hash, timestamp, proposer }
     }
 
     fn consensus_context(&self, request: &ProposalRequest, parent: &Parent, events_root: Hash) -> ConsensusContext {

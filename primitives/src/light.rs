@@ -2,15 +2,19 @@
 //!
 //! ```text
 //! TrustAnchor (genesis hash, validators) ─ certificate ─► FinalHeader ─ parent links ─► FinalHeader of an older block
-//!                                                              └─ state proof ─► value, or its absence
+//!    │                                                         └─ state proof ─► value, or its absence
+//!    └─ closing header, its finalization, the next validators ─► TrustAnchor of the next epoch
 //! ```
+//! A walk from genesis needs one header, one finalization and one validator set for each epoch.
+//!
 //! A [`FinalHeader`] exists only where the proof was checked. Nothing here asks anyone: the caller brings headers,
 //! certificates and proofs from wherever it likes, and need not trust the source.
 
 use crate::certificate::{Certificate, CertificateError};
+use crate::epoch::EpochSchedule;
 use crate::hash::Hash;
 use crate::header::{ContextError, Header};
-use crate::number::Epoch;
+use crate::number::{Epoch, Height};
 use crate::state_proof::{ProofError, StateProof};
 use crate::validator::ValidatorSet;
 use crate::vote::Subject;
@@ -19,6 +23,7 @@ use crate::vote::Subject;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustAnchor {
     genesis: Hash,
+    schedule: EpochSchedule,
     epoch: Epoch,
     validators: ValidatorSet,
 }
@@ -59,6 +64,22 @@ pub enum LightError {
         /// Of the anchor.
         trusted: Epoch,
     },
+    /// The header is not the last one of the trusted epoch, so the validators it names as the next may still change.
+    #[error("the header of height {height} does not close epoch {epoch}")]
+    NotClosing {
+        /// Of the header.
+        height: Height,
+        /// Of the anchor.
+        epoch: Epoch,
+    },
+    /// The validators offered for the next epoch are not those the header names.
+    #[error("the header names the next validators {named}, those offered hash to {offered}")]
+    NextValidators {
+        /// In the header.
+        named: Hash,
+        /// Of the set.
+        offered: Hash,
+    },
     /// The header carries no consensus context.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -90,10 +111,20 @@ pub enum LightError {
 }
 
 impl TrustAnchor {
-    /// Trust in a genesis hash and the validators of its first epoch, both known beforehand.
+    /// Trust in a genesis hash and the validators of its first epoch, both known beforehand. Until
+    /// [`Self::with_schedule`], the epoch has no end.
     #[must_use]
     pub const fn new(genesis: Hash, validators: ValidatorSet) -> Self {
-        Self { genesis, epoch: Epoch::ZERO, validators }
+        Self { genesis, schedule: EpochSchedule::new(0), epoch: Epoch::ZERO, validators }
+    }
+
+    /// The same, with the length of epochs, which has to be known beforehand too: it is in the chain spec, whose hash the
+    /// genesis header carries. Headers do not say whether they close an epoch, and only of one that does are the next
+    /// validators the ones that follow.
+    #[must_use]
+    pub const fn with_schedule(mut self, schedule: EpochSchedule) -> Self {
+        self.schedule = schedule;
+        self
     }
 
     /// Trust in a genesis hash alone: the header must hash to it and names the validators.
@@ -114,6 +145,12 @@ impl TrustAnchor {
     #[must_use]
     pub const fn genesis(&self) -> Hash {
         self.genesis
+    }
+
+    /// The epoch of the trusted validators.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The trusted validators.
@@ -149,6 +186,24 @@ impl TrustAnchor {
         self.check_epoch("certificate", proposal.epoch)?;
         certificate.verify(&self.validators, &self.genesis)?;
         Ok(FinalHeader { header, hash })
+    }
+
+    /// Trust in the validators of the next epoch: a quorum of the present ones made the epoch's last block final, and its
+    /// header names them.
+    ///
+    /// # Errors
+    /// The header does not close this epoch, the finalization does not hold, or the set is another one.
+    pub fn advance(&self, closing: Header, finalization: &Certificate, next: ValidatorSet) -> Result<Self, LightError> {
+        let height = closing.height();
+        let closing = self.verify_final(closing, finalization)?;
+        if self.schedule.closing(self.epoch) != Some(height) {
+            return Err(LightError::NotClosing { height, epoch: self.epoch });
+        }
+        let (named, offered) = (closing.header().context()?.next_validators_hash, next.hash());
+        if named != offered {
+            return Err(LightError::NextValidators { named, offered });
+        }
+        Ok(Self { epoch: self.epoch.next(), validators: next, ..*self })
     }
 
     fn check_context(&self, header: &Header) -> Result<(), LightError> {

@@ -1,11 +1,14 @@
 //! For those who make transactions: calls, signing, and the extrinsic of the block itself.
 
-use crate::modules::{RuntimeCall, balances, system, timestamp, utility};
+use crate::modules::validators::KeyRotation;
+use crate::modules::{RuntimeCall, balances, system, timestamp, utility, validators};
 use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
 use cairn_primitives::extrinsic::{
     Envelope, MultiSignature, SignedPart, TransactionExtra, TransactionImplicit, signing_payload,
 };
-use cairn_primitives::{AccountId32, Hash, KeyPair, MultiAddress, OpaqueExtrinsic, TimestampMs};
+use cairn_primitives::{
+    AccountId32, Epoch, Evidence, Hash, KeyPair, MultiAddress, OpaqueExtrinsic, PublicKey, TimestampMs,
+};
 use parity_scale_codec::Encode;
 
 /// A transfer that may use up the sender's account.
@@ -56,6 +59,20 @@ pub const fn batch_all(calls: Vec<RuntimeCall>) -> RuntimeCall {
     RuntimeCall::Utility(utility::Call::batch_all { calls })
 }
 
+/// A validator's power from the next epoch on; zero removes it.
+#[must_use]
+pub const fn set_validator(key: PublicKey, power: u64) -> RuntimeCall {
+    RuntimeCall::Validators(validators::Call::set_validator { key, power })
+}
+
+/// Another key for a validator from the next epoch on, signed by both, for a block of `epoch`.
+#[must_use]
+pub fn rotate_key(old: &KeyPair, new: &KeyPair, epoch: Epoch, genesis: &Hash) -> RuntimeCall {
+    let rotation = KeyRotation { old: old.public(), new: new.public(), epoch };
+    let proof = Box::new(rotation.prove(old, new, genesis));
+    RuntimeCall::Validators(validators::Call::rotate_key { old: old.public(), new: new.public(), epoch, proof })
+}
+
 /// A signed extrinsic with `call`.
 ///
 /// `era_block` is the hash of the block at the birth of the era, genesis for an immortal transaction.
@@ -77,6 +94,15 @@ pub fn sign(
 /// The first extrinsic of a block at `timestamp`.
 #[must_use]
 pub fn timestamp_extrinsic(timestamp: TimestampMs) -> OpaqueExtrinsic {
-    let call = RuntimeCall::Timestamp(timestamp::Call::set { now: timestamp.0 }).encode();
-    OpaqueExtrinsic::new(Envelope { signed: None, call: &call }.to_bytes())
+    bare(&RuntimeCall::Timestamp(timestamp::Call::set { now: timestamp.0 }))
+}
+
+/// The extrinsic of a block that reports an equivocation.
+#[must_use]
+pub fn report_extrinsic(evidence: &Evidence) -> OpaqueExtrinsic {
+    bare(&RuntimeCall::Validators(validators::Call::report_equivocation { evidence: Box::new(evidence.clone()) }))
+}
+
+fn bare(call: &RuntimeCall) -> OpaqueExtrinsic {
+    OpaqueExtrinsic::new(Envelope { signed: None, call: &call.encode() }.to_bytes())
 }

@@ -1,13 +1,16 @@
 //! Execution of whole blocks.
 //!
 //! ```text
-//! Timestamp.set (bare, equal to the header's time) ─► signed transactions in order ─► fees shared out ─► changes, events
+//! Timestamp.set (bare, equal to the header's time) ─► reports of equivocation (bare) ─► signed transactions in order
+//!   ─► fees shared out ─► changes, events
 //! ```
+//! Evidence in a report must hold, or the *block* is invalid; a report of somebody who cannot be punished only fails.
+//!
 //! For each signed transaction: nonce, room and payment are checked (else the *block* is invalid); nonce and fee are
 //! taken for good; the call is executed and undone where it fails; the last event says how it ended.
 //!
 //! Signatures, eras and the hashes of era blocks are the caller's business: they are checked in batches before.
-//! Bounds: [`BLOCK_WEIGHT_MAX`], [`BLOCK_EVENTS_MAX`], the caller's byte limit.
+//! Bounds: [`BLOCK_WEIGHT_MAX`], [`BLOCK_EVENTS_MAX`], [`BLOCK_REPORTS_MAX`], the caller's byte limit.
 
 use crate::dispatch::{DispatchClass, DispatchError, DispatchEventInfo, DispatchResult, Fault, Origin, Pays};
 use crate::event::{EventRecord, Phase};
@@ -15,6 +18,7 @@ use crate::invalid::{InvalidTransaction, ValidateError};
 use crate::modules::system::Event as SystemEvent;
 use crate::modules::transaction_payment::exec::{CollectedFees, charge, settle};
 use crate::modules::transaction_payment::{FeeParameters, PARAMETERS};
+use crate::modules::validators::{self, BLOCK_REPORTS_MAX};
 use crate::modules::{RuntimeCall, timestamp};
 use crate::overlay::{Overlay, StateChanges};
 use crate::state::{StateReadError, StateReader};
@@ -23,7 +27,7 @@ use crate::validity::check_signed;
 use crate::weight::{BLOCK_WEIGHT_MAX, Weight};
 use crate::{client, validity::Admission};
 use cairn_primitives::extrinsic::SignedPart;
-use cairn_primitives::{AccountId32, Hash, Height, TimestampMs};
+use cairn_primitives::{AccountId32, Epoch, Evidence, EvidenceError, Hash, Height, TimestampMs};
 
 /// A block emits no more events than this: clients download the events of a block as one value.
 pub const BLOCK_EVENTS_MAX: usize = 1 << 17;
@@ -31,6 +35,10 @@ pub const BLOCK_EVENTS_MAX: usize = 1 << 17;
 /// What execution needs to know of the block besides its transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockContext {
+    /// The chain.
+    pub genesis: Hash,
+    /// The epoch.
+    pub epoch: Epoch,
     /// The height.
     pub height: Height,
     /// Hash of the parent.
@@ -66,7 +74,7 @@ pub struct BlockOutcome {
 /// A block that was built and executed.
 #[derive(Clone, Debug)]
 pub struct BuiltBlock {
-    /// All extrinsics of the block: `Timestamp.set` and the transactions that were included.
+    /// All extrinsics of the block: `Timestamp.set`, reports of equivocation, the transactions that were included.
     pub transactions: Vec<Transaction>,
     /// What they did.
     pub outcome: BlockOutcome,
@@ -92,11 +100,25 @@ pub enum BlockError {
         /// The time in the state.
         previous: TimestampMs,
     },
-    /// An extrinsic other than the first has no signature.
-    #[error("extrinsic {index} has no signature: only Timestamp.set, once and first, may be bare")]
+    /// An extrinsic has no signature where it needs one.
+    #[error(
+        "extrinsic {index} has no signature: only Timestamp.set, once and first, and reports of equivocation right after \
+         it may be bare"
+    )]
     Bare {
         /// Its place.
         index: usize,
+    },
+    /// More reports of equivocation than allowed.
+    #[error("{0} reports of equivocation, at most {BLOCK_REPORTS_MAX} are allowed")]
+    Reports(usize),
+    /// Reported evidence proves nothing.
+    #[error("extrinsic {index}: {source}")]
+    Evidence {
+        /// Its place.
+        index: usize,
+        /// Why.
+        source: EvidenceError,
     },
     /// A transaction may not be in this block.
     #[error("extrinsic {index}: {source}")]
@@ -122,7 +144,12 @@ impl BlockError {
     #[must_use]
     pub const fn is_invalid_block(&self) -> bool {
         match self {
-            Self::Timestamp { .. } | Self::TimestampOrder { .. } | Self::Bare { .. } | Self::Invalid { .. } => true,
+            Self::Timestamp { .. }
+            | Self::TimestampOrder { .. }
+            | Self::Bare { .. }
+            | Self::Reports(_)
+            | Self::Evidence { .. }
+            | Self::Invalid { .. } => true,
             Self::Inherent(_) | Self::Settlement(_) | Self::State(_) => false,
         }
     }
@@ -140,7 +167,16 @@ pub fn execute_block(
     let mut execution = Execution::new(state, context)?;
     let (first, rest) = transactions.split_first().ok_or(BlockError::Timestamp { expected: context.timestamp })?;
     execution.apply_inherent(first)?;
+    let reports = rest.iter().take_while(|transaction| reported(transaction).is_some()).count();
+    if reports > BLOCK_REPORTS_MAX {
+        return Err(BlockError::Reports(reports));
+    }
     for (index, transaction) in (1usize..).zip(rest) {
+        if let Some(evidence) = reported(transaction).filter(|_| index <= reports) {
+            evidence.verify(&context.genesis).map_err(|source| BlockError::Evidence { index, source })?;
+            execution.apply_report(transaction)?;
+            continue;
+        }
         let signed = transaction.signed().ok_or(BlockError::Bare { index })?;
         execution.apply(transaction, signed, BLOCK_WEIGHT_MAX).map_err(|error| match error {
             ValidateError::Invalid(source) => BlockError::Invalid { index, source },
@@ -150,13 +186,23 @@ pub fn execute_block(
     execution.finish()
 }
 
-/// Builds a block: `Timestamp.set` first, then the candidates in order while they fit.
+/// The evidence in a report of the block's own.
+fn reported(transaction: &Transaction) -> Option<&Evidence> {
+    let RuntimeCall::Validators(validators::Call::report_equivocation { evidence }) = transaction.call() else {
+        return None;
+    };
+    transaction.signed().is_none().then_some(evidence)
+}
+
+/// Builds a block: `Timestamp.set` first, then reports of those among `evidence` that hold and punish somebody, up to
+/// [`BLOCK_REPORTS_MAX`], then the candidates in order while they fit.
 ///
 /// # Errors
 /// The time does not lie after the parent's, or the state cannot be read. A candidate never makes it fail.
 pub fn build_block(
     state: &dyn StateReader,
     context: &BlockContext,
+    evidence: &[Evidence],
     candidates: &[Transaction],
     limits: BlockLimits,
 ) -> Result<BuiltBlock, BlockError> {
@@ -166,6 +212,15 @@ pub fn build_block(
     let weight_max = Weight::from_ref_time(limits.weight_max.ref_time.min(BLOCK_WEIGHT_MAX.ref_time));
     let mut bytes_left = limits.bytes_max.saturating_sub(inherent.encoded_len());
     let mut transactions = vec![inherent];
+    for evidence in evidence {
+        if transactions.len() > BLOCK_REPORTS_MAX {
+            break;
+        }
+        if let Some(report) = execution.try_report(evidence, bytes_left)? {
+            bytes_left = bytes_left.saturating_sub(report.encoded_len());
+            transactions.push(report);
+        }
+    }
     let mut rejected = Vec::new();
     for candidate in candidates {
         let Some(signed) = candidate.signed() else {
@@ -200,7 +255,7 @@ struct Execution<'a> {
 
 impl<'a> Execution<'a> {
     fn new(state: &'a dyn StateReader, context: &'a BlockContext) -> Result<Self, BlockError> {
-        let mut overlay = Overlay::new(state);
+        let mut overlay = Overlay::new(state, context);
         let previous = overlay.value(&timestamp::NOW)?;
         if context.timestamp.0 <= previous {
             return Err(BlockError::TimestampOrder { actual: context.timestamp, previous: TimestampMs(previous) });
@@ -221,6 +276,30 @@ impl<'a> Execution<'a> {
         let result = self.overlay.transactional(|overlay| transaction.call().dispatch(overlay, Origin::Block));
         self.conclude(result, DispatchClass::Mandatory, Pays::No, transaction.weight())?;
         Ok(())
+    }
+
+    /// Executes a report whose evidence was verified; whether it punished somebody.
+    fn apply_report(&mut self, report: &Transaction) -> Result<bool, StateReadError> {
+        self.overlay.enter(Phase::ApplyExtrinsic(u32::try_from(self.results.len()).unwrap_or(u32::MAX)));
+        let result = self.overlay.transactional(|overlay| report.call().dispatch(overlay, Origin::Block));
+        self.conclude(result, DispatchClass::Mandatory, Pays::No, report.weight())?;
+        Ok(self.results.last().is_some_and(Result::is_ok))
+    }
+
+    /// Reports an equivocation where that punishes somebody and fits; otherwise nothing remains of it.
+    fn try_report(&mut self, evidence: &Evidence, bytes_max: usize) -> Result<Option<Transaction>, BlockError> {
+        let report = Transaction::decode(client::report_extrinsic(evidence))?;
+        if report.encoded_len() > bytes_max || evidence.verify(&self.context.genesis).is_err() {
+            return Ok(None);
+        }
+        let (mark, weight_before) = (self.overlay.mark(), self.weight);
+        if self.apply_report(&report)? {
+            return Ok(Some(report));
+        }
+        self.overlay.rollback(mark);
+        self.weight = weight_before;
+        self.results.pop();
+        Ok(None)
     }
 
     /// Executes a signed transaction; where it may not be in the block, nothing of it remains.

@@ -40,6 +40,14 @@ prefixes! {
     BALANCES_TOTAL_ISSUANCE = "Balances", "TotalIssuance", "c2261276cc9d1f8598ea4b6a74b15c2f57c875e4cff74148e4628f264b974c80";
     /// `Balances.Burnt`: `u128`, what was destroyed since genesis.
     BALANCES_BURNT = "Balances", "Burnt", "c2261276cc9d1f8598ea4b6a74b15c2f7b12fc4e266e6290a25ff401c80eb399";
+    /// `Validators.Next`: the members of the next epoch's validator set.
+    VALIDATORS_NEXT = "Validators", "Next", "88dcde934c658227ee1dfafcd6e16903fb02f64605cf15ddd5388f35e740c11c";
+    /// `Validators.Authority`: the account that sets validators, an `Option`.
+    VALIDATORS_AUTHORITY = "Validators", "Authority", "88dcde934c658227ee1dfafcd6e16903695bfb1da5199b1b0bec6d33ecb7a431";
+    /// Prefix of `Validators.Keys`: whose key it is, by `Blake2_128Concat(PublicKey)`.
+    VALIDATORS_KEYS = "Validators", "Keys", "88dcde934c658227ee1dfafcd6e169039f99a2ce711f3a31b2fc05604c93f179";
+    /// Prefix of `Validators.Offences`: what a member was punished for, by `Blake2_128Concat(PublicKey)`.
+    VALIDATORS_OFFENCES = "Validators", "Offences", "88dcde934c658227ee1dfafcd6e16903d5c41b52a371aa36c9254ce34324f2a5";
     /// `TransactionPayment.Parameters`: the fee parameters.
     FEE_PARAMETERS = "TransactionPayment", "Parameters", "3f1467a096bcd71a5b6a0c8155e20810c63bdd4a39095ccf55623a6f2872bf8a";
 }

@@ -9,7 +9,7 @@
 //! panic; batches, events, weight and bytes of a block are bounded. A block that breaks a rule is a [`BlockError`]; a
 //! call that fails is an event and costs its fee.
 //!
-//! Module indices are fixed: System 0, Timestamp 1, Balances 2, TransactionPayment 3, Utility 4.
+//! Module indices are fixed: System 0, Timestamp 1, Balances 2, TransactionPayment 3, Utility 4, Validators 5.
 
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test may panic"))]
@@ -50,6 +50,7 @@ pub use metadata::{METADATA_VERSIONS, metadata};
 pub use modules::balances::EXISTENTIAL_DEPOSIT;
 pub use modules::system::{AccountData, AccountInfo};
 pub use modules::transaction_payment::{FeeParameters, InclusionFee};
+pub use modules::validators::{BLOCK_REPORTS_MAX, is_punishable, next_validators, offence};
 pub use modules::{RuntimeCall, RuntimeError, RuntimeEvent};
 pub use overlay::StateChanges;
 pub use runtime_api::{

@@ -5,11 +5,13 @@
 
 use crate::dispatch::{DispatchResult, Fault};
 use crate::event::{EventRecord, Phase};
+use crate::executor::BlockContext;
 use crate::keys;
 use crate::modules::RuntimeEvent;
 use crate::modules::system::AccountInfo;
 use crate::state::{StateReadError, StateReader};
 use cairn_primitives::AccountId32;
+use cairn_primitives::hash::blake2_128;
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -62,6 +64,37 @@ impl<T: Decode + Default> StorageValue<T> {
     }
 }
 
+/// Values in the state by key, under `prefix ‖ Blake2_128Concat(key)`.
+#[derive(Debug)]
+pub(crate) struct StorageMap<K, V> {
+    name: &'static str,
+    prefix: keys::ItemPrefix,
+    entry: PhantomData<(K, V)>,
+}
+
+impl<K: Encode, V: Decode> StorageMap<K, V> {
+    /// The map `name` under `prefix`.
+    pub(crate) const fn new(name: &'static str, prefix: keys::ItemPrefix) -> Self {
+        Self { name, prefix, entry: PhantomData }
+    }
+
+    /// The storage key of an entry.
+    pub(crate) fn key(&self, key: &K) -> Vec<u8> {
+        let encoded = key.encode();
+        [&self.prefix[..], &blake2_128(&encoded), &encoded].concat()
+    }
+
+    /// Reads an entry below any overlay.
+    pub(crate) fn read(&self, state: &dyn StateReader, key: &K) -> Result<Option<V>, StateReadError> {
+        self.parse(state.get(&self.key(key))?.as_deref())
+    }
+
+    fn parse(&self, bytes: Option<&[u8]>) -> Result<Option<V>, StateReadError> {
+        let decode = |mut bytes: &[u8]| V::decode_all(&mut bytes);
+        bytes.map(decode).transpose().map_err(|error| StateReadError::malformed(self.name, &error))
+    }
+}
+
 struct CachedAccount {
     id: AccountId32,
     key: Vec<u8>,
@@ -76,15 +109,16 @@ struct CachedValue {
 
 enum Undo {
     Account(AccountRef, Option<AccountInfo>),
-    Value(keys::ItemPrefix, Option<Vec<u8>>),
+    Value(Vec<u8>, Option<Vec<u8>>),
 }
 
 /// The state and the events of the block being executed.
 pub(crate) struct Overlay<'a> {
     state: &'a dyn StateReader,
+    context: &'a BlockContext,
     index: BTreeMap<AccountId32, AccountRef>,
     accounts: Vec<CachedAccount>,
-    values: BTreeMap<keys::ItemPrefix, CachedValue>,
+    values: BTreeMap<Vec<u8>, CachedValue>,
     journal: Vec<Undo>,
     events: Vec<EventRecord>,
     phase: Phase,
@@ -92,9 +126,10 @@ pub(crate) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     /// An overlay without changes.
-    pub(crate) const fn new(state: &'a dyn StateReader) -> Self {
+    pub(crate) const fn new(state: &'a dyn StateReader, context: &'a BlockContext) -> Self {
         Self {
             state,
+            context,
             index: BTreeMap::new(),
             accounts: Vec::new(),
             values: BTreeMap::new(),
@@ -102,6 +137,11 @@ impl<'a> Overlay<'a> {
             events: Vec::new(),
             phase: Phase::Initialization,
         }
+    }
+
+    /// The block being executed.
+    pub(crate) const fn context(&self) -> &'a BlockContext {
+        self.context
     }
 
     /// The handle of an account, which need not exist; reads it on first use.
@@ -138,22 +178,45 @@ impl<'a> Overlay<'a> {
 
     /// Reads a single value; its default where it is not set.
     pub(crate) fn value<T: Decode + Default>(&mut self, item: &StorageValue<T>) -> Result<T, StateReadError> {
-        item.parse(self.cached(&item.key)?.current.as_deref())
+        item.parse(self.cached(item.key.to_vec())?.current.as_deref())
     }
 
     /// Writes a single value.
     pub(crate) fn set_value<T: Encode>(&mut self, item: &StorageValue<T>, value: &T) -> Result<(), StateReadError> {
-        let previous = self.cached(&item.key)?.current.replace(value.encode());
-        self.journal.push(Undo::Value(item.key, previous));
+        self.write(item.key.to_vec(), value.encode())
+    }
+
+    /// Reads an entry of a map.
+    pub(crate) fn entry<K: Encode, V: Decode>(
+        &mut self,
+        map: &StorageMap<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, StateReadError> {
+        map.parse(self.cached(map.key(key))?.current.as_deref())
+    }
+
+    /// Writes an entry of a map.
+    pub(crate) fn set_entry<K: Encode, V: Encode + Decode>(
+        &mut self,
+        map: &StorageMap<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), StateReadError> {
+        self.write(map.key(key), value.encode())
+    }
+
+    fn write(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StateReadError> {
+        let previous = self.cached(key.clone())?.current.replace(value);
+        self.journal.push(Undo::Value(key, previous));
         Ok(())
     }
 
-    fn cached(&mut self, key: &keys::ItemPrefix) -> Result<&mut CachedValue, StateReadError> {
+    fn cached(&mut self, key: Vec<u8>) -> Result<&mut CachedValue, StateReadError> {
         use std::collections::btree_map::Entry;
-        match self.values.entry(*key) {
+        match self.values.entry(key) {
             Entry::Occupied(found) => Ok(found.into_mut()),
             Entry::Vacant(place) => {
-                let original = self.state.get(key)?;
+                let original = self.state.get(place.key())?;
                 Ok(place.insert(CachedValue { current: original.clone(), original }))
             }
         }
@@ -225,7 +288,7 @@ impl<'a> Overlay<'a> {
             .values
             .into_iter()
             .filter(|(_, value)| value.current != value.original)
-            .map(|(key, value)| (key.to_vec(), value.current));
+            .map(|(key, value)| (key, value.current));
         (accounts.chain(values).collect(), self.events)
     }
 }

@@ -6,7 +6,9 @@ use crate::{
     GenesisConfig, RuntimeCall, RuntimeError, Transaction, TransactionExtra, Weight, account, build_block, client,
     execute_block, genesis_state, keys,
 };
-use cairn_primitives::{AccountId32, Hash, Height, KeyPair, OpaqueExtrinsic, TimestampMs};
+use cairn_primitives::{
+    AccountId32, Epoch, Evidence, Hash, Height, KeyPair, OpaqueExtrinsic, Power, TimestampMs, Validator,
+};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -15,13 +17,18 @@ pub(crate) const ENDOWMENT: u128 = 1_000_000_000_000;
 
 pub(crate) const GENESIS: Hash = Hash([9; 32]);
 
-/// The key pair number `n`; 0 to 3 are funded, 9 proposes.
+/// The key pair number `n`; 0 to 3 are funded, 3 sets validators, 9 proposes, 20 to 23 validate.
 pub(crate) fn key(n: u8) -> KeyPair {
     KeyPair::from_seed(&[n; 32])
 }
 
 pub(crate) fn id(n: u8) -> AccountId32 {
     key(n).public().into()
+}
+
+/// The validators of the first epoch: keys 20 to 23, each with a power of ten.
+pub(crate) fn validators() -> Vec<Validator> {
+    (20..24).map(|n| Validator { key: key(n).public(), power: Power(10) }).collect()
 }
 
 pub(crate) fn proposer() -> AccountId32 {
@@ -31,6 +38,7 @@ pub(crate) fn proposer() -> AccountId32 {
 pub(crate) struct Chain {
     pub(crate) state: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) height: u32,
+    pub(crate) epoch: u64,
 }
 
 impl Chain {
@@ -40,11 +48,14 @@ impl Chain {
 
     pub(crate) fn with_fees(fees: FeeParameters) -> Self {
         let balances = (0..4).map(|n| (id(n), ENDOWMENT)).collect();
-        Self { state: genesis_state(&GenesisConfig { balances, fees }).unwrap(), height: 0 }
+        let config = GenesisConfig { balances, fees, validators: validators(), authority: Some(id(3)) };
+        Self { state: genesis_state(&config).unwrap(), height: 0, epoch: 0 }
     }
 
     pub(crate) fn context(&self) -> BlockContext {
         BlockContext {
+            genesis: GENESIS,
+            epoch: Epoch(self.epoch),
             height: Height(self.height + 1),
             parent_hash: Hash::ZERO,
             timestamp: TimestampMs(u64::from(self.height + 1) * 1_000),
@@ -80,7 +91,18 @@ impl Chain {
     }
 
     pub(crate) fn build(&self, candidates: &[Transaction], bytes_max: usize, weight_max: Weight) -> BuiltBlock {
-        build_block(&self.state, &self.context(), candidates, BlockLimits { bytes_max, weight_max }).unwrap()
+        self.build_with(&[], candidates, bytes_max, weight_max)
+    }
+
+    pub(crate) fn build_with(
+        &self,
+        evidence: &[Evidence],
+        candidates: &[Transaction],
+        bytes_max: usize,
+        weight_max: Weight,
+    ) -> BuiltBlock {
+        let limits = BlockLimits { bytes_max, weight_max };
+        build_block(&self.state, &self.context(), evidence, candidates, limits).unwrap()
     }
 
     /// Makes the outcome the state.

@@ -34,6 +34,15 @@ pub const EVENT: Weight = Weight::from_ref_time(microseconds(2));
 /// What setting the time costs.
 pub const TIMESTAMP_SET: Weight = Weight::from_ref_time(microseconds(10));
 
+/// What punishing an equivocation costs: two signatures checked, the next epoch's validators read, written and hashed.
+pub const REPORT_EQUIVOCATION: Weight = Weight::from_ref_time(microseconds(250));
+
+/// What setting a validator costs: the next epoch's validators read, written and hashed.
+pub const SET_VALIDATOR: Weight = Weight::from_ref_time(microseconds(100));
+
+/// What changing a validator's key costs: two signatures checked, the next epoch's validators read, written and hashed.
+pub const ROTATE_KEY: Weight = Weight::from_ref_time(microseconds(250));
+
 /// What a batch costs besides its calls.
 pub const BATCH: Weight = Weight::from_ref_time(microseconds(2));
 

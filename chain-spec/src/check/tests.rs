@@ -67,7 +67,56 @@ fn timeouts_out_of_range_are_refused() {
     assert_issue("consensus.skip_timeout_ms", "out of range", |document| {
         document.consensus.skip_timeout_ms = INTERVAL_MS_MAX + 1;
     });
-    assert_issue("consensus.epoch_length", "use 0", |document| document.consensus.epoch_length = 100);
+}
+
+#[test]
+fn epoch_length_may_be_short_on_development_chains_only() {
+    for length in [0, 1, 2, u32::MAX] {
+        assert!(issues(|document| document.consensus.epoch_length = length).is_empty(), "{length}");
+    }
+    let live = |length| {
+        move |document: &mut Document| {
+            document.chain_type = ChainType::Live;
+            document.validators = vec![ValidatorEntry { key: key(9), power: 1 }];
+            document.balances.clear();
+            document.consensus.epoch_length = length;
+        }
+    };
+    for length in [1, 9] {
+        assert_issue("consensus.epoch_length", "use 10 or more", live(length));
+    }
+    for length in [0, 10] {
+        assert!(issues(live(length)).is_empty(), "{length}");
+    }
+}
+
+#[test]
+fn validator_authority_that_cannot_be_is_refused() {
+    assert_issue("validator_authority", "64 hexadecimal digits", |document| {
+        document.consensus.epoch_length = 5;
+        document.validator_authority = Some("0x12".into());
+    });
+    assert_issue("validator_authority", "has no end", |document| document.validator_authority = Some(key(8)));
+    assert_issue("validator_authority", "development account", |document| {
+        document.chain_type = ChainType::Live;
+        document.validator_authority = Some(document.balances[0].account.clone());
+        document.validators = vec![ValidatorEntry { key: key(9), power: 1 }];
+        document.balances.clear();
+        document.consensus.epoch_length = 100;
+    });
+}
+
+#[test]
+fn validator_authority_of_a_checked_spec_is_in_the_genesis_config() {
+    let mut document = ChainSpec::local(4).unwrap().document().clone();
+    assert_eq!(document.check().unwrap().genesis_config().authority, None);
+    document.consensus.epoch_length = 5;
+    document.validator_authority = Some(key(8));
+    let spec = document.check().unwrap();
+    assert_eq!(spec.genesis_config().authority.as_ref(), spec.validator_authority());
+    assert_eq!(spec.validator_authority().map(|account| hex::encode(account.0)), Some(key(8)));
+    assert_eq!(spec.genesis_config().validators, spec.validator_set().validators());
+    assert_eq!(spec.epoch_schedule().length(), 5);
 }
 
 #[test]

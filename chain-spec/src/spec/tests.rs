@@ -65,12 +65,13 @@ fn spec_hash_encoding_is_pinned() {
             certify_timeout_ms: 6,
             retry_ms: 10,
             skip_timeout_ms: 11,
-            epoch_length: 0,
+            epoch_length: 12,
         },
         validators: vec![ValidatorEntry {
             key: "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".to_owned(),
             power: 7,
         }],
+        validator_authority: Some(account(3)),
         balances: vec![
             BalanceEntry { account: account(2), amount: Amount(1 << 40) },
             BalanceEntry { account: account(1), amount: Amount(EXISTENTIAL_DEPOSIT) },
@@ -80,7 +81,7 @@ fn spec_hash_encoding_is_pinned() {
         boot_nodes: Vec::new(),
     };
     // SHA-256 over the tag and the fields in SCALE, computed apart from this code.
-    assert_eq!(hash(&document).to_string(), "0x4c284aff4efc21dc04f9f453c17510365e32e0679570914aa9068dcaef50b688");
+    assert_eq!(hash(&document).to_string(), "0xea9d17a84c3fec375e8066c52bf30779667f6067cb4edea92365508d404f429d");
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn spec_hash_does_not_depend_on_boot_nodes_order_or_notation() {
 
 #[test]
 fn spec_hash_covers_everything_else() {
-    let changes: [fn(&mut Document); 22] = [
+    let changes: [fn(&mut Document); 24] = [
         |document| document.name.push('x'),
         |document| document.id.push('x'),
         |document| document.genesis_time_ms += 1,
@@ -113,6 +114,11 @@ fn spec_hash_covers_everything_else() {
         |document| document.consensus.certify_timeout_ms += 1,
         |document| document.consensus.retry_ms += 1,
         |document| document.consensus.skip_timeout_ms += 1,
+        |document| document.consensus.epoch_length += 1,
+        |document| {
+            document.consensus.epoch_length = 2;
+            document.validator_authority = Some(hex::encode([9; 32]));
+        },
         |document| document.validators[0].power += 1,
         |document| document.validators.truncate(3),
         |document| {

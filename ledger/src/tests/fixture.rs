@@ -42,6 +42,8 @@ pub(super) fn genesis_config() -> GenesisConfig {
     GenesisConfig {
         balances: (0..ACCOUNTS).map(|n| (id(n), ENDOWMENT)).collect(),
         fees: FeeParameters { burnt_permille: 300, ..FeeParameters::default() },
+        validators: validators().validators().to_vec(),
+        authority: Some(id(4)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 #[test]
 fn genesis_hash_is_pinned() {
-    let expected = "0x1c862e13beaab55c8b912f7ccb7c667d2fa6fd71457bd62982ccdc6829ca737f";
+    let expected = "0x880f26beca5be500a1321df9bc0b9c506da63c4ae34277c67042215a96ef3eda";
     assert_eq!(genesis().hash().to_string(), expected, "a change here starts another chain");
 }
 

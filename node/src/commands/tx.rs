@@ -228,7 +228,10 @@ fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outc
             // The result says it.
             RuntimeEvent::System(system::Event::ExtrinsicSuccess { .. }) => {}
             RuntimeEvent::Balances(event) => outcome.events.push(balances_event(event, properties)),
-            other @ (RuntimeEvent::System(_) | RuntimeEvent::TransactionPayment(_) | RuntimeEvent::Utility(_)) => {
+            other @ (RuntimeEvent::System(_)
+            | RuntimeEvent::TransactionPayment(_)
+            | RuntimeEvent::Utility(_)
+            | RuntimeEvent::Validators(_)) => {
                 outcome.events.push(format!("{other:?}"));
             }
         }

@@ -1,3 +1,5 @@
+mod epochs;
+
 use super::{FinalHeader, LightError, TrustAnchor};
 use crate::certificate::CertificateError;
 use crate::header::{ConsensusContext, PROTOCOL_VERSION};

@@ -84,7 +84,7 @@ fn build_at_the_parents_time_is_refused() {
     chain.run(&[]);
     chain.height = 0;
     let limits = BlockLimits { bytes_max: 1_000, weight_max: BLOCK_WEIGHT_MAX };
-    let error = build_block(&chain.state, &chain.context(), &[], limits).unwrap_err();
+    let error = build_block(&chain.state, &chain.context(), &[], &[], limits).unwrap_err();
     assert!(matches!(error, BlockError::TimestampOrder { .. }));
 }
 

@@ -6,7 +6,7 @@ use super::shapes::{
     CheckSpecVersion, CheckTxVersion, CheckWeight, Extra, Runtime, UncheckedExtrinsic,
 };
 use super::storage::{self, Entry};
-use crate::modules::{balances, system, timestamp, transaction_payment, utility};
+use crate::modules::{balances, system, timestamp, transaction_payment, utility, validators};
 use crate::{
     BLOCK_HASH_COUNT, EXISTENTIAL_DEPOSIT, RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion, Weight,
     runtime_version, weight,
@@ -79,7 +79,7 @@ fn extension<T: TypeInfo + 'static, I: TypeInfo + 'static>(identifier: &'static 
 impl Model {
     pub(super) fn new() -> Self {
         Self {
-            modules: vec![system(), timestamp(), balances(), transaction_payment(), utility()],
+            modules: vec![system(), timestamp(), balances(), transaction_payment(), utility(), validators()],
             extrinsic: extrinsic(),
             apis: super::runtime_apis::all(),
             call: meta_type::<RuntimeCall>(),
@@ -192,6 +192,23 @@ fn utility() -> Module {
         event: Some(meta_type::<utility::Event>()),
         error: Some(meta_type::<utility::Error>()),
         constants: vec![constant("batched_calls_limit", &1_000u32, "How many calls a batch may have.")],
+        associated_types: Vec::new(),
+    }
+}
+
+fn validators() -> Module {
+    Module {
+        name: "Validators",
+        index: 5,
+        docs: "Who votes in the next epoch, with which keys, and what equivocation costs.",
+        storage: storage::validators(),
+        call: Some(meta_type::<validators::Call>()),
+        event: Some(meta_type::<validators::Event>()),
+        error: Some(meta_type::<validators::Error>()),
+        constants: vec![
+            constant("ValidatorsMax", &256u32, "How many validators there may be."),
+            constant("BlockReportsMax", &8u32, "How many reports of equivocation a block may have."),
+        ],
         associated_types: Vec::new(),
     }
 }

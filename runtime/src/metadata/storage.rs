@@ -4,7 +4,8 @@ use super::shapes::Digest;
 use crate::EventRecord;
 use crate::modules::system::AccountInfo;
 use crate::modules::transaction_payment::FeeParameters;
-use cairn_primitives::{AccountId32, Hash};
+use crate::modules::validators::{KeyRecord, Member, Offence};
+use cairn_primitives::{AccountId32, Hash, PublicKey};
 use frame_metadata::v14::{StorageEntryModifier, StorageEntryType, StorageHasher};
 use parity_scale_codec::Encode;
 use scale_info::{TypeInfo, meta_type};
@@ -12,18 +13,15 @@ use scale_info::{TypeInfo, meta_type};
 /// One item: a value, or a map.
 pub(super) struct Entry {
     pub(super) name: &'static str,
+    pub(super) modifier: StorageEntryModifier,
     pub(super) ty: StorageEntryType,
     pub(super) default: Vec<u8>,
     pub(super) docs: &'static str,
 }
 
-impl Entry {
-    /// All our items have a default: what clients read where there is no value.
-    pub(super) const MODIFIER: StorageEntryModifier = StorageEntryModifier::Default;
-}
-
 fn value<T: TypeInfo + Encode + 'static>(name: &'static str, default: &T, docs: &'static str) -> Entry {
-    Entry { name, ty: StorageEntryType::Plain(meta_type::<T>()), default: default.encode(), docs }
+    let ty = StorageEntryType::Plain(meta_type::<T>());
+    Entry { name, modifier: StorageEntryModifier::Default, ty, default: default.encode(), docs }
 }
 
 fn map<K: TypeInfo + 'static, V: TypeInfo + Encode + 'static>(
@@ -33,7 +31,14 @@ fn map<K: TypeInfo + 'static, V: TypeInfo + Encode + 'static>(
     docs: &'static str,
 ) -> Entry {
     let ty = StorageEntryType::Map { hashers: vec![hasher], key: meta_type::<K>(), value: meta_type::<V>() };
-    Entry { name, ty, default: default.encode(), docs }
+    Entry { name, modifier: StorageEntryModifier::Default, ty, default: default.encode(), docs }
+}
+
+/// A map in which an entry that is not there means something else than any entry.
+fn optional_map<K: TypeInfo + 'static, V: TypeInfo + 'static>(name: &'static str, docs: &'static str) -> Entry {
+    let hashers = vec![StorageHasher::Blake2_128Concat];
+    let ty = StorageEntryType::Map { hashers, key: meta_type::<K>(), value: meta_type::<V>() };
+    Entry { name, modifier: StorageEntryModifier::Optional, ty, default: None::<()>.encode(), docs }
 }
 
 pub(super) fn system() -> Vec<Entry> {
@@ -61,4 +66,13 @@ pub(super) fn balances() -> Vec<Entry> {
 
 pub(super) fn transaction_payment() -> Vec<Entry> {
     vec![value("Parameters", &FeeParameters::default(), "What transactions pay.")]
+}
+
+pub(super) fn validators() -> Vec<Entry> {
+    vec![
+        value("Next", &Vec::<Member>::new(), "The validators of the next epoch, sorted by member."),
+        value("Authority", &None::<AccountId32>, "The account that may set validators."),
+        optional_map::<PublicKey, KeyRecord>("Keys", "Whose key it is or was."),
+        optional_map::<PublicKey, Offence>("Offences", "What a member, by its first key, was punished for."),
+    ]
 }

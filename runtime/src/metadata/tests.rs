@@ -100,4 +100,8 @@ fn constants_hold_the_values_of_the_rules() {
     let utility = metadata.pallets.iter().find(|pallet| pallet.name == "Utility").unwrap();
     let limit = u32::decode(&mut &utility.constants[0].value[..]).unwrap();
     assert_eq!(limit as usize, crate::modules::utility::BATCH_CALLS_MAX);
+    let validators = metadata.pallets.iter().find(|pallet| pallet.name == "Validators").unwrap();
+    let limits: Vec<_> =
+        validators.constants.iter().map(|c| u32::decode(&mut &c.value[..]).unwrap() as usize).collect();
+    assert_eq!(limits, [cairn_primitives::validator::VALIDATORS_MAX, crate::BLOCK_REPORTS_MAX]);
 }

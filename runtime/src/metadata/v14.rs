@@ -62,7 +62,7 @@ pub(super) fn storage(prefix: &'static str, entries: Vec<Entry>) -> Option<Palle
         .into_iter()
         .map(|entry| StorageEntryMetadata {
             name: entry.name,
-            modifier: Entry::MODIFIER,
+            modifier: entry.modifier,
             ty: entry.ty,
             default: entry.default,
             docs: vec![entry.docs],

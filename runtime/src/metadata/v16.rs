@@ -94,7 +94,7 @@ fn storage(prefix: &'static str, entries: Vec<Entry>) -> Option<PalletStorageMet
         .into_iter()
         .map(|entry| StorageEntryMetadata {
             name: entry.name,
-            modifier: Entry::MODIFIER,
+            modifier: entry.modifier,
             ty: entry.ty,
             default: entry.default,
             docs: vec![entry.docs],

@@ -6,6 +6,7 @@ pub mod system;
 pub mod timestamp;
 pub mod transaction_payment;
 pub mod utility;
+pub mod validators;
 
 use crate::dispatch::{DispatchError, DispatchResult, ModuleError, Origin};
 use crate::overlay::Overlay;
@@ -28,6 +29,9 @@ pub enum RuntimeCall {
     /// Utility.
     #[codec(index = 4)]
     Utility(utility::Call),
+    /// Validators.
+    #[codec(index = 5)]
+    Validators(validators::Call),
 }
 
 impl RuntimeCall {
@@ -39,6 +43,7 @@ impl RuntimeCall {
             Self::Timestamp(call) => call.weight(),
             Self::Balances(call) => call.weight(),
             Self::Utility(call) => call.weight(),
+            Self::Validators(call) => call.weight(),
         }
     }
 
@@ -47,7 +52,7 @@ impl RuntimeCall {
     pub(crate) fn batch_depth(&self) -> u32 {
         match self {
             Self::Utility(call) => call.depth(),
-            Self::System(_) | Self::Timestamp(_) | Self::Balances(_) => 0,
+            Self::System(_) | Self::Timestamp(_) | Self::Balances(_) | Self::Validators(_) => 0,
         }
     }
 
@@ -58,6 +63,7 @@ impl RuntimeCall {
             Self::Timestamp(call) => timestamp::exec::dispatch(overlay, origin, call),
             Self::Balances(call) => balances::exec::dispatch(overlay, origin, call),
             Self::Utility(call) => utility::exec::dispatch(overlay, origin, call),
+            Self::Validators(call) => validators::exec::dispatch(overlay, origin, call),
         }
     }
 }
@@ -77,6 +83,9 @@ pub enum RuntimeEvent {
     /// Utility.
     #[codec(index = 4)]
     Utility(utility::Event),
+    /// Validators.
+    #[codec(index = 5)]
+    Validators(validators::Event),
 }
 
 impl From<system::Event> for RuntimeEvent {
@@ -103,6 +112,12 @@ impl From<utility::Event> for RuntimeEvent {
     }
 }
 
+impl From<validators::Event> for RuntimeEvent {
+    fn from(event: validators::Event) -> Self {
+        Self::Validators(event)
+    }
+}
+
 /// An error of any module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
 pub enum RuntimeError {
@@ -112,6 +127,9 @@ pub enum RuntimeError {
     /// Utility.
     #[codec(index = 4)]
     Utility(utility::Error),
+    /// Validators.
+    #[codec(index = 5)]
+    Validators(validators::Error),
 }
 
 impl RuntimeError {
@@ -128,6 +146,7 @@ impl From<RuntimeError> for DispatchError {
         let (index, variant) = match error {
             RuntimeError::Balances(error) => (2, error.encode()),
             RuntimeError::Utility(error) => (4, error.encode()),
+            RuntimeError::Validators(error) => (5, error.encode()),
         };
         let mut padded = [0; 4];
         for (place, byte) in padded.iter_mut().zip(variant) {

@@ -191,7 +191,8 @@ fn account_killed_and_funded_again_refuses_its_old_transactions() {
 fn account_that_never_sent_leaves_no_record_when_it_dies() {
     use crate::dispatch::Origin;
     let chain = Chain::new();
-    let mut overlay = crate::overlay::Overlay::new(&chain.state);
+    let context = chain.context();
+    let mut overlay = crate::overlay::Overlay::new(&chain.state, &context);
     client::transfer_all(id(1), false).dispatch(&mut overlay, Origin::Signed(id(0))).unwrap();
     let (changes, _) = overlay.finish();
     assert_eq!(changes[&keys::system_account(&id(0))], None);
