@@ -109,8 +109,8 @@ pub struct NetworkConfig {
     pub reserved_only: bool,
     /// Peers remembered from an earlier run, each ending in `/p2p/<peer id>`; see [`crate::NetworkStatus::known`].
     pub known: Vec<Multiaddr>,
-    /// The consensus key, on validators.
-    pub validator: Option<KeyPair>,
+    /// The consensus keys, on validators: the one among the epoch's validators is used.
+    pub consensus_keys: Vec<KeyPair>,
     /// The validators of the current epoch.
     pub validators: Validators,
     /// Limits.
@@ -134,7 +134,7 @@ impl NetworkConfig {
             reserved: Vec::new(),
             reserved_only: false,
             known: Vec::new(),
-            validator: None,
+            consensus_keys: Vec::new(),
             validators: Validators::default(),
             limits: Limits::default(),
             agent: concat!("cairn/", env!("CARGO_PKG_VERSION")).to_owned(),

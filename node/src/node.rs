@@ -349,7 +349,7 @@ fn start_network(launch: &Launch, validators: &ValidatorSet) -> anyhow::Result<(
     config.boot_nodes.retain(|address| cairn_network::split_peer_address(address).is_ok_and(|(peer, _)| peer != own));
     config.reserved = addresses(&section.reserved, "network.reserved")?;
     config.reserved_only = section.reserved_only;
-    config.validator = launch.consensus_keys.first().map(|key| key.pair.clone());
+    config.consensus_keys = launch.consensus_keys.iter().map(|key| key.pair.clone()).collect();
     config.validators = Validators::new(Epoch::ZERO, validators);
     config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
     config.registry = Some(launch.registry.clone());

@@ -134,7 +134,7 @@ impl Driver {
     /// Signs a new record with the addresses and the epoch of now.
     pub(super) fn renew_record(&mut self) {
         let validators = &self.validators.validators;
-        let own = self.config.validator.as_ref().filter(|pair| validators.keys.contains(&pair.public()));
+        let own = self.config.consensus_keys.iter().find(|pair| validators.keys.contains(&pair.public()));
         let last = self.validators.identity.as_ref().map_or(0, |identity| identity.record.statement.sequence);
         self.validators.identity = own.map(|pair| {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

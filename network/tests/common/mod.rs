@@ -46,7 +46,7 @@ pub fn config(seed: u8, listen: &str, boot: &[&Multiaddr]) -> NetworkConfig {
 
 /// The same as a validator.
 pub fn validator(seed: u8, listen: &str, boot: &[&Multiaddr], set: &Validators) -> NetworkConfig {
-    NetworkConfig { validator: Some(key(seed)), validators: set.clone(), ..config(seed, listen, boot) }
+    NetworkConfig { consensus_keys: vec![key(seed)], validators: set.clone(), ..config(seed, listen, boot) }
 }
 
 impl Node {
