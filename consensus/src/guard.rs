@@ -191,6 +191,26 @@ impl VoteGuard {
         std::iter::once(JournalRecord::Floor { epoch, view }).chain(votes).collect()
     }
 
+    /// Takes in what was signed elsewhere with this key: the record of another machine. Where it excludes what was signed
+    /// here, nothing is signed any more up to that view.
+    pub fn merge(&mut self, signed: impl IntoIterator<Item = Subject>, floor: (Epoch, View)) {
+        self.raise_floor(floor.0, floor.1);
+        for subject in signed {
+            let place = (subject.epoch(), subject.view());
+            let is_clash = self.entries.get(&place).is_some_and(|entry| !entry.allows(&subject));
+            if is_clash {
+                self.raise_floor(place.0, place.1);
+            } else {
+                self.note(&subject);
+            }
+        }
+    }
+
+    /// What was signed above the floor, in the order of views.
+    pub fn signed(&self) -> impl Iterator<Item = Subject> + '_ {
+        self.entries.iter().flat_map(|(place, entry)| entry.subjects(*place))
+    }
+
     /// Notes that a view is finalized: nothing at or below it is signed any more. Returns the record of the end of a
     /// silence, to be synced with the next vote.
     pub fn on_finalized(&mut self, epoch: Epoch, view: View) -> Option<JournalRecord> {

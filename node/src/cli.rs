@@ -243,6 +243,31 @@ pub enum KeysCommand {
         #[arg(long)]
         nothing_signed: bool,
     },
+    /// Write the record of what a consensus key has signed to a readable file, to take it to another machine. The node
+    /// must be stopped.
+    ExportRecord {
+        /// The key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The chain: a chain spec file or a preset.
+        #[arg(long, value_name = "CHAIN")]
+        chain: String,
+        /// The file to write; never overwritten.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Add what another machine signed with a consensus key to its record. The node must be stopped.
+    ImportRecord {
+        /// The key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The chain: a chain spec file or a preset.
+        #[arg(long, value_name = "CHAIN")]
+        chain: String,
+        /// The exported record.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
     /// Show the public side of a key: a key file or a development key such as //Alice.
     Show {
         /// A file or //Name.

@@ -104,6 +104,7 @@ impl VoteRecord {
                 return Err(error).exit_with(ExitKind::Key, format!("cannot open the vote record {}", path.display()));
             }
         };
+        record.lock(&file)?;
         let mut bytes = Vec::new();
         std::io::Read::by_ref(&mut file)
             .take(FILE_BYTES_MAX)
@@ -130,6 +131,20 @@ impl VoteRecord {
                 Ok((record, Found::Records(records)))
             }
         }
+    }
+
+    /// One process at a time: two that sign with one key would vote twice.
+    fn lock(&self, file: &File) -> anyhow::Result<()> {
+        file.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => {
+                let message = format!(
+                    "another process uses the vote record {}: two nodes with one key would vote twice, stop that one first",
+                    self.path.display()
+                );
+                Failure::new(ExitKind::Key, message).into()
+            }
+            std::fs::TryLockError::Error(error) => anyhow::Error::from(error),
+        })
     }
 
     /// The entries, and how many bytes they take; the rest is a torn tail.
@@ -199,6 +214,7 @@ impl VoteRecord {
         let mut all = vec![Entry::Chain(self.genesis)];
         all.extend_from_slice(entries);
         let (file, bytes) = write_whole(&self.path, &self.key, &all)?;
+        self.lock(&file)?;
         (self.file, self.bytes) = (Some(file), bytes);
         Ok(())
     }

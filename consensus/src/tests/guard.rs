@@ -89,6 +89,19 @@ fn guard_restored_gives_the_votes_of_the_epoch_back() {
 }
 
 #[test]
+fn guard_merged_with_another_record_keeps_to_both() {
+    let mut guard = fresh();
+    guard.sign(Subject::Notarize(proposal(1, 1)), OWN).unwrap();
+    guard.sign(Subject::Notarize(proposal(2, 1)), OWN).unwrap();
+    guard.merge([nullify(3)], (Epoch(0), View(9)));
+    assert_eq!(guard.floor(), (Epoch(0), View(9)));
+    assert!(guard.sign(Subject::Finalize(proposal(3, 1)), OWN).is_err(), "the other gave view 3 up");
+    guard.merge([Subject::Notarize(proposal(2, 2)), nullify(2)], (Epoch(0), View(0)));
+    assert_eq!(guard.floor(), (Epoch(1), View(2)), "the two contradict each other in view 2");
+    assert_eq!(guard.signed().collect::<Vec<_>>(), [nullify(3)]);
+}
+
+#[test]
 fn guard_signs_nothing_at_or_below_a_finalized_view() {
     let mut guard = fresh();
     guard.on_finalized(Epoch(1), View(7));

@@ -1,10 +1,10 @@
 //! `cairn keys`: makes key files and shows their public side. Secrets are never shown: to back a key up, copy its file.
 
 use crate::cli::KeysCommand;
+use crate::commands::vote_record;
 use crate::exit::{ExitKind, Failure};
 use crate::keystore::{self, KeyKind, StoredKey};
 use crate::output::{Output, table};
-use crate::vote_record;
 use cairn_primitives::account::SS58_PREFIX_DEFAULT;
 use cairn_primitives::{AccountId32, KeyPair};
 use serde_json::{Value, json};
@@ -23,7 +23,9 @@ pub fn run(command: &KeysCommand, output: Output) -> anyhow::Result<()> {
             facts.insert(0, ("file", path.display().to_string()));
             print(&facts, output)
         }
-        KeysCommand::NewRecord { key, nothing_signed } => new_record(key, *nothing_signed, output),
+        KeysCommand::NewRecord { key, nothing_signed } => vote_record::new(key, *nothing_signed, output),
+        KeysCommand::ExportRecord { key, chain, out } => vote_record::export(key, chain, out, output),
+        KeysCommand::ImportRecord { key, chain, from } => vote_record::import(key, chain, from, output),
         KeysCommand::Show { key, ss58_prefix } => {
             let stored = match keystore::development(key) {
                 Some(pair) => StoredKey { kind: KeyKind::Account, pair },
@@ -36,23 +38,6 @@ pub fn run(command: &KeysCommand, output: Output) -> anyhow::Result<()> {
             print(&facts(&stored, *ss58_prefix), output)
         }
     }
-}
-
-fn new_record(key: &Path, nothing_signed: bool, output: Output) -> anyhow::Result<()> {
-    let pair = keystore::read_kind(key, KeyKind::Consensus)?;
-    let path = vote_record::path_beside(key);
-    if path.exists() {
-        let message = format!("{} exists: it says what this key has signed and is never replaced", path.display());
-        return Err(Failure::new(ExitKind::Key, message).into());
-    }
-    if !nothing_signed {
-        let message = "a validator that forgets what it signed may vote twice, which is punished: confirm with \
-                       --nothing-signed that this key never voted on the chain, or just start the node, which waits until \
-                       it is safe";
-        return Err(Failure::new(ExitKind::Key, message).into());
-    }
-    vote_record::create(&path, &pair.public())?;
-    print(&[("record", path.display().to_string()), ("public", pair.public().to_string())], output)
 }
 
 fn facts(key: &StoredKey, ss58_prefix: u16) -> Vec<(&'static str, String)> {

@@ -10,3 +10,4 @@ mod proof;
 pub mod query;
 pub mod run;
 pub mod tx;
+pub mod vote_record;
