@@ -57,6 +57,7 @@ fn record_torn_at_any_byte_keeps_every_whole_entry_and_goes_on() {
         assert!(kept.len() < 3 && [vote(1), vote(2), vote(3)].starts_with(&kept), "{length}");
         let (mut record, _) = VoteRecord::open(&path, key(), GENESIS).unwrap();
         record.append(&[vote(9)]).unwrap();
+        drop(record);
         assert_eq!(records(&path).last(), Some(&vote(9)), "{length}");
     }
 }
@@ -69,6 +70,7 @@ fn record_that_is_missing_is_lost_until_something_is_signed() {
     assert!(matches!(found, Found::Lost) && !path.exists());
     let floor = JournalRecord::Floor { epoch: Epoch(0), view: View(5) };
     record.append(&[floor.clone(), vote(6)]).unwrap();
+    drop(record);
     assert_eq!(records(&path), [floor, vote(6)]);
 }
 
@@ -102,5 +104,8 @@ fn record_written_anew_holds_nothing_else() {
     let (mut record, _) = VoteRecord::open(&path, key(), GENESIS).unwrap();
     record.rewrite(&[vote(3)]).unwrap();
     record.append(&[vote(4)]).unwrap();
+    let in_use = VoteRecord::open(&path, key(), GENESIS).unwrap_err();
+    assert!(one_line(&in_use).contains("another process"), "{}", one_line(&in_use));
+    drop(record);
     assert_eq!(records(&path), [vote(3), vote(4)]);
 }
