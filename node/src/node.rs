@@ -208,7 +208,7 @@ impl Common {
         network: &Network,
     ) {
         let head = self.reader.head();
-        let sets = cairn_sync::ValidatorSets::new(Epoch::ZERO, self.validators.clone());
+        let sets = cairn_sync::ValidatorSets::new(self.reader.schedule(), Epoch::ZERO, self.validators.clone());
         let genesis = self.reader.genesis_hash();
         let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
         if self.has_peers() {
