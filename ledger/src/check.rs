@@ -1,12 +1,14 @@
-//! What a block must satisfy before it is executed: form and context, by nothing but its bytes and its parent.
+//! What a block must satisfy before it is executed: form and context, by nothing but its bytes, its parent and the epoch.
 //!
 //! Consensus has compared epoch, view and proposer with the proposal and the timestamp with the clock; block sync has
-//! compared the hash with a finalization. What is checked here holds for both.
+//! compared the hash with a finalization. What is checked here holds for both. The hash of the next epoch's validators is a
+//! result of execution, as the roots are.
 
+use crate::epoch::NamedSet;
 use crate::pending::Parent;
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::header::{ContextError, PROTOCOL_VERSION};
-use cairn_primitives::{Block, ConsensusContext, TimestampMs, ValidatorIndex, ValidatorSet};
+use cairn_primitives::{Block, ConsensusContext, Epoch, TimestampMs, ValidatorIndex};
 use parity_scale_codec::Encode;
 
 /// The answer to "may this block be voted for".
@@ -45,11 +47,12 @@ fn check_field<T: PartialEq + ToString>(field: &'static str, actual: T, expected
     }
 }
 
-/// Checks a header against its parent and the validator set, and the body against the header.
+/// Checks a header against its parent and its epoch, and the body against the header.
 pub(crate) fn check_block(
     block: &Block,
     parent: &Parent,
-    validators: &ValidatorSet,
+    epoch: Epoch,
+    validators: &NamedSet,
 ) -> Result<ConsensusContext, CheckError> {
     let bytes = block.encoded_size();
     if bytes > BLOCK_BYTES_MAX {
@@ -60,15 +63,14 @@ pub(crate) fn check_block(
     if header.digest.len() != 1 {
         return Err(CheckError::Digest(header.digest.len()));
     }
-    let validators_hash = validators.hash();
     check_field("protocol version", context.protocol_version, PROTOCOL_VERSION)?;
     check_field("parent hash", header.parent_hash, parent.hash)?;
     check_field("height", header.height(), parent.height.next())?;
     check_field("history root", context.history_root, parent.history.root())?;
-    check_field("validators hash", context.validators_hash, validators_hash)?;
-    check_field("next validators hash", context.next_validators_hash, validators_hash)?;
+    check_field("epoch", context.epoch, epoch)?;
+    check_field("validators hash", context.validators_hash, validators.hash)?;
     check_field("extrinsics root", header.extrinsics_root, block.extrinsics_root())?;
-    if validators.get(context.proposer).is_none() {
+    if validators.set.get(context.proposer).is_none() {
         return Err(CheckError::Proposer(context.proposer));
     }
     if context.timestamp <= parent.timestamp {

@@ -1,6 +1,6 @@
 //! Errors of the ledger, sorted by what they ask of the caller.
 
-use cairn_primitives::{Hash, Height};
+use cairn_primitives::{Epoch, Hash, Height};
 use cairn_storage::{DatabaseError, StateError};
 
 pub use cairn_storage::ErrorClass;
@@ -31,6 +31,22 @@ pub enum LedgerError {
     /// A block that is neither the committed head nor among the executed blocks above it: it may come later.
     #[error("block {0} is unknown or not on top of the committed chain")]
     UnknownBlock(Hash),
+    /// A block is wanted for an epoch other than the running one.
+    #[error("a block was asked for in epoch {asked}, the running one is {running}")]
+    WrongEpoch {
+        /// Asked for.
+        asked: Epoch,
+        /// In which the next block on the committed chain is.
+        running: Epoch,
+    },
+    /// The last block of an epoch comes without its own finalization, which the next epoch has to be able to show.
+    #[error("block {hash} at height {height} closes its epoch and comes without a finalization of its own")]
+    UnprovedHandover {
+        /// The block.
+        hash: Hash,
+        /// Its height.
+        height: Height,
+    },
     /// A block that others finalized breaks a rule here.
     #[error(
         "block {hash} at height {height} is final, but invalid at this node: {reason}. \
@@ -54,7 +70,7 @@ impl LedgerError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::UnknownBlock(_) => ErrorClass::Unavailable,
+            Self::UnknownBlock(_) | Self::WrongEpoch { .. } | Self::UnprovedHandover { .. } => ErrorClass::Unavailable,
             Self::Database(_)
             | Self::State(_)
             | Self::OtherChain { .. }
@@ -77,6 +93,9 @@ pub enum ReadError {
     /// No finalized block has this hash.
     #[error("block {0} is unknown or not final")]
     UnknownBlock(Hash),
+    /// The epoch has not begun at the committed head.
+    #[error("epoch {0} has not begun, its validators are not known")]
+    UnknownEpoch(Epoch),
     /// The state of the block is no longer kept here.
     #[error(
         "the state at height {height} was pruned; this node keeps states from height {lowest} on: ask an archive node"

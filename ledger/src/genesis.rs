@@ -4,7 +4,7 @@ use crate::error::LedgerError;
 use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::{self, ListAccumulator};
 use cairn_primitives::{Block, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
-use cairn_runtime::EventRecord;
+use cairn_runtime::{EventRecord, next_validators};
 use cairn_storage::blocks::{self, ChainIdentity};
 use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
 use parity_scale_codec::Encode;
@@ -25,13 +25,17 @@ impl Genesis {
     /// spec as a whole.
     ///
     /// # Errors
-    /// The state holds an empty value or cannot be hashed.
+    /// The state holds an empty value or cannot be hashed, or its validators are not `validators`.
     pub fn new(
         state: BTreeMap<Vec<u8>, Vec<u8>>,
         validators: ValidatorSet,
         timestamp: TimestampMs,
         spec_hash: Hash,
     ) -> Result<Self, LedgerError> {
+        let next = next_validators(&state).map_err(|error| LedgerError::Genesis(error.to_string()))?;
+        if next != validators {
+            return Err(LedgerError::Genesis("the state holds other validators than those of the first epoch".into()));
+        }
         let scratch = StateStore::open(Arc::new(MemoryDatabase::default()), StateConfig::default())?;
         let changes = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
         let state_root = scratch.overlay(None, changes)?.root();
@@ -89,6 +93,7 @@ pub(crate) fn write_genesis(
     let mut batch = WriteBatch::new();
     blocks::put_block(&mut batch, &hash, genesis.block());
     blocks::put_events(&mut batch, Height::ZERO, Vec::<EventRecord>::new().encode());
+    blocks::put_validator_set(&mut batch, Epoch::ZERO, genesis.validators());
     blocks::put_chain_identity(&mut batch, &ChainIdentity { genesis_hash: hash, spec_hash });
     let mut history = ListAccumulator::default();
     history.push(&hash.0);

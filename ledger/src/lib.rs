@@ -10,6 +10,9 @@
 //! so that a block is executed once per node whichever way it came. [`Reader`] is the read model: a snapshot of the last
 //! committed block and everything below it; reading never waits for the writer.
 //!
+//! The last block of an epoch opens the next one: nothing is built on it before it is committed, and with it the validator
+//! set that the state after it says is stored for the next epoch.
+//!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
 //! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`SIGNATURES_REMEMBERED_MAX`]
@@ -20,6 +23,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
 mod check;
+mod epoch;
 mod error;
 mod genesis;
 mod key_points;
@@ -29,6 +33,7 @@ mod signatures;
 mod writer;
 
 pub use check::Verdict;
+pub use epoch::{Handover, OpenedEpoch};
 pub use error::{ErrorClass, LedgerError, ReadError};
 pub use genesis::Genesis;
 pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};

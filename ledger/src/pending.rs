@@ -1,5 +1,6 @@
 //! Blocks above the last finalized one: in memory with the outcome of their one execution, and those on disk.
 
+use crate::epoch::NamedSet;
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{Block, ConsensusContext, Hash, Header, Height, TimestampMs};
@@ -23,6 +24,8 @@ pub(crate) struct Parent {
     pub(crate) timestamp: TimestampMs,
     /// The hashes of all headers up to and including the parent's.
     pub(crate) history: ListAccumulator,
+    /// The validators of the next epoch in the parent's state.
+    pub(crate) next: NamedSet,
     /// The parent's state; `None` for the committed head.
     pub(crate) overlay: Option<Arc<Overlay>>,
 }
@@ -46,7 +49,9 @@ pub(crate) struct Execution {
     pub(crate) overlay: Arc<Overlay>,
     /// The encoded `Vec<EventRecord>`.
     pub(crate) events: Vec<u8>,
-    /// Whether the roots in the header are those of the execution.
+    /// The validators of the next epoch in the state after the block.
+    pub(crate) next: NamedSet,
+    /// Whether the roots and the next validators in the header are those of the execution.
     pub(crate) holds: bool,
 }
 
@@ -62,6 +67,7 @@ impl Pending {
             height: self.block.header.height(),
             timestamp: self.context.timestamp,
             history: self.history.clone(),
+            next: execution.next.clone(),
             overlay: Some(execution.overlay.clone()),
         })
     }

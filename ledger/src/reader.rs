@@ -2,13 +2,16 @@
 //!
 //! A reader sees the head as of its last publication and everything below; what the writer does meanwhile is invisible.
 
+use crate::epoch::{Handover, OpenedEpoch};
 use crate::error::{LedgerError, ReadError};
 use crate::genesis::Genesis;
 use crate::signatures::Ancestors;
 use cairn_primitives::state_proof::StateProof;
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet};
+use cairn_primitives::{
+    Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet,
+};
 use cairn_runtime::{BlockHashes, CallContext, CallError, StateReadError, StateReader, keys};
-use cairn_storage::{Database, DatabaseView, StateReadModel, StateView, blocks};
+use cairn_storage::{Database, DatabaseError, DatabaseView, StateReadModel, StateView, Table, blocks};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,6 +33,7 @@ pub struct Head {
 pub(crate) struct Published {
     pub(crate) head: Head,
     pub(crate) state: StateView,
+    pub(crate) epoch: OpenedEpoch,
 }
 
 /// Reads committed blocks and their states; cheap to clone.
@@ -40,7 +44,7 @@ struct Shared {
     database: Arc<dyn Database>,
     states: StateReadModel,
     genesis: Hash,
-    validators: ValidatorSet,
+    schedule: EpochSchedule,
     published: RwLock<Published>,
 }
 
@@ -48,6 +52,7 @@ impl Reader {
     pub(crate) fn new(
         database: Arc<dyn Database>,
         genesis: &Genesis,
+        schedule: EpochSchedule,
         published: Published,
         states: StateReadModel,
     ) -> Self {
@@ -55,7 +60,7 @@ impl Reader {
             database,
             states,
             genesis: genesis.hash(),
-            validators: genesis.validators().clone(),
+            schedule,
             published: RwLock::new(published),
         }))
     }
@@ -85,10 +90,51 @@ impl Reader {
         self.0.genesis
     }
 
-    /// The validators that voted on the block at `height`, and their epoch.
+    /// The epoch of the block after the head.
     #[must_use]
-    pub fn validators(&self, _height: Height) -> (Epoch, &ValidatorSet) {
-        (Epoch::ZERO, &self.0.validators)
+    pub fn current_epoch(&self) -> OpenedEpoch {
+        self.published().epoch
+    }
+
+    /// Which heights belong to which epoch.
+    #[must_use]
+    pub fn schedule(&self) -> EpochSchedule {
+        self.0.schedule
+    }
+
+    /// The validators that vote on the block at `height`, and their epoch; genesis counts as the first epoch's.
+    ///
+    /// # Errors
+    /// The epoch of that height has not begun, or the database failed.
+    pub fn validators(&self, height: Height) -> Result<(Epoch, Arc<ValidatorSet>), ReadError> {
+        let epoch = self.0.schedule.epoch_of(height);
+        Ok((epoch, self.validators_of(epoch)?))
+    }
+
+    /// The validators of an epoch.
+    ///
+    /// # Errors
+    /// The epoch has not begun, or the database failed.
+    pub fn validators_of(&self, epoch: Epoch) -> Result<Arc<ValidatorSet>, ReadError> {
+        let current = self.published().epoch;
+        if epoch >= current.epoch {
+            return if epoch == current.epoch { Ok(current.validators) } else { Err(ReadError::UnknownEpoch(epoch)) };
+        }
+        blocks::validator_set(self.view(), epoch)?.map(Arc::new).ok_or(ReadError::UnknownEpoch(epoch))
+    }
+
+    /// What shows that `epoch` handed over to the next; `None` where it has not ended.
+    ///
+    /// # Errors
+    /// The database failed, or lacks a part of it.
+    pub fn handover(&self, epoch: Epoch) -> Result<Option<Handover>, ReadError> {
+        let Some(height) = self.0.schedule.closing(epoch).filter(|height| *height <= self.head().height) else {
+            return Ok(None);
+        };
+        let missing = |table| DatabaseError::Missing { table, reason: format!("the end of epoch {epoch}") };
+        let closing = blocks::header(self.view(), height)?.ok_or_else(|| missing(Table::Headers))?;
+        let finalization = blocks::finalization(self.view(), height)?.ok_or_else(|| missing(Table::Finalizations))?;
+        Ok(Some(Handover { closing, finalization, validators: self.validators_of(epoch.next())? }))
     }
 
     /// The hash of the block at a height; `None` above the head.

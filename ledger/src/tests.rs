@@ -8,6 +8,8 @@
 
 mod branches;
 mod crash;
+mod epochs;
+mod evidence;
 mod fixture;
 mod genesis;
 mod import;

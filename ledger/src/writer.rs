@@ -1,25 +1,26 @@
-//! The one writer: propose, verify, execute, certify; `commit` and `import` are next door.
+//! The one writer: propose, verify, execute, certify; `open`, `commit` and `import` are next door.
 
 mod commit;
+mod open;
 
 use crate::check::{Verdict, check_block};
+use crate::epoch::{NamedSet, OpenedEpoch};
 use crate::error::LedgerError;
-use crate::genesis::{Genesis, write_genesis};
+use crate::genesis::Genesis;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
-use crate::reader::{Head, Published, Reader};
+use crate::reader::{Head, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
 use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::{self, ListAccumulator};
 use cairn_primitives::{
-    AccountId32, Block, Certificate, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, View,
+    AccountId32, Block, Certificate, Epoch, EpochSchedule, Evidence, Hash, Header, Height, TimestampMs, ValidatorIndex,
+    View,
 };
 use cairn_runtime::{
     BlockContext, BlockLimits, BlockOutcome, EventRecord, InvalidTransaction, StateReadError, StateReader, Transaction,
-    build_block, execute_block,
+    build_block, execute_block, keys, next_validators,
 };
-use cairn_storage::{
-    Database, DatabaseError, Durability, Overlay, StateConfig, StateHead, StateStore, Table, WriteBatch, blocks,
-};
+use cairn_storage::{Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use std::sync::Arc;
 pub struct LedgerConfig {
     /// The chain.
     pub genesis: Genesis,
+    /// Which heights belong to which epoch; part of the chain spec.
+    pub schedule: EpochSchedule,
     /// Hash of the chain spec, kept beside the genesis hash.
     pub spec_hash: Hash,
     /// How much history of the state is kept, and how much of it in memory.
@@ -37,9 +40,9 @@ pub struct LedgerConfig {
 }
 
 /// What consensus wants a block for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ProposalRequest {
-    /// The epoch.
+    /// The epoch: the running one.
     pub epoch: Epoch,
     /// The view.
     pub view: View,
@@ -49,6 +52,8 @@ pub struct ProposalRequest {
     pub parent: Hash,
     /// The timestamp to put in.
     pub timestamp: TimestampMs,
+    /// Equivocations to report; those that would punish nobody, and those beyond what a block may have, are left out.
+    pub evidence: Vec<Evidence>,
 }
 
 /// A block built here, executed already.
@@ -75,6 +80,8 @@ pub struct CommittedBlock {
     pub changes: Arc<Overlay>,
     /// Its own finalization, if it is the block the certificate is about.
     pub finalization: Option<Certificate>,
+    /// The epoch it opens, if it is the last block of the one before.
+    pub opens: Option<OpenedEpoch>,
 }
 
 /// The writer of the chain.
@@ -82,9 +89,16 @@ pub struct Ledger {
     database: Arc<dyn Database>,
     state: StateStore,
     genesis: Genesis,
+    schedule: EpochSchedule,
     limits: BlockLimits,
     head: blocks::Head,
     head_timestamp: TimestampMs,
+    /// The epoch of the block after the head, and of all pending ones.
+    epoch: OpenedEpoch,
+    /// Its validators.
+    validators: NamedSet,
+    /// The validators of the epoch after it, in the state after the head.
+    next: NamedSet,
     pending: PendingBlocks,
     stored: StoredBlocks,
     signatures: SignatureChecker,
@@ -119,47 +133,6 @@ impl Ancestors for Branch<'_> {
 }
 
 impl Ledger {
-    /// Opens the chain in `database`; an empty database is given the genesis block.
-    ///
-    /// # Errors
-    /// The database fails, is damaged or belongs to another chain.
-    pub fn open(database: Arc<dyn Database>, config: LedgerConfig) -> Result<Self, LedgerError> {
-        let LedgerConfig { genesis, spec_hash, state, limits } = config;
-        let mut state = StateStore::open(database.clone(), state)?;
-        match blocks::chain_identity(&*database)? {
-            Some(identity) if identity.genesis_hash != genesis.hash() => {
-                return Err(LedgerError::OtherChain { found: identity.genesis_hash, expected: genesis.hash() });
-            }
-            Some(_) => {}
-            None => write_genesis(&*database, &mut state, &genesis, spec_hash)?,
-        }
-        let head = blocks::head(&*database)?
-            .ok_or_else(|| LedgerError::Genesis("the database names a chain, but has no head".into()))?;
-        if state.head() != Some(StateHead { height: head.height, root: head.state_root }) {
-            let reason = format!("the state is not that of head {} at height {}", head.hash, head.height);
-            return Err(DatabaseError::damaged(Table::Meta, reason).into());
-        }
-        let header = blocks::header(&*database, head.height)?
-            .ok_or_else(|| DatabaseError::damaged(Table::Headers, format!("no header at the head, {}", head.height)))?;
-        let head_timestamp = timestamp_of(&header)?;
-        let stored = open_stored(&*database, &head)?;
-        let published = Published { head: read_head(&head, head_timestamp), state: state.view() };
-        let reader = Reader::new(database.clone(), &genesis, published, state.read_model());
-        let signatures = SignatureChecker::new(genesis.hash());
-        Ok(Self {
-            database,
-            state,
-            genesis,
-            limits,
-            head,
-            head_timestamp,
-            pending: PendingBlocks::default(),
-            stored,
-            signatures,
-            reader,
-        })
-    }
-
     /// The read model, for any number of threads.
     #[must_use]
     pub fn reader(&self) -> Reader {
@@ -220,8 +193,12 @@ impl Ledger {
     /// Builds a block from candidates, executes it, and keeps it as pending.
     ///
     /// # Errors
-    /// The parent is not executed here, or state or database fail.
+    /// The parent is not executed here or ends an epoch and is not committed, the epoch is not the running one, or state or
+    /// database fail.
     pub fn propose(&mut self, request: &ProposalRequest, candidates: &[Transaction]) -> Result<Built, LedgerError> {
+        if request.epoch != self.epoch.epoch {
+            return Err(LedgerError::WrongEpoch { asked: request.epoch, running: self.epoch.epoch });
+        }
         self.recall(request.parent)?;
         let parent = self.parent(&request.parent).ok_or(LedgerError::UnknownBlock(request.parent))?;
         let height = parent.height.next();
@@ -236,14 +213,15 @@ impl Ledger {
         }
         let block_context = self.block_context(&parent, request.proposer, request.timestamp);
         let state = BranchState { state: &self.state, overlay: parent.overlay.as_ref() };
-        let built = build_block(&state, &block_context, &[], &good, self.limits)
+        let built = build_block(&state, &block_context, &request.evidence, &good, self.limits)
             .map_err(|error| LedgerError::Execution(error.to_string()))?;
         rejected.extend(built.rejected);
-        let (overlay, events, events_root) = self.settle(&parent, built.outcome)?;
-        let context = self.consensus_context(request, &parent, events_root);
+        let (mut execution, events_root) = self.settle(&parent, built.outcome)?;
+        execution.holds = true;
+        let context = self.consensus_context(request, &parent, events_root, execution.next.hash);
         let extrinsics: Vec<_> = built.transactions.iter().map(|transaction| transaction.bytes().clone()).collect();
         let extrinsics_root = list_tree::root(extrinsics.iter().map(Encode::encode));
-        let header = Header::new(parent.hash, height, overlay.root(), extrinsics_root, &context);
+        let header = Header::new(parent.hash, height, execution.overlay.root(), extrinsics_root, &context);
         let hash = header.hash();
         let block = Arc::new(Block { header, extrinsics });
         let pending = Pending {
@@ -251,7 +229,7 @@ impl Ledger {
             context,
             transactions: built.transactions,
             history: appended(&parent.history, &hash),
-            execution: Some(Execution { overlay, events, holds: true }),
+            execution: Some(execution),
             is_certified: false,
         };
         self.pending.insert(hash, pending);
@@ -274,7 +252,7 @@ impl Ledger {
     /// Checks a block whose parent is in memory, and keeps it.
     fn admit(&mut self, hash: Hash, block: &Arc<Block>) -> Result<Verdict, LedgerError> {
         let Some(parent) = self.parent(&block.header.parent_hash) else { return Ok(Verdict::NotYet) };
-        let context = match check_block(block, &parent, self.genesis.validators()) {
+        let context = match check_block(block, &parent, self.epoch.epoch, &self.validators) {
             Ok(context) => context,
             Err(error) => return Ok(Verdict::Invalid(error.to_string())),
         };
@@ -302,7 +280,7 @@ impl Ledger {
         Ok(Verdict::Valid)
     }
 
-    /// Executes a pending block, once; whether the roots in its header are right.
+    /// Executes a pending block, once; whether the roots and the next validators in its header are right.
     ///
     /// # Errors
     /// The block is not pending, or state or database fail.
@@ -321,10 +299,13 @@ impl Ledger {
             // A block that cannot be executed has no roots at all.
             Err(_) => return Ok(false),
         };
-        let (overlay, events, events_root) = self.settle(&parent, outcome)?;
-        let holds = overlay.root() == header.state_root && events_root == pending.context.events_root;
+        let (mut execution, events_root) = self.settle(&parent, outcome)?;
+        let holds = execution.overlay.root() == header.state_root
+            && events_root == pending.context.events_root
+            && execution.next.hash == pending.context.next_validators_hash;
+        execution.holds = holds;
         if let Some(pending) = self.pending.get_mut(hash) {
-            pending.execution = Some(Execution { overlay, events, holds });
+            pending.execution = Some(execution);
         }
         Ok(holds)
     }
@@ -380,6 +361,7 @@ impl Ledger {
         Ok(blocks::height_of(&*self.database, hash)?.is_some())
     }
 
+    /// What a child needs of its parent: the committed head, or a pending block that holds and does not end the epoch.
     fn parent(&self, hash: &Hash) -> Option<Parent> {
         if *hash == self.head.hash {
             return Some(Parent {
@@ -387,21 +369,31 @@ impl Ledger {
                 height: self.head.height,
                 timestamp: self.head_timestamp,
                 history: self.head.history.clone(),
+                next: self.next.clone(),
                 overlay: None,
             });
         }
-        self.pending.get(hash)?.as_parent(*hash)
+        let pending = self.pending.get(hash)?;
+        if self.schedule.is_closing(pending.block.header.height()) {
+            return None;
+        }
+        pending.as_parent(*hash)
     }
 
     fn block_context(&self, parent: &Parent, proposer: ValidatorIndex, timestamp: TimestampMs) -> BlockContext {
-        let proposer = self.genesis.validators().get(proposer).map_or(AccountId32([0; 32]), |entry| entry.key.into());
+        let proposer = self.validators.set.get(proposer).map_or(AccountId32([0; 32]), |entry| entry.key.into());
         let height = parent.height.next();
         let genesis = self.genesis.hash();
-        BlockContext { genesis, epoch: Epoch::ZERO, height, parent_hash: parent.hash, timestamp, proposer }
+        BlockContext { genesis, epoch: self.epoch.epoch, height, parent_hash: parent.hash, timestamp, proposer }
     }
 
-    fn consensus_context(&self, request: &ProposalRequest, parent: &Parent, events_root: Hash) -> ConsensusContext {
-        let validators_hash = self.genesis.validators().hash();
+    fn consensus_context(
+        &self,
+        request: &ProposalRequest,
+        parent: &Parent,
+        events_root: Hash,
+        next_validators_hash: Hash,
+    ) -> ConsensusContext {
         ConsensusContext {
             protocol_version: PROTOCOL_VERSION,
             epoch: request.epoch,
@@ -410,16 +402,22 @@ impl Ledger {
             timestamp: request.timestamp,
             events_root,
             history_root: parent.history.root(),
-            validators_hash,
-            next_validators_hash: validators_hash,
+            validators_hash: self.validators.hash,
+            next_validators_hash,
         }
     }
 
-    /// Turns an outcome into an overlay, the encoded events and their root.
-    fn settle(&self, parent: &Parent, outcome: BlockOutcome) -> Result<(Arc<Overlay>, Vec<u8>, Hash), LedgerError> {
+    /// Turns an outcome into what is kept of it, not yet compared with a header, and the root of the events.
+    fn settle(&self, parent: &Parent, outcome: BlockOutcome) -> Result<(Execution, Hash), LedgerError> {
+        let sets_validators = outcome.changes.contains_key(&keys::VALIDATORS_NEXT[..]);
         let overlay = self.state.overlay(parent.overlay.as_ref(), outcome.changes)?;
+        let next = if sets_validators {
+            read_next(&BranchState { state: &self.state, overlay: Some(&overlay) })?
+        } else {
+            parent.next.clone()
+        };
         let events_root = list_tree::root(outcome.events.iter().map(EventRecord::encode));
-        Ok((overlay, outcome.events.encode(), events_root))
+        Ok((Execution { overlay, events: outcome.events.encode(), next, holds: false }, events_root))
     }
 }
 
@@ -429,26 +427,12 @@ fn appended(history: &ListAccumulator, hash: &Hash) -> ListAccumulator {
     history
 }
 
-fn timestamp_of(header: &Header) -> Result<TimestampMs, LedgerError> {
-    Ok(header.context().map_err(|error| LedgerError::Genesis(error.to_string()))?.timestamp)
-}
-
 const fn read_head(head: &blocks::Head, timestamp: TimestampMs) -> Head {
     Head { height: head.height, hash: head.hash, state_root: head.state_root, timestamp }
 }
 
-/// The certified blocks on disk; those that cannot become final any more are deleted.
-fn open_stored(database: &dyn Database, head: &blocks::Head) -> Result<StoredBlocks, LedgerError> {
-    let mut stored = StoredBlocks::default();
-    for (hash, block) in blocks::pending::all(database)? {
-        stored.insert(hash, &block.header);
-    }
-    let mut batch = WriteBatch::new();
-    for hash in stored.commit(head.hash, head.height) {
-        blocks::pending::delete(&mut batch, &hash);
-    }
-    if !batch.is_empty() {
-        database.write(batch, Durability::Unsynced)?;
-    }
-    Ok(stored)
+/// The validators of the next epoch in a state.
+fn read_next(state: &dyn StateReader) -> Result<NamedSet, LedgerError> {
+    let set = next_validators(state).map_err(|error| LedgerError::Execution(error.to_string()))?;
+    Ok(NamedSet::new(Arc::new(set)))
 }

@@ -208,7 +208,7 @@ impl Common {
         network: &Network,
     ) {
         let head = self.reader.head();
-        let sets = cairn_sync::ValidatorSets::new(Epoch::ZERO, self.validators.clone());
+        let sets = cairn_sync::ValidatorSets::new(self.reader.schedule(), Epoch::ZERO, self.validators.clone());
         let genesis = self.reader.genesis_hash();
         let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
         if self.has_peers() {
@@ -303,7 +303,7 @@ fn open_database(config: &NodeConfig) -> anyhow::Result<Arc<dyn Database>> {
     let database = RocksDatabase::open(&folder, RocksOptions { cache_bytes }).map_err(|error| {
         let kind = match &error {
             OpenError::Locked { .. } => ExitKind::DatabaseLocked,
-            OpenError::Newer { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
+            OpenError::Newer { .. } | OpenError::Older { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
             OpenError::Foreign { .. } | OpenError::Inaccessible { .. } => ExitKind::Config,
         };
         anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
@@ -320,6 +320,7 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
     let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
     let ledger_config = LedgerConfig {
         genesis: launch.genesis.clone(),
+        schedule: launch.spec.epoch_schedule(),
         spec_hash: launch.spec.spec_hash(),
         state: StateConfig { history, cache_bytes, ..StateConfig::default() },
         limits: block_limits(),
@@ -331,6 +332,8 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
             | LedgerError::State(_)
             | LedgerError::Genesis(_)
             | LedgerError::UnknownBlock(_)
+            | LedgerError::WrongEpoch { .. }
+            | LedgerError::UnprovedHandover { .. }
             | LedgerError::FinalizedInvalid { .. }
             | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
         };

@@ -28,8 +28,10 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
         cairn_ledger::ReadError::State(cairn_storage::StateError::ProofNotKept { lowest, .. }) => {
             ReadError::ProofNotKept { lowest }
         }
-        error @ (cairn_ledger::ReadError::Database(_) | cairn_ledger::ReadError::State(_)) => {
-            // Logged where it is answered.
+        error @ (cairn_ledger::ReadError::Database(_)
+        | cairn_ledger::ReadError::State(_)
+        | cairn_ledger::ReadError::UnknownEpoch(_)) => {
+            // The epoch of a committed block has begun, so a set that is not there is lost. Logged where it is answered.
             ReadError::Database(error.to_string())
         }
     }
@@ -139,8 +141,8 @@ impl ChainPort for Chain {
     }
 
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {
-        let (epoch, set) = self.0.validators(self.check_known(at)?);
-        Ok((epoch, set.clone()))
+        let (epoch, set) = self.0.validators(self.check_known(at)?).map_err(read_error)?;
+        Ok((epoch, ValidatorSet::clone(&set)))
     }
 }
 

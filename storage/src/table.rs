@@ -7,7 +7,10 @@
 use std::fmt;
 
 /// The version of all formats in this module and of the records of the state store.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// 2: [`Table::ValidatorSets`]. There is no migration from 1: the rules of the chains in it had no validators in their
+/// state, so that no block of theirs has the roots that these rules give.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A table: a sorted map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +29,9 @@ pub enum Table {
     /// Key: height (u32). Value: the certificate that finalized the block of that height; absent where a descendant's
     /// covers it. Never pruned.
     Finalizations,
+    /// Key: epoch (u64). Value: the epoch's validator set. Written with genesis and with each block that closes an epoch,
+    /// for the epoch it opens. Never pruned: finalizations of all epochs must stay verifiable.
+    ValidatorSets,
     /// Key: height (u32). Value: the encoded event records of the block. Never pruned.
     Events,
     /// Key: extrinsic hash (32). Value: height (u32) and index (u32), big-endian; the last inclusion. Never pruned.
@@ -48,13 +54,14 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Headers,
         Self::Bodies,
         Self::Hashes,
         Self::Heights,
         Self::Finalizations,
+        Self::ValidatorSets,
         Self::Events,
         Self::Transactions,
         Self::PendingBlocks,
@@ -74,6 +81,7 @@ impl Table {
             Self::Hashes => "hashes",
             Self::Heights => "heights",
             Self::Finalizations => "finalizations",
+            Self::ValidatorSets => "validator_sets",
             Self::Events => "events",
             Self::Transactions => "transactions",
             Self::PendingBlocks => "pending_blocks",

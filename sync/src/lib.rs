@@ -15,6 +15,11 @@
 //! to the local head. Only the certificate that closes a range is verified; those inside it are taken off the blocks,
 //! as they are not needed and may be forged.
 //!
+//! Validators change from epoch to epoch, and the set of the next one is known once the last block of this one is imported.
+//! So a range never goes past the end of an epoch, nothing is asked for beyond the last epoch whose set is known, and the
+//! caller tells each further set ([`Input::Validators`]). A tip in a later epoch cannot be verified yet: the peer is taken at
+//! its word for the blocks that lead there, and asked again once it can be.
+//!
 //! Does not: execute, store, talk to peers or know time. The caller carries requests out, feeds answers in and imports.
 //!
 //! Bounds: peers, requests in flight in total and per peer, blocks and bytes held, blocks handed out and not yet
@@ -35,7 +40,7 @@ pub use config::{SyncConfig, TICK_INTERVAL_MS};
 pub use machine::{Failure, Progress, Sync};
 pub use message::{Answer, Input, Offence, Output, PeerRef, RequestId, Severity, State, Verdict};
 pub use serve::{BlockSource, serve};
-pub use validators::ValidatorSets;
+pub use validators::{VALIDATOR_SETS_MAX, ValidatorSets};
 pub use verify::{VerifiedRange, VerifyError, verify_range};
 
 #[cfg(test)]

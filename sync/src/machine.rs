@@ -1,13 +1,15 @@
 //! The machine: claims in, requests and imports out.
 
+mod claims;
+
 use crate::buffer::Buffer;
 use crate::config::SyncConfig;
 use crate::message::{Answer, Input, Offence, Output, PeerRef, RequestId, State, Verdict};
 use crate::peers::{Claim, FAILURES_MAX, PEERS_MAX, Peer, Request, choose, first_gap};
 use crate::validators::ValidatorSets;
-use crate::verify::{VerifiedRange, VerifyError, verify_finalization, verify_range};
+use crate::verify::{VerifyError, verify_range};
 use cairn_primitives::message::{SYNC_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height};
+use cairn_primitives::{FinalizedBlock, Hash, Height};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -144,7 +146,10 @@ impl Sync {
                 outputs.push(Output::Judged { message, verdict });
             }
             Input::Behind => self.poll(now_ms, STATUS_INTERVAL_MS_MIN, outputs),
-            Input::Validators { epoch, set } => self.validators.insert(epoch, set),
+            Input::Validators { epoch, set } => {
+                self.validators.insert(epoch, set);
+                self.ask_unproved(now_ms, outputs);
+            }
             Input::Tick => {
                 self.expire(now_ms, outputs);
                 self.poll(now_ms, self.config.status_interval_ms, outputs);
@@ -174,28 +179,6 @@ impl Sync {
         self.failure.as_ref()
     }
 
-    fn handle_status(
-        &mut self,
-        now_ms: u64,
-        name: PeerRef,
-        head: Height,
-        finalization: Option<&Certificate>,
-        outputs: &mut Vec<Output>,
-    ) {
-        let Some(peer) = self.peers.get_mut(&name) else { return };
-        if peer.status_deadline_ms.take().is_none() {
-            return;
-        }
-        peer.is_settled = true;
-        match check_claim(head, finalization, &self.genesis, &self.validators) {
-            Ok(claim) => peer.claim = claim,
-            Err(reason) => {
-                peer.punish(now_ms, &self.config);
-                outputs.push(Output::Report { peer: name, offence: Offence::LyingTip { claimed: head, reason } });
-            }
-        }
-    }
-
     fn handle_blocks(&mut self, now_ms: u64, name: PeerRef, id: RequestId, answer: Answer, outputs: &mut Vec<Output>) {
         // An answer after its time-out, or to a question never asked, is not looked at.
         if self.requests.get(&id).is_none_or(|request| request.peer != name) {
@@ -223,23 +206,11 @@ impl Sync {
                     self.buffer.insert(range);
                 }
             }
-            Err(VerifyError::UnknownEpoch(_)) => peer.fail(now_ms, &self.config),
+            // It was known when the question was asked: by now the blocks are long past.
+            Err(VerifyError::UnknownEpoch(_)) => {}
             Err(error) => {
                 peer.punish(now_ms, &self.config);
                 outputs.push(Output::Report { peer: name, offence: Offence::InvalidBlocks(error) });
-            }
-        }
-    }
-
-    /// A finalized block shows which claims named a wrong height for their finalization.
-    fn check_claims(&mut self, now_ms: u64, range: &VerifiedRange, outputs: &mut Vec<Output>) {
-        for (name, peer) in &mut self.peers {
-            let Some(Claim { height, hash: Some(hash) }) = peer.claim else { continue };
-            let block = range.blocks().iter().find(|block| block.block.header.height() == height);
-            if block.is_some_and(|block| block.block.header.hash() != hash) {
-                peer.punish(now_ms, &self.config);
-                let reason = "another block is final at that height".to_owned();
-                outputs.push(Output::Report { peer: *name, offence: Offence::LyingTip { claimed: height, reason } });
             }
         }
     }
@@ -259,7 +230,10 @@ impl Sync {
         let blocks = vec![Arc::unwrap_or_clone(block)];
         let range = match verify_range(blocks, height, 1, &self.genesis, &self.validators) {
             Ok(range) => range,
-            Err(VerifyError::UnknownEpoch(_)) => return Verdict::Ignore,
+            Err(VerifyError::UnknownEpoch(epoch)) => {
+                self.note_unproved(name, height, epoch);
+                return Verdict::Ignore;
+            }
             Err(error) => {
                 if let Some(peer) = self.peers.get_mut(&name) {
                     peer.punish(now_ms, &self.config);
@@ -277,7 +251,8 @@ impl Sync {
             && peer.claim.is_none_or(|claim| claim.height < height)
             && peer.failures < FAILURES_MAX
         {
-            (peer.claim, peer.is_settled) = (Some(Claim { height, hash: Some(hash) }), true);
+            peer.claim = Some(Claim { height, hash: Some(hash), unproved: None });
+            peer.is_settled = true;
         }
         self.check_claims(now_ms, &range, outputs);
         if height == self.head.height && hash != self.head.hash {
@@ -371,15 +346,17 @@ impl Sync {
     fn request_blocks(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
         let Some(target) = self.target().filter(|_| self.state == State::Blocks) else { return };
         let target = target.min(Height(self.handed.height.0.saturating_add(self.config.window_blocks)));
+        let target = target.min(self.validators.reach());
         while self.requests.len() < self.config.requests_max {
             let gap = first_gap(self.handed.height, target, self.buffer.heights(), &self.requests);
             let Some((from, last)) = gap else { return };
+            let Some(end) = self.validators.end_of(from) else { return };
             let is_next = from == self.handed.height.next();
             if !is_next && self.bytes_with_another_request() > self.config.bytes_max {
                 return;
             }
             let Some((name, claimed)) = choose(&self.peers, from, now_ms, &self.config) else { return };
-            let available = last.min(claimed).0.saturating_sub(from.0).saturating_add(1);
+            let available = last.min(claimed).min(end).0.saturating_sub(from.0).saturating_add(1);
             let count = available.min(self.config.request_blocks).clamp(1, SYNC_BLOCKS_MAX);
             let deadline_ms = now_ms.saturating_add(self.config.request_timeout_ms);
             self.requests_made = self.requests_made.saturating_add(1);
@@ -441,31 +418,5 @@ impl Sync {
                 outputs.push(Output::Report { peer: name, offence: Offence::Stalled });
             }
         }
-    }
-}
-
-/// Checks a tip: `None` if it cannot be judged here yet.
-fn check_claim(
-    head: Height,
-    finalization: Option<&Certificate>,
-    genesis: &Hash,
-    validators: &ValidatorSets,
-) -> Result<Option<Claim>, String> {
-    let Some(finalization) = finalization else {
-        return match head {
-            Height::ZERO => Ok(Some(Claim { height: head, hash: None })),
-            _ => Err("it comes without a finalization".to_owned()),
-        };
-    };
-    match verify_finalization(finalization, genesis, validators) {
-        // Each view has at most one block, so in the first epoch no height exceeds its view.
-        Ok(proposal)
-            if head == Height::ZERO || proposal.epoch == Epoch::ZERO && proposal.view.0 < u64::from(head.0) =>
-        {
-            Err(format!("its block was finalized in view {}", proposal.view))
-        }
-        Ok(proposal) => Ok(Some(Claim { height: head, hash: Some(proposal.block) })),
-        Err(VerifyError::UnknownEpoch(_)) => Ok(None),
-        Err(error) => Err(error.to_string()),
     }
 }

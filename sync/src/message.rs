@@ -72,7 +72,8 @@ pub enum Input {
     },
     /// Consensus saw that others are ahead.
     Behind,
-    /// The validator set of a further epoch is known.
+    /// The validator set of a further epoch is known: the block that opens it is committed. To be told for each epoch,
+    /// before or after that block's [`Input::Imported`] or [`Input::LocalHead`].
     Validators {
         /// The epoch.
         epoch: Epoch,

@@ -2,7 +2,7 @@
 
 use crate::config::SyncConfig;
 use crate::message::{PeerRef, RequestId};
-use cairn_primitives::{Hash, Height};
+use cairn_primitives::{Epoch, Hash, Height};
 use std::collections::BTreeMap;
 
 /// The most peers that are asked; more add nothing. Connections are bounded lower by the network.
@@ -11,11 +11,16 @@ pub(crate) const PEERS_MAX: usize = 256;
 /// After so many failures in a row a peer's claim is forgotten: what it says it has may not exist.
 pub(crate) const FAILURES_MAX: u32 = 3;
 
-/// A peer's tip with a finalization that was verified; that the finalized block has this height is the peer's word.
+/// A peer's tip. Its finalization was verified, or `unproved` says why not; that the finalized block has this height is the
+/// peer's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) height: Height,
+    /// The finalized block, where it counts.
     pub(crate) hash: Option<Hash>,
+    /// The epoch of the tip, where its validators were not known here: until they are, the peer is only taken at its word
+    /// for having the blocks that lead there.
+    pub(crate) unproved: Option<Epoch>,
 }
 
 #[derive(Clone, Debug, Default)]

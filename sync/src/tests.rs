@@ -2,6 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests may fail loudly")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick the cases they look at")]
 
+mod epochs;
 mod following;
 mod machine;
 mod ranges;
@@ -10,18 +11,19 @@ mod simulation;
 
 use crate::{BlockSource, Input, Output, PeerRef, RequestId, Sync, SyncConfig, ValidatorSets};
 use cairn_primitives::{
-    Block, Certificate, ConsensusContext, Epoch, FinalizedBlock, Hash, Header, Height, KeyPair, OpaqueExtrinsic, Power,
-    Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
+    Block, Certificate, ConsensusContext, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, KeyPair,
+    OpaqueExtrinsic, Power, Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
 use std::convert::Infallible;
 use std::sync::Arc;
 
 const GENESIS: Hash = Hash([7; 32]);
 
-/// A finalized chain of four validators, of which three sign.
+/// A finalized chain of four validators, of which three sign; each epoch has others.
 #[derive(Clone)]
 struct Chain {
-    keys: Vec<KeyPair>,
+    schedule: EpochSchedule,
+    /// Of the first epoch.
     set: Arc<ValidatorSet>,
     blocks: Vec<FinalizedBlock>,
 }
@@ -33,12 +35,20 @@ impl Chain {
     }
 
     fn with_extrinsics(length: u32, finalized_every: u32, extrinsics: impl Fn(u32) -> Vec<Vec<u8>>) -> Self {
-        let mut keys: Vec<_> = (1..=4).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
-        keys.sort_by_key(KeyPair::public);
-        let validators = keys.iter().map(|key| Validator { key: key.public(), power: Power(1) }).collect();
-        let mut chain = Self { keys, set: Arc::new(ValidatorSet::new(validators).unwrap()), blocks: Vec::new() };
+        Self::with_epochs(length, finalized_every, 0, extrinsics)
+    }
+
+    /// The same with epochs of `epoch_length` blocks, of which the last one always carries a finalization.
+    fn with_epochs(
+        length: u32,
+        finalized_every: u32,
+        epoch_length: u32,
+        extrinsics: impl Fn(u32) -> Vec<Vec<u8>>,
+    ) -> Self {
+        let schedule = EpochSchedule::new(epoch_length);
+        let mut chain = Self { schedule, set: set_of(Epoch(0)), blocks: Vec::new() };
         for height in 1..=length {
-            let is_finalized = height % finalized_every == 0 || height == length;
+            let is_finalized = height % finalized_every == 0 || height == length || schedule.is_closing(Height(height));
             chain.push(extrinsics(height), is_finalized);
         }
         chain
@@ -47,11 +57,11 @@ impl Chain {
     fn push(&mut self, extrinsics: Vec<Vec<u8>>, is_finalized: bool) {
         let height = u32::try_from(self.blocks.len()).unwrap() + 1;
         let mut block = Block {
-            header: header(height, self.hash(Height(height - 1))),
+            header: header(self.schedule.epoch_of(Height(height)), height, self.hash(Height(height - 1))),
             extrinsics: extrinsics.into_iter().map(OpaqueExtrinsic::new).collect(),
         };
         block.header.extrinsics_root = block.extrinsics_root();
-        let finalization = is_finalized.then(|| self.certify(finalize(height, block.header.hash())));
+        let finalization = is_finalized.then(|| self.certify(self.finalize(height, block.header.hash())));
         self.blocks.push(FinalizedBlock { block, finalization });
     }
 
@@ -72,15 +82,23 @@ impl Chain {
     }
 
     fn certify(&self, subject: Subject) -> Certificate {
-        let votes = self.keys.iter().zip(0u16..).take(3).map(|(key, index)| {
-            let vote = Vote::sign(subject, ValidatorIndex(index), key, &GENESIS);
+        let votes = keys_of(subject.epoch()).into_iter().zip(0u16..).take(3).map(|(key, index)| {
+            let vote = Vote::sign(subject, ValidatorIndex(index), &key, &GENESIS);
             (vote.signer, vote.signature)
         });
-        Certificate::from_signatures(subject, votes, &self.set)
+        Certificate::from_signatures(subject, votes, &set_of(subject.epoch()))
+    }
+
+    /// The subject of a block's finalization; an epoch's last block becomes final some views after its first proposal.
+    fn finalize(&self, height: u32, block: Hash) -> Subject {
+        let epoch = self.schedule.epoch_of(Height(height));
+        let late = if self.schedule.is_closing(Height(height)) { 3 } else { 0 };
+        let view = View(u64::from(height - self.schedule.opening(epoch).unwrap().0) + late);
+        Subject::Finalize(Proposal { epoch, view, parent_view: view.previous(), block })
     }
 
     fn sets(&self) -> ValidatorSets {
-        ValidatorSets::new(Epoch(0), Arc::clone(&self.set))
+        ValidatorSets::new(self.schedule, Epoch(0), Arc::clone(&self.set))
     }
 
     fn machine(&self, config: SyncConfig) -> Sync {
@@ -105,10 +123,28 @@ impl BlockSource for Chain {
     }
 }
 
-fn header(height: u32, parent: Hash) -> Header {
+/// The validators' keys of an epoch in the order of its set; no two epochs share one.
+fn keys_of(epoch: Epoch) -> Vec<KeyPair> {
+    let seed = |number: u64| {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&epoch.0.to_le_bytes());
+        seed[8..16].copy_from_slice(&number.to_le_bytes());
+        seed
+    };
+    let mut keys: Vec<_> = (1..=4).map(|number| KeyPair::from_seed(&seed(number))).collect();
+    keys.sort_by_key(KeyPair::public);
+    keys
+}
+
+fn set_of(epoch: Epoch) -> Arc<ValidatorSet> {
+    let validators = keys_of(epoch).iter().map(|key| Validator { key: key.public(), power: Power(1) }).collect();
+    Arc::new(ValidatorSet::new(validators).unwrap())
+}
+
+fn header(epoch: Epoch, height: u32, parent: Hash) -> Header {
     let context = ConsensusContext {
         protocol_version: 1,
-        epoch: Epoch(0),
+        epoch,
         view: View(u64::from(height)),
         proposer: ValidatorIndex(0),
         timestamp: TimestampMs(u64::from(height)),

@@ -43,8 +43,24 @@ pub enum VerifyError {
     /// The certificate does not hold.
     #[error("the finalization does not hold: {0}")]
     BadCertificate(#[from] CertificateError),
-    /// The validator set is not known here yet; not the sender's fault.
-    #[error("the validator set of epoch {0} is not known yet")]
+    /// The blocks go past the end of an epoch.
+    #[error("the blocks {first} to {last} are of more than one epoch")]
+    SpansEpochs {
+        /// The first height.
+        first: Height,
+        /// The last height.
+        last: Height,
+    },
+    /// The certificate is of another epoch than the block's height.
+    #[error("the finalization is of epoch {actual}, the block's height of epoch {expected}")]
+    WrongEpoch {
+        /// In the certificate.
+        actual: Epoch,
+        /// Of the height.
+        expected: Epoch,
+    },
+    /// The validator set is not known here, not yet or not any more; not the sender's fault.
+    #[error("the validator set of epoch {0} is not known here")]
     UnknownEpoch(Epoch),
 }
 
@@ -111,7 +127,7 @@ impl VerifiedRange {
 /// than the last are taken off unverified.
 ///
 /// # Errors
-/// The blocks are not consecutive from `from` on, not linked, do not match their headers, or the last one's
+/// The blocks are not consecutive from `from` on, of more than one epoch, not linked, do not match their headers, or the last one's
 /// finalization does not hold.
 pub fn verify_range(
     mut blocks: Vec<FinalizedBlock>,
@@ -122,11 +138,12 @@ pub fn verify_range(
 ) -> Result<VerifiedRange, VerifyError> {
     check_length(&blocks, count)?;
     check_heights(&blocks, from)?;
+    check_epochs(&blocks, validators)?;
     // One certificate first: it is cheap to refuse, and without it the rest is not worth hashing.
     let last = blocks.last().ok_or(VerifyError::Empty)?;
     let finalization = last.finalization.as_ref().ok_or(VerifyError::NotFinalized(last.block.header.height()))?;
     let last_hash = last.block.header.hash();
-    let proposal = verify_finalization(finalization, genesis, validators)?;
+    let proposal = verify_finalization(finalization, last.block.header.height(), genesis, validators)?;
     if proposal.block != last_hash {
         return Err(VerifyError::WrongSubject);
     }
@@ -150,16 +167,22 @@ pub fn verify_range(
     Ok(VerifiedRange { blocks, last_hash, bytes })
 }
 
-/// Verifies that a certificate is a finalization by a quorum of its epoch's validators.
+/// Verifies that a certificate is a finalization by a quorum of the validators that vote on blocks of `height`. Its view may
+/// lie above the one in the block's header: an epoch's last block is proposed again until it is final.
 ///
 /// # Errors
-/// It is of another kind, its epoch is not known, or it does not hold.
+/// It is of another kind or epoch, the set is not known, or it does not hold.
 pub(crate) fn verify_finalization(
     certificate: &Certificate,
+    height: Height,
     genesis: &Hash,
     validators: &ValidatorSets,
 ) -> Result<Proposal, VerifyError> {
     let Subject::Finalize(proposal) = certificate.subject else { return Err(VerifyError::WrongSubject) };
+    let (actual, expected) = (proposal.epoch, validators.schedule().epoch_of(height));
+    if actual != expected {
+        return Err(VerifyError::WrongEpoch { actual, expected });
+    }
     let set = validators.get(proposal.epoch).ok_or(VerifyError::UnknownEpoch(proposal.epoch))?;
     certificate.verify(set, genesis)?;
     Ok(proposal)
@@ -186,4 +209,15 @@ fn check_heights(blocks: &[FinalizedBlock], from: Height) -> Result<(), VerifyEr
         expected = expected.next();
     }
     Ok(())
+}
+
+fn check_epochs(blocks: &[FinalizedBlock], validators: &ValidatorSets) -> Result<(), VerifyError> {
+    let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
+    let (first, last) = (first.block.header.height(), last.block.header.height());
+    let schedule = validators.schedule();
+    if schedule.epoch_of(first) == schedule.epoch_of(last) {
+        Ok(())
+    } else {
+        Err(VerifyError::SpansEpochs { first, last })
+    }
 }

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 
 /// A disk of which every state after a write is kept, with the head that a crash must not lose.
 #[derive(Clone, Default)]
-struct Recorder {
+pub(super) struct Recorder {
     disk: MemoryDatabase,
-    states: Arc<Mutex<Vec<(MemoryDatabase, Height)>>>,
+    pub(super) states: Arc<Mutex<Vec<(MemoryDatabase, Height)>>>,
 }
 
 impl DatabaseView for Recorder {

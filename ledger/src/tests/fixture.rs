@@ -2,8 +2,8 @@
 
 use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, ProposalRequest};
 use cairn_primitives::{
-    AccountId32, Block, Certificate, ConsensusContext, Epoch, FinalizedBlock, Hash, Header, KeyPair, Power, Proposal,
-    Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
+    AccountId32, Block, Certificate, ConsensusContext, EpochSchedule, FinalizedBlock, Hash, Header, KeyPair, Power,
+    Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{
@@ -56,9 +56,14 @@ pub(super) fn genesis() -> &'static Genesis {
 }
 
 pub(super) fn open(database: Arc<dyn Database>, history: HistoryMode) -> Ledger {
+    open_with(database, history, EpochSchedule::new(0))
+}
+
+pub(super) fn open_with(database: Arc<dyn Database>, history: HistoryMode, schedule: EpochSchedule) -> Ledger {
     let state = StateConfig { history, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
-    Ledger::open(database, LedgerConfig { genesis: genesis().clone(), spec_hash: SPEC, state, limits }).unwrap()
+    let config = LedgerConfig { genesis: genesis().clone(), schedule, spec_hash: SPEC, state, limits };
+    Ledger::open(database, config).unwrap()
 }
 
 /// A transaction that may be included at any time.
@@ -79,7 +84,7 @@ pub(super) fn transfer(n: u8, nonce: u32, to: u8, value: u128) -> Transaction {
 pub(super) fn finalization(block: &Block) -> Certificate {
     let context = block.header.context().unwrap();
     let parent_view = View(context.view.0 - 1);
-    let proposal = Proposal { epoch: Epoch::ZERO, view: context.view, parent_view, block: block.header.hash() };
+    let proposal = Proposal { epoch: context.epoch, view: context.view, parent_view, block: block.header.hash() };
     let subject = Subject::Finalize(proposal);
     let votes = (0u16..3).zip(validator_keys()).map(|(index, key)| {
         let signer = ValidatorIndex(index);
@@ -112,6 +117,7 @@ pub(super) struct Node {
     pub(super) database: MemoryDatabase,
     pub(super) ledger: Ledger,
     history: HistoryMode,
+    schedule: EpochSchedule,
 }
 
 impl Node {
@@ -120,17 +126,22 @@ impl Node {
     }
 
     pub(super) fn with_history(history: HistoryMode) -> Self {
-        Self::on(MemoryDatabase::new(), history)
+        Self::on(MemoryDatabase::new(), history, EpochSchedule::new(0))
     }
 
-    pub(super) fn on(database: MemoryDatabase, history: HistoryMode) -> Self {
-        let ledger = open(Arc::new(database.clone()), history);
-        Self { database, ledger, history }
+    /// A node of a chain with epochs of `length` blocks.
+    pub(super) fn with_epochs(length: u32) -> Self {
+        Self::on(MemoryDatabase::new(), HistoryMode::Archive, EpochSchedule::new(length))
+    }
+
+    fn on(database: MemoryDatabase, history: HistoryMode, schedule: EpochSchedule) -> Self {
+        let ledger = open_with(Arc::new(database.clone()), history, schedule);
+        Self { database, ledger, history, schedule }
     }
 
     /// Stops and starts again.
     pub(super) fn restart(self) -> Self {
-        Self::on(self.database, self.history)
+        Self::on(self.database, self.history, self.schedule)
     }
 
     pub(super) fn head(&self) -> Hash {
@@ -141,16 +152,21 @@ impl Node {
         self.ledger.reader().head().height.0
     }
 
-    /// Builds a block for a view; the view decides proposer and time.
-    pub(super) fn try_propose(&mut self, parent: Hash, view: u64, candidates: &[Transaction]) -> Built {
-        let request = ProposalRequest {
-            epoch: Epoch::ZERO,
+    /// What consensus asks in a view of the running epoch; the view decides proposer and time.
+    pub(super) fn request(&self, parent: Hash, view: u64) -> ProposalRequest {
+        ProposalRequest {
+            epoch: self.ledger.reader().current_epoch().epoch,
             view: View(view),
             proposer: ValidatorIndex(u16::try_from(view % 4).unwrap()),
             parent,
             timestamp: TimestampMs(START + view * 1_000),
-        };
-        self.ledger.propose(&request, candidates).unwrap()
+            evidence: Vec::new(),
+        }
+    }
+
+    /// Builds a block for a view.
+    pub(super) fn try_propose(&mut self, parent: Hash, view: u64, candidates: &[Transaction]) -> Built {
+        self.ledger.propose(&self.request(parent, view), candidates).unwrap()
     }
 
     /// Builds a block with all candidates.

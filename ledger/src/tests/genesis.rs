@@ -3,7 +3,7 @@
 use super::fixture::{SPEC, START, genesis, genesis_config, open, validators};
 use crate::{Genesis, Ledger, LedgerConfig, LedgerError};
 use cairn_primitives::header::DigestItem;
-use cairn_primitives::{Hash, Height, TimestampMs, ValidatorSet};
+use cairn_primitives::{EpochSchedule, Hash, Height, TimestampMs, ValidatorSet};
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{BlockLimits, genesis_state};
 use cairn_storage::{HistoryMode, MemoryDatabase, StateConfig};
@@ -25,15 +25,19 @@ fn genesis_hash_covers_state_validators_time_and_spec() {
     let mut richer = genesis_config();
     richer.balances[0].1 += 1;
     let fewer = ValidatorSet::new(validators().validators()[..3].to_vec()).unwrap();
+    let mut smaller = genesis_config();
+    smaller.validators = fewer.validators().to_vec();
     let others = [
         build(genesis_state(&richer).unwrap(), validators(), START, SPEC),
-        build(state.clone(), fewer, START, SPEC),
+        build(genesis_state(&smaller).unwrap(), fewer.clone(), START, SPEC),
         build(state.clone(), validators(), START + 1, SPEC),
         build(state, validators(), START, Hash([6; 32])),
     ];
     for (position, other) in others.iter().enumerate() {
         assert_ne!(*other, base, "case {position}");
     }
+    let state = genesis_state(&genesis_config()).unwrap();
+    assert!(matches!(Genesis::new(state, fewer, TimestampMs(START), SPEC), Err(LedgerError::Genesis(_))));
 }
 
 #[test]
@@ -57,7 +61,13 @@ fn database_of_another_chain_is_refused() {
     let state = genesis_state(&genesis_config()).unwrap();
     let other = Genesis::new(state, validators(), TimestampMs(START + 1), SPEC).unwrap();
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
-    let config = LedgerConfig { genesis: other.clone(), spec_hash: SPEC, state: StateConfig::default(), limits };
+    let config = LedgerConfig {
+        genesis: other.clone(),
+        schedule: EpochSchedule::new(0),
+        spec_hash: SPEC,
+        state: StateConfig::default(),
+        limits,
+    };
     match Ledger::open(database, config) {
         Err(LedgerError::OtherChain { found, expected }) => {
             assert_eq!((found, expected), (genesis().hash(), other.hash()));

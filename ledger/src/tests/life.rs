@@ -90,6 +90,7 @@ fn proposal_on_unknown_parent_is_unavailable() {
         proposer: ValidatorIndex(0),
         parent: Hash([1; 32]),
         timestamp: TimestampMs(u64::MAX),
+        evidence: Vec::new(),
     };
     let error = node.ledger.propose(&request, &[]).err().unwrap();
     assert_eq!(error.class(), ErrorClass::Unavailable);

@@ -2,9 +2,13 @@
 //!
 //! Consensus and block sync may bring the same blocks in any interleaving: what is committed already is skipped. A final
 //! block that contradicts what is committed, or breaks a rule, is [`LedgerError::FinalizedInvalid`]: nothing is written.
+//!
+//! The last block of an epoch is the last of any step, with its own finalization: what follows stands on the set that its
+//! commit fixes.
 
 use super::{CommittedBlock, Ledger, read_head};
 use crate::check::Verdict;
+use crate::epoch::OpenedEpoch;
 use crate::error::LedgerError;
 use crate::reader::Published;
 use cairn_primitives::{Certificate, FinalizedBlock, Hash, Height};
@@ -33,10 +37,11 @@ impl Ledger {
     }
 
     /// Checks, executes and commits blocks that block sync verified to be final, lowest first; those at or below the head
-    /// are skipped. The last one is synced.
+    /// are skipped. The last one is synced. They end at the end of an epoch at the latest.
     ///
     /// # Errors
-    /// A block is not on top of the chain, contradicts it or breaks a rule here, or state or database fail. Nothing was
+    /// A block is not on top of the chain or stands on an epoch's last block that is not committed yet, contradicts the
+    /// chain or breaks a rule here; an epoch's last block lacks a finalization; or state or database fail. Nothing was
     /// committed.
     pub fn import(&mut self, finalized: &[FinalizedBlock]) -> Result<Vec<CommittedBlock>, LedgerError> {
         let mut path = Vec::with_capacity(finalized.len());
@@ -45,6 +50,9 @@ impl Ledger {
             if height <= self.head.height {
                 self.check_same(hash, height)?;
                 continue;
+            }
+            if self.schedule.is_closing(height) && entry.finalization.is_none() {
+                return Err(LedgerError::UnprovedHandover { hash, height });
             }
             let block = Arc::new(entry.block.clone());
             let parent = block.header.parent_hash;
@@ -81,7 +89,7 @@ impl Ledger {
             return Ok(());
         }
         let height = self.pending.get(&hash).map_or(self.head.height, |pending| pending.block.header.height());
-        let reason = "execution gives other roots than the header".to_owned();
+        let reason = "execution gives other roots or next validators than the header".to_owned();
         Err(LedgerError::FinalizedInvalid { hash, height, reason })
     }
 
@@ -122,6 +130,8 @@ impl Ledger {
         let execution = pending.execution.filter(|execution| execution.holds);
         let execution = execution.ok_or(LedgerError::UnknownBlock(hash))?;
         assert_eq!(pending.block.header.parent_hash, self.head.hash, "only a child of the head is ever committed");
+        let opens = self.schedule.is_closing(height);
+        assert!(!opens || finalization.is_some(), "an epoch is handed over with the finalization of its last block");
         let transactions: Vec<_> = pending.transactions.iter().map(Transaction::hash).collect();
         let mut batch = WriteBatch::new();
         blocks::put_block(&mut batch, &hash, &pending.block);
@@ -133,6 +143,13 @@ impl Ledger {
         let state_root = execution.overlay.root();
         let head = blocks::Head { height, hash, state_root, history: pending.history };
         blocks::put_head(&mut batch, &head);
+        let opens = opens.then(|| {
+            let opening = read_head(&head, pending.context.timestamp);
+            OpenedEpoch::after(self.schedule, opening, execution.next.set.clone())
+        });
+        if let Some(opened) = &opens {
+            blocks::put_validator_set(&mut batch, opened.epoch, &opened.validators);
+        }
         let staged = self.state.stage(&execution.overlay, height, &mut batch)?;
         self.pending.commit(hash);
         for useless in self.stored.commit(hash, height) {
@@ -142,6 +159,11 @@ impl Ledger {
         self.state.apply(staged);
         self.head = head;
         self.head_timestamp = pending.context.timestamp;
+        if let Some(opened) = &opens {
+            self.epoch = opened.clone();
+            self.validators = execution.next.clone();
+        }
+        self.next = execution.next;
         Ok(CommittedBlock {
             height,
             hash,
@@ -149,12 +171,13 @@ impl Ledger {
             transactions,
             changes: execution.overlay,
             finalization,
+            opens,
         })
     }
 
     /// Moves the read model to the head.
     fn publish(&self) {
         let head = read_head(&self.head, self.head_timestamp);
-        self.reader.publish(Published { head, state: self.state.view() });
+        self.reader.publish(Published { head, state: self.state.view(), epoch: self.epoch.clone() });
     }
 }

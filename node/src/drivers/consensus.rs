@@ -292,8 +292,8 @@ impl ConsensusDriver {
             match output {
                 Output::Journal(record) if record.is_of_guard() => votes.push(record),
                 Output::Journal(record) => records.push(record),
-                Output::Propose { epoch, view, proposer, parent, timestamp, .. } => {
-                    let request = cairn_ledger::ProposalRequest { epoch, view, proposer, parent, timestamp };
+                Output::Propose { epoch, view, proposer, parent, timestamp, evidence } => {
+                    let request = cairn_ledger::ProposalRequest { epoch, view, proposer, parent, timestamp, evidence };
                     self.ledger.send(Command::Propose(request)).await?;
                 }
                 Output::Verify { block, .. } => self.ledger.send(Command::Verify(block)).await?,

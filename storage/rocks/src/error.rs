@@ -28,6 +28,20 @@ pub enum OpenError {
         /// The newest version known here.
         known: u32,
     },
+    /// It was written by an earlier version of this program, under rules that this one does not know.
+    #[error(
+        "the database {} has format {found}, this program needs {known} and cannot convert it: run the older program that \
+         wrote it, or name a new directory and sync again",
+        path.display()
+    )]
+    Older {
+        /// The directory.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The version needed.
+        known: u32,
+    },
     /// The directory holds something else.
     #[error(
         "{} is not a database of this program, and not empty: name an empty or a new directory, or move what is there away",

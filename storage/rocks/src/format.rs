@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 const FILE: &str = "FORMAT";
+/// The first format there was.
+const FORMAT_FIRST: u32 = 1;
 /// What the file says before the version.
 const TITLE: &str = "cairn database format ";
 
@@ -42,7 +44,7 @@ fn check(path: &Path, text: &str) -> Result<(), OpenError> {
         Some(found) if found > FORMAT_VERSION => {
             Err(OpenError::Newer { path: path.into(), found, known: FORMAT_VERSION })
         }
-        // There is no format before the first, so there is nothing to migrate from.
+        Some(found @ FORMAT_FIRST..) => Err(OpenError::Older { path: path.into(), found, known: FORMAT_VERSION }),
         Some(_) | None => {
             let reason = format!("{FILE} does not name a format version that exists");
             Err(OpenError::Damaged { path: path.into(), reason })

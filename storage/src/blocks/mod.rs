@@ -11,7 +11,9 @@ use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::list_tree::ListAccumulator;
-use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic};
+use cairn_primitives::{
+    Block, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, ValidatorSet,
+};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 
 /// Key in [`Table::Meta`] of the [`Head`].
@@ -79,6 +81,11 @@ pub fn put_block(batch: &mut WriteBatch, hash: &Hash, block: &Block) {
 /// Adds the certificate that finalized the block of `height`.
 pub fn put_finalization(batch: &mut WriteBatch, height: Height, certificate: &Certificate) {
     batch.put(Table::Finalizations, key(height), certificate.encode());
+}
+
+/// Adds the validator set of an epoch.
+pub fn put_validator_set(batch: &mut WriteBatch, epoch: Epoch, set: &ValidatorSet) {
+    batch.put(Table::ValidatorSets, epoch.0.to_be_bytes(), set.encode());
 }
 
 /// Adds the encoded event records of a block.
@@ -175,6 +182,14 @@ pub fn finalization_from(
     let found = view.scan(Table::Finalizations, &KeyRange::from(key(height)), Direction::Forward, 1)?;
     let Some((at, value)) = found.into_iter().next() else { return Ok(None) };
     Ok(Some((parse_height(Table::Finalizations, &at)?, decode(Table::Finalizations, &value)?)))
+}
+
+/// The validator set of an epoch; `None` where the epoch has not begun.
+///
+/// # Errors
+/// The engine failed or the record is damaged.
+pub fn validator_set(view: &dyn DatabaseView, epoch: Epoch) -> Result<Option<ValidatorSet>, DatabaseError> {
+    read(view, Table::ValidatorSets, &epoch.0.to_be_bytes())
 }
 
 /// The encoded event records of a height.

@@ -5,7 +5,7 @@ use super::{journal, pending, *};
 use crate::database::{Database, Durability};
 use crate::memory::MemoryDatabase;
 use cairn_primitives::hash::blake2_256;
-use cairn_primitives::{Epoch, Proposal, Subject, View};
+use cairn_primitives::{Epoch, Power, Proposal, PublicKey, Subject, Validator, View};
 use journal::JournalKey;
 
 fn sample(height: u32) -> Block {
@@ -80,6 +80,23 @@ fn finalization_from_gives_first_at_or_above() {
     assert_eq!(finalization_from(&database, Height(1)).unwrap(), Some((Height(2), at(2))));
     assert_eq!(finalization_from(&database, Height(3)).unwrap(), Some((Height(5), at(5))));
     assert_eq!(finalization_from(&database, Height(6)).unwrap(), None);
+}
+
+#[test]
+fn validator_sets_are_found_by_epoch() {
+    let database = MemoryDatabase::new();
+    let set = |key| ValidatorSet::new(vec![Validator { key: PublicKey([key; 32]), power: Power(3) }]).unwrap();
+    write(&database, |batch| {
+        [(0, 1), (256, 2)].into_iter().for_each(|(epoch, key)| put_validator_set(batch, Epoch(epoch), &set(key)));
+    });
+    for (epoch, expected) in [(0, Some(set(1))), (1, None), (256, Some(set(2)))] {
+        assert_eq!(validator_set(&database, Epoch(epoch)).unwrap(), expected);
+    }
+    write(&database, |batch| batch.put(Table::ValidatorSets, 1u64.to_be_bytes(), [0]));
+    assert!(matches!(
+        validator_set(&database, Epoch(1)),
+        Err(DatabaseError::Damaged { table: Table::ValidatorSets, .. })
+    ));
 }
 
 #[test]

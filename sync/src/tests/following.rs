@@ -109,7 +109,7 @@ fn announced_block_that_does_not_hold_is_rejected_and_reported() {
 #[test]
 fn announced_block_of_an_epoch_not_known_yet_is_ignored_until_it_is() {
     let chain = Chain::new(1, 1);
-    let sets = ValidatorSets::new(Epoch(9), Arc::clone(&chain.set));
+    let sets = ValidatorSets::new(chain.schedule, Epoch(9), Arc::clone(&chain.set));
     let mut sync = Sync::new(SyncConfig::default(), GENESIS, sets, Height::ZERO, GENESIS);
     assert_eq!(announce(&mut sync, 0, 1, chain.block(1)), [judged(Verdict::Ignore)]);
     step(&mut sync, 0, Input::Validators { epoch: Epoch(0), set: Arc::clone(&chain.set) });

@@ -122,7 +122,7 @@ fn finalization_of_another_chain_does_not_hold() {
 #[test]
 fn finalization_of_an_epoch_not_known_yet_is_told_apart() {
     let chain = Chain::new(1, 1);
-    let sets = ValidatorSets::new(Epoch(3), Arc::clone(&chain.set));
+    let sets = ValidatorSets::new(chain.schedule, Epoch(3), Arc::clone(&chain.set));
     let result = verify_range(chain.range(1, 1), Height(1), 1, &GENESIS, &sets);
     assert_eq!(result, Err(VerifyError::UnknownEpoch(Epoch(0))));
 }

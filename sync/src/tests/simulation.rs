@@ -3,6 +3,7 @@
 use super::*;
 use crate::{Answer, Severity, State, serve};
 use cairn_primitives::message::{SyncRequest, SyncResponse};
+use parity_scale_codec::Encode;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ enum Behaviour {
     Garbage,
     /// Comes and goes.
     Flapping,
+    /// Claims a tip in an epoch far off, which nobody can check, and has nothing.
+    Boasting,
 }
 
 const BAD: [Behaviour; 9] = [
@@ -56,13 +59,20 @@ struct Simulation {
     events_made: u64,
     head: u32,
     reports: BTreeMap<PeerRef, Severity>,
+    /// Requests that reach over the end of an epoch; there must be none.
+    asked_across: Vec<(Height, u32)>,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Self {
+        Self::with_epochs(seed, 0)
+    }
+
+    /// A chain in which each epoch of `epoch_length` blocks has other validators.
+    fn with_epochs(seed: u64, epoch_length: u32) -> Self {
         let mut numbers = Numbers(seed);
         let finalized_every = 1 + u32::try_from(numbers.below(5)).unwrap();
-        let chain = Chain::new(300, finalized_every);
+        let chain = Chain::with_epochs(300, finalized_every, epoch_length, |height| vec![height.encode()]);
         let config = SyncConfig {
             request_blocks: 5 + u32::try_from(numbers.below(40)).unwrap(),
             importing_max: 20 + u32::try_from(numbers.below(100)).unwrap(),
@@ -76,7 +86,18 @@ impl Simulation {
         peers.swap(0, place);
         let peers = peers.into_iter().zip(1..).map(|(peer, number)| (PeerRef(number), peer)).collect();
         let (sync, reports) = (chain.machine(config), BTreeMap::new());
-        Self { numbers, chain, config, sync, peers, events: BTreeMap::new(), events_made: 0, head: 0, reports }
+        Self {
+            numbers,
+            chain,
+            config,
+            sync,
+            peers,
+            events: BTreeMap::new(),
+            events_made: 0,
+            head: 0,
+            reports,
+            asked_across: Vec::new(),
+        }
     }
 
     fn at(&mut self, time_ms: u64, input: Input) {
@@ -135,6 +156,10 @@ impl Simulation {
                 self.later(now_ms, input);
             }
             Output::RequestBlocks { peer, id, from, count } => {
+                let schedule = self.chain.schedule;
+                if schedule.epoch_of(from) != schedule.epoch_of(Height(from.0 + count - 1)) {
+                    self.asked_across.push((from, count));
+                }
                 if let Some(answer) = self.answer(peer, from, count) {
                     self.later(now_ms, Input::Blocks { peer, id, answer });
                 }
@@ -145,6 +170,10 @@ impl Simulation {
                     assert_eq!(height.0, self.head + 1, "imports come in order");
                     assert_eq!(block.block, self.chain.block(height.0).block);
                     self.head = height.0;
+                    if self.chain.schedule.is_closing(height) {
+                        let epoch = self.chain.schedule.epoch_of(height).next();
+                        self.later(now_ms, Input::Validators { epoch, set: set_of(epoch) });
+                    }
                     self.later(now_ms, Input::Imported { height, hash: self.chain.hash(height) });
                 }
             }
@@ -157,12 +186,18 @@ impl Simulation {
     }
 
     fn status(&mut self, peer: PeerRef) -> Input {
-        let SyncResponse::Status { mut head, finalization } = serve(&self.chain, &SyncRequest::Status).unwrap() else {
+        let response = serve(&self.chain, &SyncRequest::Status).unwrap();
+        let SyncResponse::Status { mut head, mut finalization } = response else {
             unreachable!("the chain is not empty");
         };
         match self.peers[&peer] {
             Behaviour::LyingTip => head = Height(head.0 + 1_000),
             Behaviour::WrongHeight => head = Height(head.0 - 7),
+            Behaviour::Boasting => {
+                head = self.chain.schedule.opening(Epoch(100)).unwrap().next();
+                finalization =
+                    Some(Certificate::from_signatures(self.chain.finalize(head.0, Hash::ZERO), [], &self.chain.set));
+            }
             _ => {}
         }
         Input::Status { peer, head, finalization }
@@ -176,7 +211,7 @@ impl Simulation {
         let SyncResponse::Blocks(mut blocks) = response else { return Some(Answer::Refused) };
         match behaviour {
             Behaviour::Stalling => return None,
-            Behaviour::Refusing => return Some(Answer::Refused),
+            Behaviour::Refusing | Behaviour::Boasting => return Some(Answer::Refused),
             Behaviour::Empty => blocks.clear(),
             Behaviour::Truncating => blocks.last_mut()?.finalization = None,
             Behaviour::Garbage => self.corrupt(&mut blocks),
@@ -195,7 +230,7 @@ impl Simulation {
             2 => block.header.parent_hash = Hash([2; 32]),
             3 => block.header.number ^= 1,
             _ => {
-                let subject = finalize(block.header.number, block.header.hash());
+                let subject = self.chain.finalize(block.header.number, block.header.hash());
                 let last = blocks.last_mut().unwrap();
                 last.finalization = Some(Certificate::from_signatures(subject, [], &self.chain.set));
             }
@@ -217,6 +252,29 @@ fn node_among_bad_peers_gets_the_whole_chain_from_one_honest_peer() {
 }
 
 #[test]
+fn node_among_bad_peers_follows_validators_that_change_with_every_epoch() {
+    for (seed, epoch_length) in (200..).zip([1, 2, 3, 7, 20, 64, 100, 299, 300]) {
+        let mut simulation = Simulation::with_epochs(seed, epoch_length);
+        let took_ms = simulation.run(600_000);
+        for peer in simulation.reports.keys() {
+            let behaviour = simulation.peers[peer];
+            assert!(!behaviour.is_innocent(), "epochs of {epoch_length}: {peer:?} did no wrong; took {took_ms} ms");
+        }
+        assert!(simulation.asked_across.is_empty(), "{:?}", simulation.asked_across);
+    }
+}
+
+#[test]
+fn liar_about_a_tip_in_an_epoch_to_come_keeps_nobody_from_the_chain() {
+    for epoch_length in [3, 50] {
+        let mut simulation = Simulation::with_epochs(7, epoch_length);
+        simulation.peers = BTreeMap::from([(PeerRef(1), Behaviour::Boasting), (PeerRef(2), Behaviour::Honest)]);
+        simulation.run(600_000);
+        assert!(!simulation.reports.contains_key(&PeerRef(2)));
+    }
+}
+
+#[test]
 fn each_kind_of_bad_peer_is_found_out_or_harmless() {
     for (behaviour, seed) in BAD.into_iter().zip(100..) {
         let mut simulation = Simulation::new(seed);
@@ -224,7 +282,7 @@ fn each_kind_of_bad_peer_is_found_out_or_harmless() {
         simulation.run(60_000);
         let found = simulation.reports.get(&PeerRef(1)).copied();
         let expected: &[_] = match behaviour {
-            Behaviour::Honest | Behaviour::Short | Behaviour::Flapping => &[None],
+            Behaviour::Honest | Behaviour::Short | Behaviour::Flapping | Behaviour::Boasting => &[None],
             Behaviour::Stalling => &[None, Some(Severity::Slow)],
             Behaviour::Refusing => &[None, Some(Severity::Useless)],
             Behaviour::Empty => &[Some(Severity::Useless)],

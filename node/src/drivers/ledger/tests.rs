@@ -19,7 +19,8 @@ fn open() -> Ledger {
     let state = genesis_state(&spec.genesis_config()).unwrap();
     let set = spec.validator_set().clone();
     let genesis = Genesis::new(state, set, spec.genesis_time(), spec.spec_hash()).unwrap();
-    let config = LedgerConfig { genesis, spec_hash: spec.spec_hash(), state: StateConfig::default(), limits: LIMITS };
+    let (schedule, spec_hash) = (spec.epoch_schedule(), spec.spec_hash());
+    let config = LedgerConfig { genesis, schedule, spec_hash, state: StateConfig::default(), limits: LIMITS };
     Ledger::open(Arc::new(MemoryDatabase::new()), config).unwrap()
 }
 
@@ -36,6 +37,7 @@ fn chain(count: u64, view: u64) -> Vec<Arc<Block>> {
             proposer: ValidatorIndex(0),
             parent,
             timestamp: TimestampMs(head.timestamp.0 + view),
+            evidence: Vec::new(),
         };
         let block = ledger.propose(&request, &[]).unwrap().block;
         parent = block.header.hash();

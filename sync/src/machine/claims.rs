@@ -1,0 +1,98 @@
+//! What peers say of their tips, and what becomes of it.
+
+use super::Sync;
+use crate::message::{Offence, Output, PeerRef};
+use crate::peers::{Claim, FAILURES_MAX};
+use crate::validators::ValidatorSets;
+use crate::verify::{VerifiedRange, VerifyError, verify_finalization};
+use cairn_primitives::{Certificate, Epoch, Hash, Height};
+
+impl Sync {
+    pub(super) fn handle_status(
+        &mut self,
+        now_ms: u64,
+        name: PeerRef,
+        head: Height,
+        finalization: Option<&Certificate>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        if peer.status_deadline_ms.take().is_none() {
+            return;
+        }
+        peer.is_settled = true;
+        match check_claim(head, finalization, &self.genesis, &self.validators) {
+            Ok(claim) => peer.claim = Some(claim),
+            Err(reason) => {
+                peer.punish(now_ms, &self.config);
+                outputs.push(Output::Report { peer: name, offence: Offence::LyingTip { claimed: head, reason } });
+            }
+        }
+    }
+
+    /// A finalized block shows which claims named a wrong height for their finalization.
+    pub(super) fn check_claims(&mut self, now_ms: u64, range: &VerifiedRange, outputs: &mut Vec<Output>) {
+        for (name, peer) in &mut self.peers {
+            let Some(Claim { height, hash: Some(hash), .. }) = peer.claim else { continue };
+            let block = range.blocks().iter().find(|block| block.block.header.height() == height);
+            if block.is_some_and(|block| block.block.header.hash() != hash) {
+                peer.punish(now_ms, &self.config);
+                let reason = "another block is final at that height".to_owned();
+                outputs.push(Output::Report { peer: *name, offence: Offence::LyingTip { claimed: height, reason } });
+            }
+        }
+    }
+
+    /// A block in an epoch that cannot be checked yet shows how far the peer says it is.
+    pub(super) fn note_unproved(&mut self, name: PeerRef, height: Height, epoch: Epoch) {
+        let is_ahead = epoch > self.validators.latest();
+        if let Some(peer) = self.peers.get_mut(&name)
+            && is_ahead
+            && peer.claim.is_none_or(|claim| claim.height < height)
+            && peer.failures < FAILURES_MAX
+        {
+            peer.claim = Some(Claim { height, hash: None, unproved: Some(epoch) });
+            peer.is_settled = true;
+        }
+    }
+
+    /// Asks for the tips that can be verified now. Until the answer the peer keeps its old claim.
+    pub(super) fn ask_unproved(&mut self, now_ms: u64, outputs: &mut Vec<Output>) {
+        let latest = self.validators.latest();
+        let can_be_proved = |claim: Claim| claim.unproved.is_some_and(|epoch| epoch <= latest);
+        let due = self.peers.iter().filter(|(_, peer)| {
+            peer.claim.is_some_and(can_be_proved) && peer.status_deadline_ms.is_none() && peer.resume_ms <= now_ms
+        });
+        for name in due.map(|(name, _)| *name).collect::<Vec<_>>() {
+            self.request_status(name, now_ms, outputs);
+        }
+    }
+}
+
+/// Checks a tip.
+fn check_claim(
+    head: Height,
+    finalization: Option<&Certificate>,
+    genesis: &Hash,
+    validators: &ValidatorSets,
+) -> Result<Claim, String> {
+    let unseen = Claim { height: head, hash: None, unproved: None };
+    let Some(finalization) = finalization else {
+        return if head == Height::ZERO { Ok(unseen) } else { Err("it comes without a finalization".to_owned()) };
+    };
+    let (epoch, view) = (finalization.subject.epoch(), finalization.subject.view());
+    // Each view has at most one block, so no block is further above its epoch's opening one than its view.
+    let opening = validators.schedule().opening(epoch).unwrap_or_default();
+    if head == Height::ZERO || view.0 < u64::from(head.0.saturating_sub(opening.0)) {
+        return Err(format!("its block was finalized in view {view}"));
+    }
+    match verify_finalization(finalization, head, genesis, validators) {
+        Ok(proposal) => Ok(Claim { hash: Some(proposal.block), ..unseen }),
+        Err(VerifyError::UnknownEpoch(epoch)) if epoch > validators.latest() => {
+            Ok(Claim { unproved: Some(epoch), ..unseen })
+        }
+        // Long past: whatever it has is of no use here.
+        Err(VerifyError::UnknownEpoch(_)) => Ok(unseen),
+        Err(error) => Err(error.to_string()),
+    }
+}
