@@ -3,7 +3,8 @@
 use crate::bus::Bus;
 use crate::config::{History, NodeConfig};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
-use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle};
+use crate::drivers::epochs::EpochWatch;
+use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
 use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::router::Router;
 use crate::drivers::sync::{self, SyncDriver, SyncHandle};
@@ -17,12 +18,12 @@ use crate::supervisor::Supervisor;
 use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
 use cairn_chain_spec::ChainSpec;
-use cairn_consensus::{Consensus, EpochStart, Head, Timing, VoteGuard};
-use cairn_ledger::{Ledger, LedgerConfig, LedgerError, Reader};
+use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
+use cairn_ledger::{Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::{Epoch, PublicKey, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{PublicKey, TimestampMs, View};
 use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
 use cairn_rpc::{RpcConfig, Server};
 use cairn_runtime::BlockLimits;
@@ -65,8 +66,8 @@ struct Running {
 /// What the parts have in common.
 struct Common {
     launch: Launch,
-    validators: Arc<ValidatorSet>,
-    own_index: Option<ValidatorIndex>,
+    /// The epoch that the next block belongs to.
+    epoch: OpenedEpoch,
     database: Arc<dyn Database>,
     metrics: Metrics,
     bus: Bus,
@@ -81,11 +82,10 @@ impl Running {
         let reader = ledger.reader();
         let head = reader.head();
         metrics.head(head.height.0);
-        let validators = Arc::new(launch.spec.validator_set().clone());
-        let own_index = launch.consensus_keys.iter().find_map(|key| validators.index_of(&key.pair.public()));
+        let epoch = reader.current_epoch();
         let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
-        let (network, events) = start_network(&launch, &validators)?;
-        let common = Common { launch, validators, own_index, database, metrics, bus, reader };
+        let (network, events) = start_network(&launch, &epoch)?;
+        let common = Common { launch, epoch, database, metrics, bus, reader };
         common.assemble(ledger, network, events).await
     }
 
@@ -152,6 +152,14 @@ impl Common {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
         };
+        let epochs = EpochWatch {
+            bus: self.bus.clone(),
+            reader: self.reader.clone(),
+            network: network.clone(),
+            sync: sync_handle.clone(),
+            told: self.epoch.epoch,
+        };
+        supervisor.task("epochs", epochs.run());
         supervisor.task("network", router.run(events));
         supervisor.thread("mempool", move || admission.run())?;
         tokio::spawn(mempool.keep_ticking());
@@ -162,7 +170,7 @@ impl Common {
             ledger,
             mempool,
             consensus: consensus.clone(),
-            own_index: self.own_index,
+            own_keys: self.launch.consensus_keys.iter().map(|key| key.pair.public()).collect(),
             network: network.clone(),
             bus: self.bus,
             metrics: self.metrics,
@@ -184,7 +192,7 @@ impl Common {
             return Ok(None);
         }
         let (guards, records) = vote_guards(&self.launch)?;
-        let config = consensus_config(&self.launch, &self.reader, &self.validators, guards)?;
+        let config = consensus_config(&self.launch, &self.reader, &self.epoch, guards)?;
         let (handle, mailbox) = ConsensusHandle::new();
         let driver = ConsensusDriver {
             consensus: Consensus::new(config).context("the chain spec's consensus parameters cannot be used")?,
@@ -208,7 +216,8 @@ impl Common {
         network: &Network,
     ) {
         let head = self.reader.head();
-        let sets = cairn_sync::ValidatorSets::new(self.reader.schedule(), Epoch::ZERO, self.validators.clone());
+        let OpenedEpoch { epoch, validators, .. } = self.epoch.clone();
+        let sets = cairn_sync::ValidatorSets::new(self.reader.schedule(), epoch, validators);
         let genesis = self.reader.genesis_hash();
         let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
         if self.has_peers() {
@@ -270,7 +279,9 @@ impl Common {
 
     /// Whether there are others to follow: not so on a chain whose only validator this is.
     fn has_peers(&self) -> bool {
-        self.own_index.is_none() || self.validators.len() > 1
+        let validators = &self.epoch.validators;
+        let is_own = |key: &ConsensusKey| validators.index_of(&key.pair.public()).is_some();
+        validators.len() > 1 || !self.launch.consensus_keys.iter().any(is_own)
     }
 
     async fn banner(&self, rpc: &cairn_rpc::ServerHandle, network: &Network) {
@@ -341,7 +352,7 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
     })
 }
 
-fn start_network(launch: &Launch, validators: &ValidatorSet) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
+fn start_network(launch: &Launch, epoch: &OpenedEpoch) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
     let section = &launch.config.network;
     let node_key = NodeKey::from_seed(*launch.node_key.to_seed());
     let mut config = NetworkConfig::new(node_key, launch.genesis.hash());
@@ -353,7 +364,7 @@ fn start_network(launch: &Launch, validators: &ValidatorSet) -> anyhow::Result<(
     config.reserved = addresses(&section.reserved, "network.reserved")?;
     config.reserved_only = section.reserved_only;
     config.consensus_keys = launch.consensus_keys.iter().map(|key| key.pair.clone()).collect();
-    config.validators = Validators::new(Epoch::ZERO, validators);
+    config.validators = Validators::new(epoch.epoch, &epoch.validators);
     config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
     config.registry = Some(launch.registry.clone());
     cairn_network::start(config).exit_with(ExitKind::Address, "the peer-to-peer network cannot be started")
@@ -396,7 +407,7 @@ fn vote_guards(launch: &Launch) -> anyhow::Result<(Vec<VoteGuard>, BTreeMap<Publ
 fn consensus_config(
     launch: &Launch,
     reader: &Reader,
-    validators: &Arc<ValidatorSet>,
+    epoch: &OpenedEpoch,
     guards: Vec<VoteGuard>,
 ) -> anyhow::Result<cairn_consensus::Config> {
     let genesis = reader.genesis_hash();
@@ -407,15 +418,11 @@ fn consensus_config(
         None => View::ZERO,
     };
     let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
-    let opening = Head {
-        height: cairn_primitives::Height::ZERO,
-        hash: genesis,
-        view: View::ZERO,
-        timestamp: launch.spec.genesis_time(),
-    };
+    // The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
+    let view = if head.height == epoch.opening.height { View::ZERO } else { view };
     Ok(cairn_consensus::Config {
         genesis,
-        epoch: EpochStart { epoch: Epoch::ZERO, validators: validators.clone(), opening, closing: None },
+        epoch: epoch_start(epoch),
         guards,
         timing: timing(&launch.spec),
         retention: RETENTION_VIEWS,

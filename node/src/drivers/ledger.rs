@@ -13,11 +13,11 @@ use crate::drivers::consensus::{ConsensusHandle, Input};
 use crate::drivers::mempool::MempoolHandle;
 use crate::metrics::Metrics;
 use anyhow::anyhow;
-use cairn_consensus::Verdict;
-use cairn_ledger::{CommittedBlock, ErrorClass, Ledger, LedgerError, ProposalRequest};
+use cairn_consensus::{EpochStart, Verdict};
+use cairn_ledger::{CommittedBlock, ErrorClass, Head, Ledger, LedgerError, OpenedEpoch, ProposalRequest};
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, PublicKey, ValidatorIndex};
+use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, PublicKey, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -107,6 +107,18 @@ impl LedgerHandle {
     }
 }
 
+/// An epoch as consensus starts it.
+#[must_use]
+pub fn epoch_start(opened: &OpenedEpoch) -> EpochStart {
+    let Head { height, hash, timestamp, .. } = opened.opening;
+    EpochStart {
+        epoch: opened.epoch,
+        validators: opened.validators.clone(),
+        opening: cairn_consensus::Head { height, hash, view: View::ZERO, timestamp },
+        closing: opened.closing,
+    }
+}
+
 /// What the thread works with.
 pub struct LedgerDriver {
     /// The writer.
@@ -115,8 +127,8 @@ pub struct LedgerDriver {
     pub mempool: MempoolHandle,
     /// Where answers go; `None` on a node without an engine.
     pub consensus: Option<ConsensusHandle>,
-    /// The place of this node in the validator set: it gossips the blocks it proposed.
-    pub own_index: Option<ValidatorIndex>,
+    /// The consensus keys of this node: it gossips the blocks it proposed.
+    pub own_keys: Vec<PublicKey>,
     /// Where blocks are served and gossiped.
     pub network: Network,
     /// Where committed blocks are told.
@@ -292,6 +304,7 @@ impl LedgerDriver {
             self.mempool.committed(&block);
             self.metrics.committed(&block);
             self.gossip(&block);
+            self.open_epoch(&block);
             tracing::debug!(height = %block.height, hash = %block.hash, transactions = block.transactions.len(), "committed");
             self.bus.committed(Arc::new(block));
         }
@@ -300,14 +313,30 @@ impl LedgerDriver {
     /// The proposer of a block gossips it to whoever follows the chain without voting.
     fn gossip(&self, block: &CommittedBlock) {
         let Some(finalization) = block.finalization.clone() else { return };
-        let proposer = block.block.header.context().ok().map(|context| context.proposer);
-        if self.own_index.is_none() || proposer != self.own_index {
+        if self.own_keys.is_empty() || !self.is_own(block) {
             return;
         }
         let finalized = FinalizedBlock { block: Block::clone(&block.block), finalization: Some(finalization) };
         if let Err(error) = self.network.publish_block(&finalized) {
             tracing::debug!(height = %block.height, %error, "a finalized block was not gossiped; peers will ask for it");
         }
+    }
+
+    fn is_own(&self, block: &CommittedBlock) -> bool {
+        let proposer = block.block.header.context().ok().map(|context| context.proposer);
+        let set = self.ledger.reader().validators(block.height).ok().map(|(_, set)| set);
+        let key = proposer.zip(set).and_then(|(proposer, set)| set.get(proposer).map(|validator| validator.key));
+        key.is_some_and(|key| self.own_keys.contains(&key))
+    }
+
+    /// Opens the epoch that a committed block opens.
+    fn open_epoch(&self, block: &CommittedBlock) {
+        let (Some(consensus), Some(opened), Some(finalization)) =
+            (&self.consensus, &block.opens, block.finalization.clone())
+        else {
+            return;
+        };
+        consensus.epoch_opened_blocking(epoch_start(opened), finalization);
     }
 
     fn serve(&self, to: &PublicKey, hash: &Hash) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@
 //! ends first ends the node (see [`crate::supervisor`]).
 
 pub mod consensus;
+pub mod epochs;
 pub mod ledger;
 pub mod mempool;
 pub mod router;

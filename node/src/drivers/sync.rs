@@ -8,7 +8,7 @@ use anyhow::bail;
 use cairn_ledger::{ErrorClass, LedgerError};
 use cairn_network::{GossipId, Handle as Network, Offence, PeerId, SyncError, Verdict};
 use cairn_primitives::message::{SyncRequest, SyncResponse};
-use cairn_primitives::{Certificate, FinalizedBlock, Hash, Height};
+use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height, ValidatorSet};
 use cairn_sync::{Answer, Input, Output, PeerRef, RequestId, Severity, State, Sync, TICK_INTERVAL_MS};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,7 @@ enum Event {
     Disconnected(PeerId),
     Announced { peer: PeerId, id: GossipId, block: Box<FinalizedBlock> },
     Behind,
+    Validators { epoch: Epoch, set: Arc<ValidatorSet> },
 }
 
 /// What others may know of block sync.
@@ -85,6 +86,11 @@ impl SyncHandle {
         tracing::info!(view = %certificate.subject.view(), "behind the network: fetching blocks");
         // Consensus repeats itself while the node is behind.
         drop(self.events.try_send(Event::Behind));
+    }
+
+    /// The validators of a new epoch.
+    pub async fn validators(&self, epoch: Epoch, set: Arc<ValidatorSet>) {
+        drop(self.events.send(Event::Validators { epoch, set }).await);
     }
 
     /// Whether the node is catching up.
@@ -248,6 +254,7 @@ impl Loop {
                 Some(Input::Announced { message, peer: reference, block: Arc::new(*block) })
             }
             Event::Behind => Some(Input::Behind),
+            Event::Validators { epoch, set } => Some(Input::Validators { epoch, set }),
         }
     }
 

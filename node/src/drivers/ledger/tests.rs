@@ -8,7 +8,7 @@ use cairn_ledger::{Genesis, LedgerConfig};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{NetworkConfig, NodeKey};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::{Epoch, Height, Proposal, Subject, TimestampMs, View};
+use cairn_primitives::{Epoch, Height, Proposal, Subject, TimestampMs, ValidatorIndex, View};
 use cairn_runtime::{BlockLimits, genesis_state, weight::BLOCK_WEIGHT_MAX};
 use cairn_storage::{MemoryDatabase, StateConfig};
 
@@ -93,7 +93,8 @@ fn run(commands: Vec<Command>, blocks: &[Arc<Block>]) -> (anyhow::Result<()>, He
     let (mempool, _admission) = MempoolHandle::new(Pool::new(PoolConfig::default(), Height::ZERO), LIMITS, around);
     let head = reader.head();
     let bus = Bus::new(cairn_rpc::Head { height: head.height, hash: head.hash });
-    let driver = LedgerDriver { ledger, mempool, consensus: Some(consensus), own_index: None, network, bus, metrics };
+    let driver =
+        LedgerDriver { ledger, mempool, consensus: Some(consensus), own_keys: Vec::new(), network, bus, metrics };
     for command in commands.into_iter().chain([Command::Stop]) {
         handle.commands.try_send(command).unwrap();
     }

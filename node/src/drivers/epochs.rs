@@ -1,0 +1,50 @@
+//! Tells the network and block sync who the validators of a new epoch are.
+//!
+//! Consensus hears of it from the ledger itself, in order with its other answers. Here only the newest epoch matters, so the
+//! task follows the head, which cannot be missed, and reads the rest.
+
+use crate::bus::Bus;
+use crate::drivers::sync::SyncHandle;
+use cairn_ledger::Reader;
+use cairn_network::{Handle as Network, Validators};
+use cairn_primitives::Epoch;
+
+/// What the task works with.
+pub struct EpochWatch {
+    /// Where heads are told.
+    pub bus: Bus,
+    /// Where epochs are read.
+    pub reader: Reader,
+    /// Who is told.
+    pub network: Network,
+    /// Who is told.
+    pub sync: SyncHandle,
+    /// The epoch that everybody started with.
+    pub told: Epoch,
+}
+
+impl EpochWatch {
+    /// Runs until the bus or the network ends.
+    ///
+    /// # Errors
+    /// The validators of an epoch cannot be read.
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        let mut heads = self.bus.heads();
+        loop {
+            let current = self.reader.current_epoch();
+            while self.told < current.epoch {
+                self.told = self.told.next();
+                self.sync.validators(self.told, self.reader.validators_of(self.told)?).await;
+                if self.told == current.epoch {
+                    let validators = Validators::new(current.epoch, &current.validators);
+                    if self.network.set_validators(validators).await.is_err() {
+                        return Ok(()); // The network has stopped, and so does the node.
+                    }
+                }
+            }
+            if heads.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
