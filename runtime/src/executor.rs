@@ -32,6 +32,9 @@ use cairn_primitives::{AccountId32, Epoch, Evidence, EvidenceError, Hash, Height
 /// A block emits no more events than this: clients download the events of a block as one value.
 pub const BLOCK_EVENTS_MAX: usize = 1 << 17;
 
+/// So much evidence is looked at for one block, at two signature checks each.
+const REPORTS_TRIED_MAX: usize = 8 * BLOCK_REPORTS_MAX;
+
 /// What execution needs to know of the block besides its transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockContext {
@@ -212,7 +215,7 @@ pub fn build_block(
     let weight_max = Weight::from_ref_time(limits.weight_max.ref_time.min(BLOCK_WEIGHT_MAX.ref_time));
     let mut bytes_left = limits.bytes_max.saturating_sub(inherent.encoded_len());
     let mut transactions = vec![inherent];
-    for evidence in evidence {
+    for evidence in evidence.iter().take(REPORTS_TRIED_MAX) {
         if transactions.len() > BLOCK_REPORTS_MAX {
             break;
         }
