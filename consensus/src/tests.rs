@@ -13,3 +13,4 @@ mod rules_recovery;
 mod solo;
 mod stories;
 mod stories_solo;
+mod twins;
