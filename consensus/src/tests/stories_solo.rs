@@ -3,7 +3,7 @@
 use super::fixture::{Dice, EPOCH, Fixture, TIMING, WALL, nullify, proposal_of};
 use super::solo::{Solo, finalize, notarize, place_of};
 use crate::round::Ballot;
-use crate::{EpochConfig, JournalRecord, Refusal};
+use crate::{EpochConfig, JournalRecord, Output, Refusal};
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{ValidatorIndex, ValidatorSet, View, VoteKind};
 use std::sync::Arc;
@@ -66,6 +66,24 @@ fn case_6_restarted_signers_count_once() {
     assert_eq!(solo.view(), 2, "three of four");
 }
 
+/// 6: the same for finalize votes: ours of before the restart is the third of four, and only once.
+#[test]
+fn case_6_own_finalize_of_before_the_restart_counts_once() {
+    let mut before = Solo::follower();
+    let block = before.certify_view(1, &opening());
+    let mut solo = before.restarted(before.journal());
+    solo.connect();
+    solo.input(crate::Input::Restored(Arc::clone(&block)));
+    solo.input(crate::Input::Start);
+    solo.certified(&block, true);
+    let [one, two, _] = solo.others()[..] else { unreachable!() };
+    solo.receive_vote(one, finalize(proposal_of(&block, 0)));
+    solo.wait_until(solo.time + 3 * TIMING.retry_ms);
+    assert_eq!(solo.finalized_view(), 0, "two of four");
+    solo.receive_vote(two, finalize(proposal_of(&block, 0)));
+    assert_eq!(solo.finalizing(), [block.header.hash()], "three of four");
+}
+
 /// 7: a fetch is answered while its twin, to another peer, is still under way: the second answer costs nothing.
 #[test]
 fn case_7_second_answer_to_a_fetch_changes_nothing() {
@@ -80,6 +98,17 @@ fn case_7_second_answer_to_a_fetch_changes_nothing() {
     assert_eq!(solo.last, []);
     solo.receive_certificate(notarize(proposal_of(&block, 0)));
     assert_eq!(solo.last, []);
+    solo.certified(&block, true);
+    solo.receive(solo.others()[1], ConsensusMessage::Block(Arc::clone(&block)));
+    assert_eq!((solo.certifying(), solo.blamed()), (vec![], vec![]), "nor after it was executed");
+    let (unasked, peer) = (solo.block(9, &opening()), solo.others()[0]);
+    solo.receive(peer, ConsensusMessage::Block(Arc::clone(&unasked)));
+    solo.receive(peer, ConsensusMessage::FetchBlock(unasked.header.hash()));
+    assert_eq!(
+        solo.last,
+        [Output::ServeBlock { to: peer, block: unasked.header.hash() }],
+        "what nobody asked for is not kept"
+    );
 }
 
 /// 8: finalize votes come before anything else about the view: they are kept, and suffice.
