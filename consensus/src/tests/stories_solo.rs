@@ -246,6 +246,30 @@ fn case_15_view_jump_of_ten_thousand() {
     assert_eq!(solo.fetched()[0], (1, VoteKind::Nullify), "the first gap first");
 }
 
+/// 17: the leader's clock jumped back behind the parent's timestamp: its block still comes after the parent. A follower's
+/// jump in either direction ends no view, since deadlines count on the other clock.
+#[test]
+fn case_17_clock_jumps_neither_spoil_a_proposal_nor_end_a_view() {
+    let mut leader = Solo::unstarted(1);
+    leader.wall_skew = -900_000;
+    leader.start();
+    leader.wait_until(TIMING.leader_timeout_ms - 1);
+    let proposed = leader.all.iter().find_map(|output| match output {
+        Output::Propose { timestamp, .. } => Some(*timestamp),
+        _ => None,
+    });
+    assert_eq!(proposed.unwrap().0, opening().timestamp.0 + 1);
+
+    let mut follower = Solo::follower();
+    for skew in [3_600_000, -900_000] {
+        follower.wall_skew = skew;
+        follower.wait_until(follower.time + TIMING.leader_timeout_ms / 3);
+        assert!(!follower.has_nullified(1));
+    }
+    follower.wait_until(TIMING.leader_timeout_ms);
+    assert!(follower.has_nullified(1));
+}
+
 /// 18: a peer that keeps sending its finalize vote for a view we know to be final is sent the finalization.
 #[test]
 fn case_18_repeated_finalize_vote_is_answered_with_the_finalization() {
