@@ -13,6 +13,8 @@ mod finality;
 mod proposal;
 mod recovery;
 mod report;
+#[cfg(test)]
+mod rigged;
 mod silence;
 mod timers;
 mod view;

@@ -1,5 +1,8 @@
 //! Who leads which view: round-robin weighted by power, over a permutation shuffled once per epoch.
 
+#[cfg(test)]
+mod rigged;
+
 use cairn_primitives::hash::sha256_concat;
 use cairn_primitives::{Hash, ValidatorIndex, ValidatorSet, View};
 

@@ -13,3 +13,5 @@ mod rules_recovery;
 mod solo;
 mod stories;
 mod stories_solo;
+mod stories_split;
+mod twins;

@@ -7,7 +7,7 @@ const DELAY: u64 = 50;
 
 #[test]
 fn network_without_faults_finalizes_in_three_delays_and_makes_a_block_every_two() {
-    for validators in [4, 7] {
+    for validators in [4, 7, 16] {
         let mut network = Network::new(Fixture::equal(validators), 1, Weather::calm(DELAY));
         network.start_all();
         network.run_for(40 * DELAY);

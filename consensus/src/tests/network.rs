@@ -157,7 +157,9 @@ impl Network {
         let (head, finalization) = node.committed.last().unwrap().clone();
         let guard = Some(self.fixture.guard(node.index, node.journal.iter().cloned()));
         let config = EpochConfig { guard, committed: head, finalization, ..self.fixture.config(Some(node.index)) };
-        node.engine = Some(Engine::new(config).unwrap());
+        let mut engine = Engine::new(config).unwrap();
+        engine.rig_schedule(self.fixture.schedule.clone());
+        node.engine = Some(engine);
         node.life += 1;
         node.born_at = self.time;
         node.tick_at = None;
@@ -295,6 +297,9 @@ impl Network {
         let mut outputs = Vec::new();
         engine.step(now, input, &mut outputs);
         node.steps += 1;
+        if !node.is_honest {
+            engine.rig_guard(|| self.fixture.guard(node.index, []));
+        }
         if let Some(deadline) = engine.next_deadline() {
             assert!(deadline > now.monotonic_ms, "a deadline in the past would spin");
             let due = deadline + node.born_at;
