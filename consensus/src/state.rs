@@ -1,6 +1,7 @@
 //! What an engine tells about itself, for people and for monitoring; nothing in the protocol reads it.
 
 use crate::config::Head;
+use crate::guard::Silence;
 use cairn_primitives::{Epoch, Power, PublicKey, ValidatorIndex, View, VoteKind};
 
 /// A picture of an engine at one moment.
@@ -14,6 +15,8 @@ pub struct EngineState {
     pub leader: ValidatorIndex,
     /// Our own index; `None` for an observer.
     pub own_index: Option<ValidatorIndex>,
+    /// Why our key signs nothing, if so.
+    pub silence: Option<Silence>,
     /// Whether a proposal for the current view was received.
     pub proposal_seen: bool,
     /// Whether we voted to notarize in the current view.

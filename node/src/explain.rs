@@ -36,6 +36,7 @@ pub fn state_json(state: &EngineState) -> Value {
         "leader": state.leader.0,
         "leaderKey": key(state, state.leader),
         "ownIndex": state.own_index.map(|index| index.0),
+        "isSilent": state.silence.is_some(),
         "proposalSeen": state.proposal_seen,
         "notarizeCast": state.notarize_cast,
         "nullifyCast": state.nullify_cast,

@@ -2,6 +2,7 @@
 //! stands still.
 
 use super::{Engine, Expiry, Proposing};
+use crate::guard::{Silence, VoteGuard};
 use crate::input::Now;
 use crate::round::{Round, Stage};
 use crate::state::{Deadline, EngineState, NeededVotes, ValidatorState, VoteCount};
@@ -50,6 +51,7 @@ impl Engine {
             view: self.current.view,
             leader: self.current.leader,
             own_index: self.own_index(),
+            silence: self.guard().and_then(VoteGuard::silence),
             proposal_seen: round.is_some_and(|round| round.slot.is_some()),
             notarize_cast: has_cast(VoteKind::Notarize),
             nullify_cast: has_cast(VoteKind::Nullify),
@@ -149,6 +151,10 @@ impl Engine {
             let sentence = format!("Fetching and executing {what}");
             return Waiting::new("R14", what, sentence);
         }
+        if self.is_closed() {
+            let what = "the ledger to commit the closing block and open the next epoch";
+            return Waiting::new("R14", what, format!("Epoch {} is over: waiting for {what}", self.config.epoch));
+        }
         if let Some(reason) = self.current.expired {
             return self.waiting_for_votes("R13", VoteKind::Nullify, Some(reason));
         }
@@ -213,7 +219,9 @@ impl Engine {
 
     /// The sentence: what is waited for, and who is missing.
     fn why(&self, waiting: &Waiting, needed: &[NeededVotes], now: Now) -> String {
-        let mut text = waiting.sentence.clone();
+        let silence = self.guard().and_then(VoteGuard::silence).map(Silence::words);
+        let mut text = silence.map_or_else(String::new, |words| format!("{words}. "));
+        text.push_str(&waiting.sentence);
         // Where nothing of the current view is short of votes, those that would make the block before it final may be.
         let votes = waiting.votes.as_ref().or_else(|| {
             let votes = needed.first()?;
@@ -258,6 +266,22 @@ impl Engine {
             Some(ms) => format!("heard {}.{} s ago", ms / 1_000, ms % 1_000 / 100),
         };
         format!("validator {index} ({key}, {reach}, {heard})")
+    }
+}
+
+impl Silence {
+    fn words(self) -> String {
+        match self {
+            Self::RecordLost => {
+                "This validator does not vote: the record of its votes is lost or too old, and too few of \
+                                 the others have said where they stand"
+                    .into()
+            }
+            Self::Until { epoch, above } => format!(
+                "This validator does not vote until a view above {above} of epoch {epoch} is final: the record of its votes \
+                 was lost"
+            ),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::fixture::proposal_of;
 use super::solo::Solo;
 use crate::state::NeededVotes;
+use crate::{EpochConfig, Silence, VoteGuard};
 use cairn_primitives::{Power, Subject, ValidatorIndex, View, VoteKind};
 
 fn sorted(mut indices: Vec<ValidatorIndex>) -> Vec<ValidatorIndex> {
@@ -29,7 +30,7 @@ fn why_without_a_proposal_names_the_leader_and_when_it_was_heard() {
 fn why_after_expiry_names_those_whose_nullify_is_not_here() {
     let mut solo = Solo::follower();
     let [first, second, third] = solo.others()[..] else { panic!("three others") };
-    solo.input(crate::Input::Peer { index: third, connected: false });
+    solo.input(crate::Input::Peer { validator: third, connected: false });
     solo.wait_until(5_000);
     solo.receive_vote(first, Subject::Nullify { epoch: super::fixture::EPOCH, view: View(1) });
     let state = solo.engine.state(solo.now());
@@ -67,4 +68,17 @@ fn why_with_a_proposal_counts_notarize_votes() {
         "{}",
         state.why
     );
+}
+
+#[test]
+fn why_of_a_validator_that_lost_its_record_says_that_it_keeps_silent() {
+    let whole = Solo::follower();
+    let guard = VoteGuard::without_record(whole.fixture.key(whole.own), super::fixture::GENESIS);
+    let config = EpochConfig { guard: Some(guard), ..whole.fixture.config(Some(whole.own)) };
+    let mut solo = Solo::with(whole.fixture.clone(), whole.own, config);
+    solo.start();
+    let state = solo.engine.state(solo.now());
+    assert_eq!(state.silence, Some(Silence::RecordLost));
+    let start = "This validator does not vote: the record of its votes is lost or too old";
+    assert!(state.why.starts_with(start) && state.why.contains("Waiting for validator"), "{}", state.why);
 }
