@@ -9,7 +9,7 @@ CARGO = set -e; library=$$(scripts/rocksdb.sh); ROCKSDB_LIB_DIR="$$library" ROCK
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## install the system packages that the build needs, if any is missing
@@ -26,6 +26,10 @@ run: setup ## run 4 validators and an archive node on this machine; Ctrl-C stops
 .PHONY: test
 test: build ## run every test, those with the real binary included
 	@$(CARGO) test $(RELEASE) --workspace
+
+.PHONY: kill-loop
+kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
+	@$(CARGO) run $(RELEASE) -p cairn-tests --bin kill_loop -- --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies

@@ -126,7 +126,7 @@ pub use guard::{Refusal, Silence, VoteGuard};
 pub use input::{Input, Now, Verdict};
 pub use journal::JournalRecord;
 pub use output::{Offence, Output};
-pub use state::{Deadline, EngineState, ValidatorState, VoteCount};
+pub use state::{Deadline, EngineState, NeededVotes, ValidatorState, VoteCount};
 
 #[cfg(test)]
 #[allow(

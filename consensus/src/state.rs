@@ -1,7 +1,8 @@
 //! What an engine tells about itself, for people and for monitoring; nothing in the protocol reads it.
 
 use crate::config::Head;
-use cairn_primitives::{Epoch, Power, ValidatorIndex, View};
+use crate::guard::Silence;
+use cairn_primitives::{Epoch, Power, PublicKey, ValidatorIndex, View, VoteKind};
 
 /// A picture of an engine at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +15,16 @@ pub struct EngineState {
     pub leader: ValidatorIndex,
     /// Our own index; `None` for an observer.
     pub own_index: Option<ValidatorIndex>,
+    /// Why our key signs nothing, if so.
+    pub silence: Option<Silence>,
     /// Whether a proposal for the current view was received.
     pub proposal_seen: bool,
     /// Whether we voted to notarize in the current view.
     pub notarize_cast: bool,
     /// Whether we voted to nullify the current view.
     pub nullify_cast: bool,
+    /// Whether we voted to finalize the current view.
+    pub finalize_cast: bool,
     /// The votes seen in the current view.
     pub votes: VoteCount,
     /// The power that makes a certificate.
@@ -40,6 +45,26 @@ pub struct EngineState {
     pub validators: Vec<ValidatorState>,
     /// The rule that is waited on, and for what, in words.
     pub waiting_for: String,
+    /// The rule alone, such as `R7`; `None` where the protocol has not begun or is over.
+    pub rule: Option<&'static str>,
+    /// The votes that are short of a quorum and would go on: those of the current view first, then the finalize votes of
+    /// the highest view that we voted to finalize.
+    pub needed: Vec<NeededVotes>,
+    /// Why there is no new block in this moment, for an operator: one sentence.
+    pub why: String,
+}
+
+/// Votes of one kind in one view that do not make a certificate yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededVotes {
+    /// The kind.
+    pub kind: VoteKind,
+    /// The view.
+    pub view: View,
+    /// The power of those seen, signatures perhaps not verified yet.
+    pub seen: Power,
+    /// Whose votes are not here.
+    pub missing: Vec<ValidatorIndex>,
 }
 
 /// The power behind the current view's votes, by kind; signatures may not be verified yet.
@@ -67,6 +92,8 @@ pub struct Deadline {
 pub struct ValidatorState {
     /// Its index.
     pub index: ValidatorIndex,
+    /// Its consensus key.
+    pub key: PublicKey,
     /// Its power.
     pub power: Power,
     /// Whether its stream is up; true for ourselves.

@@ -7,6 +7,7 @@ mod latency;
 mod model;
 mod network;
 mod random;
+mod report;
 mod rules;
 mod rules_flow;
 mod rules_recovery;

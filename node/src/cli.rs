@@ -374,6 +374,12 @@ pub enum QueryCommand {
         #[command(flatten)]
         node: UrlArgs,
     },
+    /// Why there is no new block in this moment.
+    Why {
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
     /// What the node says about itself.
     Info {
         /// The node.

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod drivers;
 mod exit;
+mod explain;
 mod keystore;
 mod launch;
 mod logging;

@@ -24,6 +24,7 @@ pub struct Metrics {
     finalized_view: IntGauge,
     backoff: IntGauge,
     validators_connected: IntGauge,
+    evidence: IntCounter,
     pool_ready: IntGauge,
     pool_future: IntGauge,
     pool_bytes: IntGauge,
@@ -68,6 +69,7 @@ impl Metrics {
                 "cairn_consensus_connected_validators",
                 "Validators in reach, this one included",
             )?,
+            evidence: counter("cairn_consensus_evidence_total", "Proofs of votes that exclude each other")?,
             pool_ready: gauge("cairn_mempool_ready_transactions", "Transactions that may be included next")?,
             pool_future: gauge("cairn_mempool_future_transactions", "Transactions that wait for an earlier nonce")?,
             pool_bytes: gauge("cairn_mempool_size_bytes", "Bytes of all waiting transactions")?,
@@ -117,6 +119,11 @@ impl Metrics {
         self.backoff.set(level(state.backoff));
         let connected = state.validators.iter().filter(|validator| validator.connected).count();
         self.validators_connected.set(level(count(connected)));
+    }
+
+    /// A validator signed two things that exclude each other.
+    pub fn evidence(&self) {
+        self.evidence.inc();
     }
 
     /// The pool after a change.

@@ -3,8 +3,8 @@
 use crate::drivers::consensus::ConsensusHandle;
 use crate::drivers::mempool::MempoolHandle;
 use crate::drivers::sync::SyncHandle;
+use crate::explain::{self, Surroundings};
 use async_trait::async_trait;
-use cairn_consensus::EngineState;
 use cairn_ledger::Reader;
 use cairn_mempool::PoolConfig;
 use cairn_network::{Direction, Handle as Network};
@@ -16,7 +16,8 @@ use cairn_rpc::ports::{
     RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
 use parity_scale_codec::Encode;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// [`ChainPort`] over the read model.
 pub struct Chain(pub Reader);
@@ -256,48 +257,29 @@ impl NodePort for Node {
 
     async fn consensus_state(&self) -> Value {
         let Some(consensus) = &self.consensus else { return Value::Null };
-        consensus.state().await.map_or(Value::Null, |state| consensus_json(&state))
+        consensus.state().await.map_or(Value::Null, |state| explain::state_json(&state))
+    }
+
+    async fn why_no_block(&self) -> Value {
+        let state = match &self.consensus {
+            Some(consensus) => consensus.state().await,
+            None => None,
+        };
+        let head = self.reader.head();
+        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let around = Surroundings {
+            peers: self.network.status().await.map_or(0, |status| status.connected.len()),
+            should_have_peers: self.should_have_peers,
+            is_syncing: self.sync.is_syncing(),
+            head: head.height,
+            head_hash: head.hash,
+            head_age: age.saturating_sub(Duration::from_millis(head.timestamp.0)),
+            highest: self.sync.highest().max(head.height),
+        };
+        explain::why_json(state.as_ref(), &around)
     }
 
     fn started_at(&self) -> TimestampMs {
         self.started_at
     }
-}
-
-fn consensus_json(state: &EngineState) -> Value {
-    let deadlines = state.deadlines.iter().map(|deadline| json!({"name": deadline.name, "leftMs": deadline.left_ms}));
-    let validators = state.validators.iter().map(|validator| {
-        json!({
-            "index": validator.index.0,
-            "power": validator.power.0.to_string(),
-            "connected": validator.connected,
-            "heardMsAgo": validator.heard_ms_ago,
-            "seenView": validator.seen_view.0,
-        })
-    });
-    let missing = state.validators.iter().filter(|validator| !validator.connected).map(|validator| validator.index.0);
-    json!({
-        "epoch": state.epoch.0,
-        "view": state.view.0,
-        "leader": state.leader.0,
-        "ownIndex": state.own_index.map(|index| index.0),
-        "proposalSeen": state.proposal_seen,
-        "notarizeCast": state.notarize_cast,
-        "nullifyCast": state.nullify_cast,
-        "votes": {
-            "notarize": state.votes.notarize.0.to_string(),
-            "nullify": state.votes.nullify.0.to_string(),
-            "finalize": state.votes.finalize.0.to_string(),
-        },
-        "quorum": state.quorum.0.to_string(),
-        "totalPower": state.total_power.0.to_string(),
-        "backoff": state.backoff,
-        "deadlines": deadlines.collect::<Vec<_>>(),
-        "finalizedView": state.finalized_view.0,
-        "committed": {"height": state.committed.height.0, "hash": state.committed.hash.to_string()},
-        "fetches": state.fetches,
-        "missing": missing.collect::<Vec<_>>(),
-        "validators": validators.collect::<Vec<_>>(),
-        "waitingFor": state.waiting_for,
-    })
 }

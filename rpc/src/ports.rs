@@ -426,6 +426,9 @@ pub trait NodePort: Send + Sync + 'static {
     /// runs no engine.
     async fn consensus_state(&self) -> serde_json::Value;
 
+    /// Why there is no new block in this moment: `why` in words, and what it was concluded from. On every node.
+    async fn why_no_block(&self) -> serde_json::Value;
+
     /// When the process started.
     fn started_at(&self) -> TimestampMs;
 }

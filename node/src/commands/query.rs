@@ -26,6 +26,7 @@ pub async fn run(command: &QueryCommand, output: Output) -> anyhow::Result<()> {
         QueryCommand::Tx { hash, node } => query_tx(&Client::connect(&node.url).await?, hash, output).await,
         QueryCommand::Proof(args) => proof::run(args, output).await,
         QueryCommand::Validators { node } => query_validators(&Client::connect(&node.url).await?, output).await,
+        QueryCommand::Why { node } => query_why(&Client::connect(&node.url).await?, output).await,
         QueryCommand::Info { node } => query_info(&Client::connect(&node.url).await?, output).await,
     }
 }
@@ -159,6 +160,31 @@ async fn query_info(client: &Client, output: Output) -> anyhow::Result<()> {
     flatten("", &info, &mut rows);
     let rows: Vec<(&str, String)> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     output.print(&info, &table(&rows))
+}
+
+/// The answer in words first, then what it was concluded from.
+async fn query_why(client: &Client, output: Output) -> anyhow::Result<()> {
+    let answer: Value = client.call("cairn_whyNoBlock", Vec::new()).await?;
+    let mut text = answer.get("why").and_then(Value::as_str).unwrap_or_default().to_owned();
+    text.push_str("\n\n");
+    let mut rows = Vec::new();
+    for (name, value) in answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "why") {
+        match value.as_array().filter(|items| items.iter().all(Value::is_object)) {
+            Some(items) => rows.extend(items.iter().map(|item| (name.clone(), one_line(item)))),
+            None => flatten(name, value, &mut rows),
+        }
+    }
+    let rows: Vec<(&str, String)> = rows.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    text.push_str(&table(&rows));
+    output.print(&answer, &text)
+}
+
+/// The fields of an object one after the other.
+fn one_line(item: &Value) -> String {
+    let mut fields = Vec::new();
+    flatten("", item, &mut fields);
+    let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+    fields.join(", ")
 }
 
 /// Nested data as `outer.inner` rows.

@@ -355,6 +355,7 @@ impl ConsensusDriver {
             }
             Output::Blame { validator, offence } => tracing::warn!(%validator, %offence, "a validator misbehaves"),
             Output::Evidence(evidence) => {
+                self.metrics.evidence();
                 tracing::error!(?evidence, "a validator signed two things that exclude each other");
             }
             Output::VoteRefused { subject, refusal } => tracing::error!(?subject, %refusal, "a vote was not signed"),

@@ -338,6 +338,10 @@ impl NodePort for FakeNode {
         serde_json::json!({ "view": 9 })
     }
 
+    async fn why_no_block(&self) -> serde_json::Value {
+        serde_json::json!({ "why": "Waiting for votes.", "rule": "R7" })
+    }
+
     fn started_at(&self) -> TimestampMs {
         TimestampMs(123)
     }

@@ -39,6 +39,7 @@ async fn rpc_methods_lists_every_name_sorted_without_misleading_ones() {
         "chain_subscribeFinalisedHeads",
         "author_unwatchExtrinsic",
         "cairn_getProof",
+        "cairn_whyNoBlock",
     ] {
         assert!(names.contains(&name), "{name} is missing");
     }
@@ -280,6 +281,7 @@ async fn system_family_describes_the_node() {
         ("chainSpec_v1_genesisHash", json!(rig.hash(0).to_string())),
         ("chainSpec_v1_properties", properties),
         ("cairn_consensusState", json!({ "view": 9 })),
+        ("cairn_whyNoBlock", json!({ "why": "Waiting for votes.", "rule": "R7" })),
         ("cairn_syncState", json!({ "startingBlock": 0, "currentBlock": 5, "highestBlock": 7 })),
         ("cairn_mempool", json!({ "ready": 2, "future": 1, "bytes": 300, "countMax": 100, "bytesMax": 1_000 })),
     ] {

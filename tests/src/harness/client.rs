@@ -11,6 +11,8 @@ use jsonrpsee::core::client::Subscription;
 use parity_scale_codec::{Decode as _, Encode as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A finalized block as `cairn_subscribeBlocks` tells it.
@@ -150,4 +152,23 @@ pub async fn height_of(rpc: &Rpc, hash: &str) -> anyhow::Result<u32> {
     let header: Value = rpc.call("chain_getHeader", vec![json!(hash)]).await?;
     let digits = header["number"].as_str().and_then(|number| number.strip_prefix("0x"));
     u32::from_str_radix(digits.context("a header has a number")?, 16).context("a block's number is not understood")
+}
+
+/// The sum of a metric over its labels, as the node's `/metrics` tells it.
+///
+/// # Errors
+/// Nobody answers, or there is no such metric.
+pub async fn metric(address: (&str, u16), name: &str) -> anyhow::Result<f64> {
+    let ask = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = timeout(PATIENCE, ask).await.context("the metrics do not come")??;
+    let rows = answer.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values = rows.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).collect::<Vec<_>>();
+    anyhow::ensure!(!values.is_empty(), "there is no metric {name}");
+    Ok(values.iter().sum())
 }

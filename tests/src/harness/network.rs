@@ -121,6 +121,11 @@ impl Network {
         self.folder.path()
     }
 
+    /// Leaves the folder with databases and logs where it is, for people to look into.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// The file of the chain spec.
     #[must_use]
     pub fn spec_file(&self) -> PathBuf {

@@ -142,6 +142,12 @@ impl Node {
         ("127.0.0.1", self.rpc_port)
     }
 
+    /// The address of the metrics.
+    #[must_use]
+    pub fn metrics_address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.metrics_port)
+    }
+
     /// The address for peers.
     #[must_use]
     pub fn multiaddr(&self) -> String {
@@ -166,7 +172,18 @@ impl Node {
         self.child.as_ref().and_then(Child::id)
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// Whether the process has ended without having been killed or stopped from here.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?;
+        Ok(ended.flatten().is_some())
+    }
+
+    /// The file of everything it logs, over all starts.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
         self.folder.join("node.log")
     }
 

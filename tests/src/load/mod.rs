@@ -9,7 +9,7 @@
 //! transaction, and CPU time and memory of the node processes on this machine. It changes nothing in the nodes and works
 //! on development chains only, because the first account that pays is //Alice.
 
-mod accounts;
+pub(crate) mod accounts;
 mod flow;
 mod options;
 mod process;

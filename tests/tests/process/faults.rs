@@ -1,10 +1,13 @@
 //! Validators that die and come back.
 
+use cairn_chain_spec::development;
 use cairn_tests::harness::{
-    Network, Observer, Shape, Signal, account, hashes, height_of, submit_transfer, transfer, until, wait_for_end,
+    Network, Observer, Shape, Signal, account, cairn, hashes, height_of, submit_transfer, transfer, until, wait_for_end,
 };
 use cairn_tests::rpc::Rpc;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -45,6 +48,31 @@ async fn wait_until_stuck(rpc: &Rpc) {
     }
 }
 
+/// What a stuck validator says of //Charlie and //Dave, who are down: as JSON, and in words on the command line.
+async fn assert_names_missing(rpc: &Rpc, folder: &Path) {
+    let answer: Value = rpc.call("cairn_whyNoBlock", Vec::<Value>::new()).await.unwrap();
+    let why = answer["why"].as_str().unwrap();
+    let started = "Waiting for votes: 2 of 3 power has nullified view ";
+    assert!(why.starts_with(started) && why.contains("The last final block is "), "{why}");
+    assert_eq!((&answer["rule"], &answer["needed"][0]["kind"]), (&json!("R13"), &json!("nullify")));
+    assert_eq!(answer["consensus"]["powerInReach"], "2");
+    let mut missing = BTreeSet::new();
+    for validator in answer["missing"].as_array().unwrap() {
+        assert_eq!(validator["connected"], false);
+        assert!(validator["heardMsAgo"].is_u64(), "{validator}");
+        let key = validator["key"].as_str().unwrap();
+        assert!(why.contains(&format!("({}, out of reach, heard ", &key[..10])), "{why} does not name {key}");
+        missing.insert(key.to_owned());
+    }
+    let expected = ["Charlie", "Dave"].map(|name| development::key_pair(name).public().to_string());
+    assert_eq!(missing, expected.into());
+
+    let told = cairn(folder, ["query", "why", "--url", rpc.url()]).unwrap();
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.starts_with(started), "{}", told.stdout);
+    assert_eq!(told.stdout.lines().filter(|line| line.starts_with("missing ")).count(), 2, "{}", told.stdout);
+}
+
 #[tokio::test]
 async fn validators_killed_and_brought_back_agree_on_every_block() {
     let (mut network, clients) = Network::start(Shape { validators: 4, archives: 0 }).await.unwrap();
@@ -58,6 +86,7 @@ async fn validators_killed_and_brought_back_agree_on_every_block() {
 
     network.nodes[2].kill().await.unwrap();
     wait_until_stuck(first).await;
+    assert_names_missing(first, network.folder()).await;
     let stuck_at = Observer::new(first).await.unwrap();
     let stuck_hashes = hashes(first, stuck_at.height).await.unwrap();
     submit_transfer(first, "Alice", "Ferdie", VALUE).await.unwrap();

@@ -8,6 +8,7 @@ mod archive;
 mod bad_input;
 mod devnet;
 mod faults;
+mod kill_loop;
 mod load;
 mod proofs;
 mod restart;
