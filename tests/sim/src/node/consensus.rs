@@ -1,0 +1,359 @@
+//! The consensus engine with its journal: the only file that knows the types of the engine.
+//!
+//! Mirrors `node/src/drivers/consensus.rs`: a turn takes the inputs that wait, starts work, writes the journal with one
+//! sync, and speaks last.
+
+use super::{Answer, Clock, Command, Effect, Fact};
+use crate::disk::Disk;
+use crate::plan::Times;
+use crate::setup::Setup;
+use anyhow::{Context, bail};
+use cairn_consensus::{Config, Engine, Head, Input, JournalRecord, Now, Output, Timing, Verdict};
+use cairn_ledger::{ProposalRequest, Reader};
+use cairn_primitives::message::ConsensusMessage;
+use cairn_primitives::{Block, Epoch, Height, KeyPair, PublicKey, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_storage::blocks::journal::{self, JournalKey};
+use cairn_storage::{Database, Durability, WriteBatch};
+use parity_scale_codec::{DecodeAll, Encode};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Inputs handled in one turn, as in the real driver.
+const INPUTS_PER_TURN_MAX: usize = 256;
+
+/// Messages that may wait, as in the real driver; beyond that streams drop.
+const MESSAGES_MAX: usize = 1_024;
+
+/// How soon a block whose parent is not here is asked for again, as in the real driver.
+const RETRY_MS: u64 = 50;
+
+/// For how many views votes are kept, as in the real node.
+const RETENTION_VIEWS: u64 = 10;
+
+const REPLAY_PAGE: usize = 1_024;
+
+/// What waits for the engine.
+enum Request {
+    Input(Input),
+    Committed(View),
+}
+
+/// The engine of a node.
+pub(crate) struct Consensus {
+    engine: Engine,
+    validators: Arc<ValidatorSet>,
+    journal: Journal,
+    requests: VecDeque<Request>,
+    messages: VecDeque<Input>,
+    dropped: u64,
+}
+
+/// The journal: records on disk and what of them is of no use any more.
+struct Journal {
+    disk: Disk,
+    epoch: Epoch,
+    next: u64,
+    committed: View,
+    records: VecDeque<(u64, View)>,
+}
+
+/// A picture of the engine for messages to people.
+pub(crate) struct Standing {
+    /// The view.
+    pub(crate) view: View,
+    /// In words.
+    pub(crate) text: String,
+    /// Certificates and blocks that are being fetched.
+    pub(crate) fetches: usize,
+}
+
+impl Consensus {
+    pub(super) fn open(
+        setup: &Setup,
+        key: &KeyPair,
+        reader: &Reader,
+        disk: &Disk,
+        restored: Vec<Arc<Block>>,
+        clock: Clock,
+        effects: &mut Vec<Effect>,
+    ) -> anyhow::Result<Self> {
+        let config = config(setup, key, reader)?;
+        let journal = Journal {
+            disk: disk.clone(),
+            epoch: config.epoch,
+            next: 0,
+            committed: View::ZERO,
+            records: VecDeque::new(),
+        };
+        let mut consensus = Self {
+            engine: Engine::new(config)?,
+            validators: setup.validators.clone(),
+            journal,
+            requests: VecDeque::new(),
+            messages: VecDeque::new(),
+            dropped: 0,
+        };
+        let mut outputs = Vec::new();
+        consensus.replay(clock, &mut outputs, effects)?;
+        for block in restored {
+            consensus.engine.step(now(clock), Input::Restored(block), &mut outputs);
+        }
+        consensus.engine.step(now(clock), Input::Start, &mut outputs);
+        consensus.carry_out(outputs, effects)?;
+        Ok(consensus)
+    }
+
+    fn replay(&mut self, clock: Clock, outputs: &mut Vec<Output>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let mut start = JournalKey { epoch: self.journal.epoch, sequence: 0 };
+        loop {
+            let page = journal::read(&self.journal.disk, start, REPLAY_PAGE)?;
+            let is_full = page.len() == REPLAY_PAGE;
+            for (key, bytes) in page {
+                let record = JournalRecord::decode_all(&mut bytes.as_slice()).context("a journal record is damaged")?;
+                self.journal.records.push_back((key.sequence, record.view()));
+                start = JournalKey { epoch: key.epoch, sequence: key.sequence + 1 };
+                note(&record, effects);
+                self.engine.step(now(clock), Input::Replay(record), outputs);
+            }
+            if !is_full {
+                break;
+            }
+        }
+        self.journal.next = start.sequence;
+        Ok(())
+    }
+
+    /// A message from a validator; dropped where too many wait.
+    pub(super) fn message(&mut self, from: &PublicKey, message: &Arc<ConsensusMessage>) {
+        let Some(from) = self.validators.index_of(from) else { return };
+        if self.messages.len() >= MESSAGES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.messages.push_back(Input::Message { from, message: ConsensusMessage::clone(message) });
+    }
+
+    /// A validator can be reached, or not any more.
+    pub(super) fn peer(&mut self, key: &PublicKey, connected: bool) {
+        if let Some(index) = self.validators.index_of(key) {
+            self.messages.push_back(Input::Peer { index, connected });
+        }
+    }
+
+    /// An answer of the ledger.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        self.requests.push_back(match answer {
+            Answer::Proposed { view, block } => Request::Input(Input::Proposed { view, block }),
+            Answer::Verified { block, verdict } => {
+                let verdict = match verdict {
+                    cairn_ledger::Verdict::Valid => Verdict::Valid,
+                    cairn_ledger::Verdict::Invalid(reason) => Verdict::Invalid(reason),
+                    cairn_ledger::Verdict::NotYet => Verdict::NotYet { retry_ms: RETRY_MS },
+                };
+                Request::Input(Input::Verified { block, verdict })
+            }
+            Answer::Certified { block, holds } => Request::Input(Input::Certified { block, holds }),
+            Answer::CommittedElsewhere { height, timestamp, certificate } => {
+                Request::Input(Input::CommittedElsewhere { height, timestamp, certificate })
+            }
+            Answer::Work(is_there) => Request::Input(Input::WorkAvailable(is_there)),
+            Answer::Committed(view) => Request::Committed(view),
+        });
+    }
+
+    /// How many inputs wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.requests.len() + self.messages.len()
+    }
+
+    /// When the engine wants to be woken, by the monotonic clock.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.engine.next_deadline()
+    }
+
+    /// How many records the journal holds.
+    pub(crate) fn journal_records(&self) -> usize {
+        self.journal.records.len()
+    }
+
+    /// Where the engine stands.
+    pub(crate) fn standing(&self, clock: Clock) -> Standing {
+        let state = self.engine.state(now(clock));
+        let text = format!(
+            "view {} led by {}, finalized view {}, head {}, backoff {}, power {:?}, fetches {}, {}; {:?}",
+            state.view,
+            state.leader,
+            state.finalized_view,
+            state.committed.height,
+            state.backoff,
+            state.votes,
+            state.fetches,
+            state.waiting_for,
+            state.deadlines,
+        );
+        Standing { view: state.view, text, fetches: state.fetches }
+    }
+
+    /// One turn: the inputs that wait, or a tick.
+    pub(super) fn turn(&mut self, clock: Clock, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let mut outputs = Vec::new();
+        if self.waiting() == 0 {
+            self.engine.step(now(clock), Input::Tick, &mut outputs);
+        }
+        for _ in 0..INPUTS_PER_TURN_MAX {
+            let waiting = self.requests.pop_front().or_else(|| self.messages.pop_front().map(Request::Input));
+            match waiting {
+                Some(Request::Input(input)) => self.engine.step(now(clock), input, &mut outputs),
+                Some(Request::Committed(view)) => self.journal.committed = self.journal.committed.max(view),
+                None => break,
+            }
+        }
+        self.carry_out(outputs, effects)
+    }
+
+    /// Starts work, makes the turn's records durable, then speaks.
+    fn carry_out(&mut self, outputs: Vec<Output>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
+        let mut records = Vec::new();
+        let mut afterwards = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Journal(record) => records.push(record),
+                Output::Propose { epoch, view, proposer, parent, timestamp } => {
+                    let request = ProposalRequest { epoch, view, proposer, parent, timestamp };
+                    effects.push(Effect::Ledger(Command::Propose(request)));
+                }
+                Output::Verify { block, .. } => effects.push(Effect::Ledger(Command::Verify(block))),
+                Output::Certify { block, .. } => effects.push(Effect::Ledger(Command::Certify(block))),
+                Output::ServeBlock { to, block } => {
+                    if let Some(to) = self.key_of(to) {
+                        effects.push(Effect::Ledger(Command::ServeBlock { to, hash: block }));
+                    }
+                }
+                Output::Behind { .. } => effects.push(Effect::Behind),
+                Output::Diverged { block } => {
+                    effects.push(Effect::Fact(Fact::Diverged(block)));
+                    bail!("block {block} is final, but does not hold at this node");
+                }
+                Output::Broadcast(_)
+                | Output::Send { .. }
+                | Output::Finalize { .. }
+                | Output::Blame { .. }
+                | Output::Evidence(_) => afterwards.push(output),
+            }
+        }
+        self.journal.append(&records)?;
+        for record in &records {
+            note(record, effects);
+        }
+        for output in afterwards {
+            self.speak(output, effects);
+        }
+        Ok(())
+    }
+
+    fn speak(&self, output: Output, effects: &mut Vec<Effect>) {
+        match output {
+            Output::Broadcast(message) => effects.push(Effect::Broadcast(Arc::new(message))),
+            Output::Send { to, message } => {
+                if let Some(to) = self.key_of(to) {
+                    effects.push(Effect::Send { to, message: Arc::new(message) });
+                }
+            }
+            Output::Finalize { blocks, certificate } => {
+                effects.push(Effect::Ledger(Command::Commit { hashes: blocks, certificate }));
+            }
+            Output::Blame { validator, offence } => {
+                if let Some(offender) = self.key_of(validator) {
+                    effects.push(Effect::Fact(Fact::Blamed { offender, offence: offence.to_string() }));
+                }
+            }
+            Output::Evidence(evidence) => effects.push(Effect::Fact(Fact::Evidence(Box::new(evidence)))),
+            Output::Journal(_)
+            | Output::Propose { .. }
+            | Output::Verify { .. }
+            | Output::Certify { .. }
+            | Output::ServeBlock { .. }
+            | Output::Behind { .. }
+            | Output::Diverged { .. } => {}
+        }
+    }
+
+    fn key_of(&self, index: ValidatorIndex) -> Option<PublicKey> {
+        self.validators.get(index).map(|validator| validator.key)
+    }
+}
+
+impl Journal {
+    fn append(&mut self, records: &[JournalRecord]) -> anyhow::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::new();
+        for record in records {
+            let key = JournalKey { epoch: self.epoch, sequence: self.next };
+            journal::append(&mut batch, key, record.encode());
+            self.records.push_back((self.next, record.view()));
+            self.next += 1;
+        }
+        let mut end = None;
+        while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
+            end = Some(sequence + 1);
+            self.records.pop_front();
+        }
+        if let Some(sequence) = end {
+            journal::prune(&self.disk, &mut batch, JournalKey { epoch: self.epoch, sequence })?;
+        }
+        self.disk.write(batch, Durability::Synced)?;
+        Ok(())
+    }
+}
+
+/// Tells of a record that is on disk.
+fn note(record: &JournalRecord, effects: &mut Vec<Effect>) {
+    match record {
+        JournalRecord::Vote(vote) => effects.push(Effect::Fact(Fact::VoteSynced(vote.clone()))),
+        JournalRecord::Certificate(certificate) => effects.push(Effect::Fact(Fact::Held(certificate.clone()))),
+        JournalRecord::Certified { .. } => {}
+    }
+}
+
+/// As the real node makes it from the chain spec and the read model.
+fn config(setup: &Setup, key: &KeyPair, reader: &Reader) -> anyhow::Result<Config> {
+    let genesis = reader.genesis_hash();
+    let head = reader.head();
+    let finalization = reader.finalization(head.height)?;
+    let proposed_view = match reader.header(&head.hash)? {
+        Some(header) => header.context()?.view,
+        None => View::ZERO,
+    };
+    let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
+    let opening =
+        Head { height: Height::ZERO, hash: genesis, view: View::ZERO, timestamp: TimestampMs(setup.genesis_ms) };
+    Ok(Config {
+        genesis,
+        epoch: Epoch::ZERO,
+        validators: ValidatorSet::clone(&setup.validators),
+        key: Some(key.clone()),
+        leader_seed: genesis,
+        timing: timing(&setup.times),
+        retention: RETENTION_VIEWS,
+        opening,
+        committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
+        finalization,
+    })
+}
+
+const fn timing(times: &Times) -> Timing {
+    Timing {
+        leader_timeout_ms: times.leader_timeout_ms,
+        certify_timeout_ms: times.certify_timeout_ms,
+        retry_ms: times.retry_ms,
+        skip_timeout_ms: times.skip_timeout_ms,
+        block_interval_ms: times.block_interval_ms,
+        idle_block_interval_ms: times.idle_block_interval_ms,
+    }
+}
+
+const fn now(clock: Clock) -> Now {
+    Now { monotonic_ms: clock.monotonic_ms, wall: TimestampMs(clock.wall_ms) }
+}

@@ -1,0 +1,62 @@
+//! Lies about its finalized blocks: tips that do not exist, blocks that are not those asked for, changed or without proof.
+
+use super::{Stage, Villain};
+use cairn_primitives::message::SyncResponse;
+use cairn_primitives::{Certificate, FinalizedBlock, Height, Subject};
+
+pub(super) struct Liar;
+
+fn spoil(stage: &mut Stage<'_>, blocks: &mut [FinalizedBlock]) {
+    let Some(last) = blocks.len().checked_sub(1) else { return };
+    let place = stage.rng.index(blocks.len());
+    match stage.rng.below(5) {
+        0 => blocks[last].finalization = None,
+        1 => blocks[place].block.header.state_root = stage.hash(),
+        2 => blocks[place].block.extrinsics.clear(),
+        3 => {
+            let Some(certificate) = blocks[last].finalization.clone() else { return };
+            let set = &stage.setup.validators;
+            let own = stage.sign(certificate.subject).signature;
+            let forged = set.indices().map(|index| (index, own));
+            blocks[last].finalization = Some(Certificate::from_signatures(certificate.subject, forged, set));
+        }
+        _ => blocks[place].block.header.number ^= 1,
+    }
+}
+
+impl Villain for Liar {
+    fn answer(&mut self, stage: &mut Stage<'_>, response: SyncResponse) -> Option<SyncResponse> {
+        match response {
+            SyncResponse::Status { head, finalization } => {
+                let head = match stage.rng.below(4) {
+                    0 => head,
+                    1 => Height(head.0 + 1 + u32::try_from(stage.rng.below(1_000)).expect("a small number")),
+                    2 => Height(head.0 / 2),
+                    _ => Height(u32::MAX),
+                };
+                let finalization = finalization.map(|certificate| {
+                    if stage.rng.percent(70) {
+                        return certificate;
+                    }
+                    let Subject::Finalize(proposal) = certificate.subject else { return certificate };
+                    let made_up = cairn_primitives::Proposal { block: stage.hash(), ..proposal };
+                    let subject = Subject::Finalize(made_up);
+                    let own = stage.sign(subject).signature;
+                    Certificate::from_signatures(subject, [(stage.index, own)], &stage.setup.validators)
+                });
+                Some(SyncResponse::Status { head, finalization })
+            }
+            SyncResponse::Blocks(mut blocks) => match stage.rng.below(5) {
+                0 => None,
+                1 => Some(SyncResponse::Refused),
+                2 => Some(SyncResponse::Blocks(Vec::new())),
+                3 => Some(SyncResponse::Blocks(blocks)),
+                _ => {
+                    spoil(stage, &mut blocks);
+                    Some(SyncResponse::Blocks(blocks))
+                }
+            },
+            SyncResponse::Refused => Some(SyncResponse::Refused),
+        }
+    }
+}
