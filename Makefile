@@ -31,6 +31,13 @@ test: build ## run every test, those with the real binary included
 kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
 	@$(CARGO) run $(RELEASE) -p cairn-tests --bin kill_loop -- --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
+# How many seeds `make sim` runs, from 0 on.
+SEEDS := 10000
+
+.PHONY: sim
+sim: setup ## simulate whole networks under faults, one from each of SEEDS=10000 seeds
+	@$(CARGO) run $(RELEASE) -p cairn-sim --bin sim -- run --seeds 0..$(SEEDS)
+
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
 	cargo fmt --all --check

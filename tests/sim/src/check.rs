@@ -11,7 +11,9 @@ use cairn_ledger::{CommittedBlock, Reader};
 use cairn_primitives::evidence::excludes;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Certificate, Epoch, Evidence, Hash, Height, PublicKey, Subject, View, Vote, VoteKind};
+use cairn_primitives::{
+    Certificate, Epoch, Evidence, Hash, Header, Height, OpaqueExtrinsic, PublicKey, Subject, View, Vote, VoteKind,
+};
 use cairn_runtime::{AccountInfo, keys};
 use parity_scale_codec::{DecodeAll, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,15 +126,37 @@ impl Checker {
         self.setup.plan.villain_of(machine).is_none()
     }
 
-    /// A node opened its disk: nothing that it told of may be gone.
-    pub(crate) fn opened(&self, machine: Machine, reader: &Reader) -> Result<(), Failure> {
+    /// A node opened its disk: nothing that it told of may be gone. What it committed in the moment of its end, and never
+    /// told of, counts from now on.
+    pub(crate) fn opened(&mut self, machine: Machine, reader: &Reader) -> Result<(), Failure> {
         let head = reader.head();
         let told = self.told[machine];
         if head.height < told {
             let detail = format!("node {machine} told of block {told} and opens at {}", head.height);
             return Err(Failure::new("durability", detail));
         }
+        while self.height() < head.height {
+            let height = self.height().next();
+            let failed = |what: &dyn fmt::Display| Failure::new("durability", format!("block {height}: {what}"));
+            let block = reader.block_at(height).map_err(|error| failed(&error))?;
+            let block = block.ok_or_else(|| failed(&"the node that opened has no such block"))?.block;
+            let hash = block.header.hash();
+            self.extend(machine, &block.header, hash)?;
+            self.included.extend(block.extrinsics.iter().map(OpaqueExtrinsic::hash));
+            self.issuance(reader, &hash)?;
+        }
+        self.told[machine] = head.height;
         self.compare(machine, head.height, head.hash, head.state_root)
+    }
+
+    /// Takes the next block of the one chain, which must be a child of the last.
+    fn extend(&mut self, machine: Machine, header: &Header, hash: Hash) -> Result<(), Failure> {
+        if self.chain.last().is_none_or(|parent| parent.hash != header.parent_hash) {
+            let detail = format!("node {machine} commits {hash} at {} on {}", header.number, header.parent_hash);
+            return Err(Failure::new("ancestry", detail));
+        }
+        self.chain.push(Link { hash, state_root: header.state_root });
+        Ok(())
     }
 
     /// A node told something.
@@ -195,18 +219,13 @@ impl Checker {
         if header.hash() != hash || header.height() != height {
             return Err(Failure::new("ancestry", format!("block {hash} at height {height} is not what it says")));
         }
-        let place = usize::try_from(height.0).expect("a short chain");
-        if self.chain.get(place - 1).is_none_or(|parent| parent.hash != header.parent_hash) {
-            let detail = format!("node {machine} commits {hash} at height {height} on {}", header.parent_hash);
-            return Err(Failure::new("ancestry", detail));
-        }
         let root = block.changes.root();
         if root != header.state_root {
             let detail = format!("node {machine} at height {height}: state {root}, header {}", header.state_root);
             return Err(Failure::new("state root", detail));
         }
-        if place == self.chain.len() {
-            self.chain.push(Link { hash, state_root: root });
+        if height == self.height().next() {
+            self.extend(machine, header, hash)?;
             self.included.extend(block.transactions.iter().copied());
             if let Some(reader) = reader {
                 self.issuance(reader, &hash)?;
@@ -220,8 +239,9 @@ impl Checker {
 
     fn compare(&self, machine: Machine, height: Height, hash: Hash, state_root: Hash) -> Result<(), Failure> {
         let place = usize::try_from(height.0).expect("a short chain");
-        // A block that was committed in the moment of a crash was never told of.
-        let Some(known) = self.chain.get(place) else { return Ok(()) };
+        let Some(known) = self.chain.get(place) else {
+            return Err(Failure::new("ancestry", format!("node {machine} commits {hash} at {height}, above a gap")));
+        };
         if known.hash != hash {
             let detail = format!("height {height}: {} is committed, node {machine} commits {hash}", known.hash);
             return Err(Failure::new("agreement", detail));

@@ -37,5 +37,4 @@ pub use plan::{Fault, FaultKind, Load, Machine, Matter, Plan, Rule, Times, Weath
 pub use rng::Rng;
 pub use run::{Outcome, Statistics, run, run_seed};
 pub use scenario::Scenario;
-pub use setup::Setup;
 pub use villain::Kind;

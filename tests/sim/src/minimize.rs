@@ -53,7 +53,9 @@ impl Search<'_> {
         self.attempt("without transactions", |plan| plan.load.pause_ms_max = 0);
         self.attempt("without observers", |plan| plan.observers = 0);
         for place in (0..self.best.villains.len()).rev() {
-            self.attempt("a villain less", |plan| drop(plan.villains.remove(place)));
+            self.attempt("a villain less", |plan| {
+                plan.villains.remove(place);
+            });
         }
         let mut size = self.best.faults.len() / 2;
         while size > 0 {
@@ -65,7 +67,9 @@ impl Search<'_> {
             size /= 2;
         }
         for place in (0..self.best.broken.len()).rev() {
-            self.attempt("a broken machine less", |plan| drop(plan.broken.remove(place)));
+            self.attempt("a broken machine less", |plan| {
+                plan.broken.remove(place);
+            });
         }
         while self.best.powers.len() > 1 && self.attempt("a validator less", drop_validator) {}
         self.attempt("equal powers", |plan| plan.powers.iter_mut().for_each(|power| *power = 1));

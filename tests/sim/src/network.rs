@@ -108,10 +108,7 @@ fn applies(rule: &Rule, now_ms: u64, from: Machine, to: Machine, wire: &Wire) ->
 }
 
 fn is_about(matter: Matter, message: &ConsensusMessage) -> bool {
-    let vote = match message {
-        ConsensusMessage::Vote(vote) => Some(vote.subject.kind()),
-        _ => None,
-    };
+    let vote = if let ConsensusMessage::Vote(vote) = message { Some(vote.subject.kind()) } else { None };
     match matter {
         Matter::Everything => true,
         Matter::Proposals => matches!(message, ConsensusMessage::Proposal { .. }),

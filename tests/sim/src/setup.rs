@@ -12,7 +12,7 @@ use cairn_runtime::{BlockLimits, FeeParameters, GenesisConfig, genesis_state};
 use std::sync::{Arc, OnceLock};
 
 /// The time of day at virtual time 0.
-pub const WALL_MS: u64 = 1_700_000_000_000;
+pub(crate) const WALL_MS: u64 = 1_700_000_000_000;
 
 /// What each account holds at genesis, in base units.
 const ENDOWMENT: u128 = 1_000_000_000_000;
@@ -21,27 +21,27 @@ const ENDOWMENT: u128 = 1_000_000_000_000;
 const KEYS_MAX: u8 = 16;
 
 /// What all machines of a run share.
-pub struct Setup {
+pub(crate) struct Setup {
     /// What the run is made of.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// Time-outs and cadence.
-    pub times: Times,
+    pub(crate) times: Times,
     /// The chain.
-    pub genesis: Genesis,
+    pub(crate) genesis: Genesis,
     /// Stands for the chain spec.
-    pub spec_hash: Hash,
+    pub(crate) spec_hash: Hash,
     /// The time of genesis.
-    pub genesis_ms: u64,
+    pub(crate) genesis_ms: u64,
     /// The validators.
-    pub validators: Arc<ValidatorSet>,
+    pub(crate) validators: Arc<ValidatorSet>,
     /// Their keys, in the order of the set.
-    pub keys: Vec<KeyPair>,
+    pub(crate) keys: Vec<KeyPair>,
     /// The accounts that send; the last one is kept for the transaction of the liveness phase.
-    pub accounts: Vec<KeyPair>,
+    pub(crate) accounts: Vec<KeyPair>,
     /// Bounds of blocks.
-    pub limits: BlockLimits,
+    pub(crate) limits: BlockLimits,
     /// Bounds of pools: small, so that a run comes near them.
-    pub pool: PoolConfig,
+    pub(crate) pool: PoolConfig,
 }
 
 /// Validators' keys in the order of public keys, then accounts' keys.
@@ -59,7 +59,7 @@ impl Setup {
     ///
     /// # Errors
     /// The plan describes no network.
-    pub fn new(plan: Plan) -> anyhow::Result<Self> {
+    pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
         let (validator_keys, account_keys) = keys();
         let keys = validator_keys.get(..plan.powers.len()).context("too many validators")?.to_vec();
         let accounts = account_keys.get(..=plan.load.accounts).context("too many accounts")?.to_vec();
@@ -88,36 +88,36 @@ impl Setup {
 
     /// What all accounts hold together at genesis.
     #[must_use]
-    pub fn issued(&self) -> u128 {
+    pub(crate) fn issued(&self) -> u128 {
         ENDOWMENT * u128::try_from(self.accounts.len()).expect("a small number")
     }
 
     /// The key of a machine; `None` for an observer.
     #[must_use]
-    pub fn key_of(&self, machine: Machine) -> Option<&KeyPair> {
+    pub(crate) fn key_of(&self, machine: Machine) -> Option<&KeyPair> {
         self.keys.get(self.plan.validator_of(machine)?)
     }
 
     /// The place of a machine's validator in the set.
     #[must_use]
-    pub fn index_of(&self, machine: Machine) -> Option<ValidatorIndex> {
+    pub(crate) fn index_of(&self, machine: Machine) -> Option<ValidatorIndex> {
         u16::try_from(self.plan.validator_of(machine)?).ok().map(ValidatorIndex)
     }
 
     /// The machines that hold a key: two for twins.
-    pub fn machines_with(&self, key: PublicKey) -> impl Iterator<Item = Machine> + '_ {
+    pub(crate) fn machines_with(&self, key: PublicKey) -> impl Iterator<Item = Machine> + '_ {
         (0..self.plan.machines()).filter(move |at| self.key_of(*at).is_some_and(|own| own.public() == key))
     }
 
     /// Whether the holder of a key follows the rules.
     #[must_use]
-    pub fn is_honest(&self, key: &PublicKey) -> bool {
+    pub(crate) fn is_honest(&self, key: &PublicKey) -> bool {
         self.machines_with(*key).all(|machine| self.plan.villain_of(machine).is_none())
     }
 
     /// The account of a number; those beyond the endowed ones do not exist at first.
     #[must_use]
-    pub fn account(&self, number: usize) -> AccountId32 {
+    pub(crate) fn account(&self, number: usize) -> AccountId32 {
         keys().1[number % usize::from(KEYS_MAX)].public().into()
     }
 }

@@ -391,8 +391,8 @@ impl World {
     }
 
     fn wake(&mut self, at: Machine) -> Result<(), Failure> {
-        if self.hosts[at].wake_ms != Some(self.now_ms) {
-            return Ok(()); // Another time was planned since.
+        if self.hosts[at].wake_ms.is_none_or(|wanted_ms| wanted_ms > self.now_ms) {
+            return Ok(()); // A later time was planned since.
         }
         self.hosts[at].wake_ms = None;
         if self.hosts[at].is_turn_planned {
@@ -538,13 +538,18 @@ impl World {
             }
         }
         self.relink_all();
+        let factor = |at: usize| {
+            let consensus = self.hosts[at].node.as_ref()?.consensus.as_ref()?;
+            Some(consensus.standing(self.clock(at)).factor)
+        };
+        let factor = (0..self.hosts.len()).filter_map(factor).max().unwrap_or(1);
         let is_expected = |at: &Machine| plan.villain_of(*at).is_none() && !plan.broken.contains(at);
         self.goal = Some(Goal {
             height: Height(self.checker.height().0 + plan.goal_blocks),
             machines: (0..self.hosts.len()).filter(is_expected).collect(),
             transaction: None,
             since_ms: self.now_ms,
-            until_ms: self.now_ms + liveness::bound_ms(&plan),
+            until_ms: self.now_ms + liveness::bound_ms(&plan, factor),
         });
         self.plan_in(50, Event::LastSubmit);
         Ok(())

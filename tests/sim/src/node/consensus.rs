@@ -59,8 +59,8 @@ struct Journal {
 
 /// A picture of the engine for messages to people.
 pub(crate) struct Standing {
-    /// The view.
-    pub(crate) view: View,
+    /// The back-off factor.
+    pub(crate) factor: u64,
     /// In words.
     pub(crate) text: String,
     /// Certificates and blocks that are being fetched.
@@ -191,7 +191,7 @@ impl Consensus {
             state.waiting_for,
             state.deadlines,
         );
-        Standing { view: state.view, text, fetches: state.fetches }
+        Standing { factor: state.backoff, text, fetches: state.fetches }
     }
 
     /// One turn: the inputs that wait, or a tick.

@@ -186,13 +186,12 @@ impl Mempool {
     fn step(&mut self, clock: Clock, input: Input<Transaction>, effects: &mut Vec<Effect>) {
         let mut outputs = Vec::new();
         self.pool.step(clock.monotonic_ms, input, &mut outputs);
-        let again: Vec<_> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Propagate { hash } => self.pool.get(hash).map(|waiting| waiting.payload.bytes().clone()),
-                _ => None,
-            })
-            .collect();
+        let mut again = Vec::new();
+        for output in &outputs {
+            if let Output::Propagate { hash } = output {
+                again.extend(self.pool.get(hash).map(|waiting| waiting.payload.bytes().clone()));
+            }
+        }
         if !again.is_empty() {
             effects.push(Effect::GossipTransactions(again));
         }

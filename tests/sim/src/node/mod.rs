@@ -142,7 +142,15 @@ impl Node {
                     effects.push(Effect::Fact(Fact::Committed(block)));
                 }
                 Effect::Imported(outcome) => self.sync.imported(clock, outcome, &mut more),
-                outside => effects.push(outside),
+                Effect::Broadcast(_)
+                | Effect::Send { .. }
+                | Effect::GossipTransactions(_)
+                | Effect::GossipBlock(_)
+                | Effect::Forward(_)
+                | Effect::SyncRequest { .. }
+                | Effect::SyncResponse { .. }
+                | Effect::Alternative(_)
+                | Effect::Fact(_) => effects.push(effect),
             }
             for effect in more.into_iter().rev() {
                 queue.push_front(effect);

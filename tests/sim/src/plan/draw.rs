@@ -95,10 +95,10 @@ fn draw_times(rng: &mut Rng, storm: &Weather, validators: usize) -> Times {
     }
 }
 
-/// About 10 to 50 blocks, if all goes well.
+/// About 20 to 60 blocks, if all goes well.
 fn draw_storm_ms(rng: &mut Rng, storm: &Weather, times: &Times) -> u64 {
-    let block_ms = times.block_interval_ms.max(storm.delay_ms_min + storm.delay_ms_max).max(20);
-    (rng.between(10, 50) * block_ms).clamp(1_000, 8_000)
+    let block_ms = 30 + times.block_interval_ms.max((storm.delay_ms_min + storm.delay_ms_max) * 5 / 4);
+    (rng.between(20, 60) * block_ms).clamp(1_500, 12_000)
 }
 
 fn draw_load(rng: &mut Rng) -> Load {
@@ -129,7 +129,7 @@ fn draw_villains(rng: &mut Rng, plan: &mut Plan) -> u64 {
 
 fn draw_faults(rng: &mut Rng, plan: &Plan) -> Vec<Fault> {
     let machines = plan.machines();
-    let count = rng.below(1 + plan.storm_ms / 400).min(14);
+    let count = rng.below(1 + plan.storm_ms / 400).min(20);
     // A seed has a weakness for some kinds of faults.
     let kinds: Vec<u64> = (0..rng.between(1, 4)).map(|_| rng.below(6)).collect();
     let mut faults: Vec<_> = (0..count)

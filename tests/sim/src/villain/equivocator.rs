@@ -3,7 +3,7 @@
 use super::{Parcel, Stage, Villain, honestly};
 use crate::plan::Machine;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Subject};
+use cairn_primitives::{Block, Proposal, Subject};
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -19,11 +19,9 @@ impl Villain for Equivocator {
         let Some(other) = self.other.take().filter(|other| other.header.parent_hash == block.header.parent_hash) else {
             return honestly(to, message, out);
         };
+        let rival = Proposal { block: other.header.hash(), ..*proposal };
         let second = stage.proposal(proposal, other);
-        let second_vote = match &*second {
-            ConsensusMessage::Proposal { vote, .. } => stage.vote(vote.subject),
-            _ => return,
-        };
+        let second_vote = stage.vote(Subject::Notarize(rival));
         let first_vote = stage.vote(Subject::Notarize(*proposal));
         for to in to {
             match stage.rng.below(7) {

@@ -40,9 +40,7 @@ impl World {
         let opened = Node::open(&self.setup, at, &self.hosts[at].disk, self.clock(at), &mut effects);
         let outcome = match opened {
             Ok(node) => {
-                if self.setup.plan.villain_of(at).is_none() {
-                    self.checker.opened(at, node.reader())?;
-                }
+                self.checker.opened(at, node.reader())?;
                 self.hosts[at].node = Some(node);
                 Ok(())
             }
