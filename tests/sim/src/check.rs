@@ -76,7 +76,8 @@ pub(crate) struct Checker {
     sent: BTreeMap<(PublicKey, Epoch, View), Vec<Subject>>,
     accused: BTreeSet<PublicKey>,
     included: BTreeSet<Hash>,
-    reports: u64,
+    /// Machines that lost the record of their votes.
+    forgetful: BTreeSet<Machine>,
 }
 
 impl Checker {
@@ -92,7 +93,7 @@ impl Checker {
             sent: BTreeMap::new(),
             accused: BTreeSet::new(),
             included: BTreeSet::new(),
-            reports: 0,
+            forgetful: BTreeSet::new(),
             setup,
         }
     }
@@ -120,6 +121,12 @@ impl Checker {
     /// How many validators were accused with evidence.
     pub(crate) fn accused(&self) -> usize {
         self.accused.len()
+    }
+
+    /// A machine loses the record of its votes.
+    pub(crate) fn forgets(&mut self, machine: Machine) {
+        self.forgetful.insert(machine);
+        self.synced[machine].clear();
     }
 
     fn is_honest(&self, machine: Machine) -> bool {
@@ -179,7 +186,6 @@ impl Checker {
                 Ok(())
             }
             Fact::Reported { peer, offence } => {
-                self.reports += 1;
                 if self.is_honest(peer) {
                     return Err(Failure::new("blame", format!("node {machine} reports honest node {peer}: {offence}")));
                 }
@@ -187,6 +193,16 @@ impl Checker {
             }
             Fact::Evidence(evidence) => self.evidence(machine, &evidence),
             Fact::Diverged(block) => Err(Failure::new("divergence", format!("node {machine} diverged at {block}"))),
+            Fact::VoteRefused(text) => {
+                // The guard saved us; the engine must not ask.
+                Err(Failure::new("vote refused", format!("node {machine}: {text}")))
+            }
+            Fact::RecordLost(text) => {
+                if self.forgetful.contains(&machine) {
+                    return Ok(());
+                }
+                Err(Failure::new("record", format!("node {machine} misses a vote in its whole record: {text}")))
+            }
             Fact::SyncConflict(text) => Err(Failure::new("divergence", format!("node {machine}: {text}"))),
         }
     }
@@ -316,7 +332,10 @@ impl Checker {
             ConsensusMessage::Vote(vote) | ConsensusMessage::Proposal { vote, .. } => self.vote(machine, vote),
             ConsensusMessage::Certificate(certificate) => self.certificate(machine, certificate),
             ConsensusMessage::Evidence(evidence) => self.evidence(machine, evidence),
-            ConsensusMessage::FetchCertificate { .. }
+            ConsensusMessage::Standing { entry: Some(entry), .. } => self.certificate(machine, entry),
+            ConsensusMessage::Standing { entry: None, .. }
+            | ConsensusMessage::Probe { .. }
+            | ConsensusMessage::FetchCertificate { .. }
             | ConsensusMessage::FetchBlock(_)
             | ConsensusMessage::Block(_) => Ok(()),
         }

@@ -25,12 +25,43 @@ pub enum WriteFault {
     Full,
 }
 
+/// The file beside the key in which signed votes are written: entries of bytes. `None` while there is no file.
+type VoteFile = Option<Vec<Vec<u8>>>;
+
 #[derive(Debug, Default)]
 struct State {
+    votes: VoteFile,
     writes: u64,
     armed: Option<(u64, WriteFault)>,
     /// What ended the process that used the disk.
     ended_by: Option<WriteFault>,
+}
+
+impl WriteFault {
+    /// Whether the write is done all the same.
+    const fn is_done(self) -> bool {
+        matches!(self, Self::PowerLossAfter | Self::KillAfter)
+    }
+
+    fn refuse<T>(self) -> Result<T, DatabaseError> {
+        Err(DatabaseError::Engine { operation: "write", reason: format!("simulated: {self:?}") })
+    }
+}
+
+impl State {
+    /// Counts a write; the fault that befalls it, if one does.
+    fn next_write(&mut self) -> Result<Option<WriteFault>, DatabaseError> {
+        if let Some(fault) = self.ended_by {
+            return fault.refuse();
+        }
+        self.writes += 1;
+        let armed = self.armed.filter(|(at, _)| *at <= self.writes);
+        if let Some((_, fault)) = armed {
+            self.armed = None;
+            self.ended_by = Some(fault);
+        }
+        Ok(armed.map(|(_, fault)| fault))
+    }
 }
 
 /// The disk of one machine; clones share it.
@@ -76,6 +107,42 @@ impl Disk {
         state.ended_by = None;
     }
 
+    /// The entries of the vote record; `None` if there is none.
+    #[must_use]
+    pub fn votes(&self) -> Option<Vec<Vec<u8>>> {
+        self.state().votes.clone()
+    }
+
+    /// Makes an empty vote record, as for a key that never signed anything.
+    pub fn make_vote_record(&self) {
+        self.state().votes = Some(Vec::new());
+    }
+
+    /// Loses the vote record.
+    pub fn lose_vote_record(&self) {
+        self.state().votes = None;
+    }
+
+    /// Appends entries to the vote record and syncs it, or replaces all of it. A crash tears an append: its first half
+    /// survives. It leaves the old record in place of one that was to be replaced.
+    ///
+    /// # Errors
+    /// The fault that was armed, or one that ended the process before.
+    pub fn write_votes(&self, entries: Vec<Vec<u8>>, is_whole: bool) -> Result<(), DatabaseError> {
+        let mut state = self.state();
+        let fault = state.next_write()?;
+        let (mut entries, is_done) = (entries, fault.is_none_or(WriteFault::is_done));
+        if !is_done {
+            entries.truncate(entries.len() / 2);
+        }
+        match &mut state.votes {
+            Some(votes) if !is_whole => votes.extend(entries),
+            votes if is_done => *votes = Some(entries),
+            _ => {}
+        }
+        fault.map_or(Ok(()), WriteFault::refuse)
+    }
+
     /// How many batches were written so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
@@ -109,23 +176,12 @@ impl DatabaseView for Disk {
 
 impl Database for Disk {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
-        let refuse = |fault: WriteFault| {
-            Err(DatabaseError::Engine { operation: "write", reason: format!("simulated: {fault:?}") })
-        };
         let mut state = self.state();
-        if let Some(fault) = state.ended_by {
-            return refuse(fault);
-        }
-        state.writes += 1;
-        let Some((_, fault)) = state.armed.filter(|(at, _)| *at <= state.writes) else {
-            return self.contents.write(batch, durability);
-        };
-        state.armed = None;
-        state.ended_by = Some(fault);
-        if matches!(fault, WriteFault::PowerLossAfter | WriteFault::KillAfter) {
+        let fault = state.next_write()?;
+        if fault.is_none_or(WriteFault::is_done) {
             self.contents.write(batch, durability)?;
         }
-        refuse(fault)
+        fault.map_or(Ok(()), WriteFault::refuse)
     }
 
     fn snapshot(&self) -> Box<dyn DatabaseView + '_> {
@@ -166,6 +222,26 @@ mod tests {
             assert!(put(&disk, 4, Durability::Synced).is_ok());
             assert!(has(&disk, 1) && has(&disk, 4));
         }
+    }
+
+    #[test]
+    fn vote_record_is_torn_by_a_crash_and_whole_otherwise() {
+        let disk = Disk::default();
+        disk.make_vote_record();
+        disk.write_votes(vec![vec![1]], false).unwrap();
+        disk.arm(1, WriteFault::PowerLossBefore);
+        assert!(disk.write_votes(vec![vec![2], vec![3]], false).is_err());
+        assert!(disk.write_votes(vec![vec![4]], false).is_err());
+        assert_eq!(disk.votes(), Some(vec![vec![1], vec![2]]));
+        disk.reopen();
+        disk.arm(1, WriteFault::KillBefore);
+        assert!(disk.write_votes(vec![vec![9]], true).is_err());
+        assert_eq!(disk.votes(), Some(vec![vec![1], vec![2]]));
+        disk.reopen();
+        disk.write_votes(vec![vec![9]], true).unwrap();
+        assert_eq!(disk.votes(), Some(vec![vec![9]]));
+        disk.lose_vote_record();
+        assert_eq!(disk.votes(), None);
     }
 
     #[test]

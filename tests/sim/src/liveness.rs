@@ -1,7 +1,7 @@
 //! How long it may take until everybody goes on once the faults have stopped.
 //!
 //! From then on every message between honest nodes arrives within d, the calm delay; w is what a node's own work adds to a
-//! view. Let B be the power of those that stay down or are villains, G the rest, F the largest back-off factor of any node
+//! view. Let B be the power of those that stay down, are villains, or lost their vote record, G the rest, F the largest back-off factor of any node
 //! at that moment. A bound follows from the rules alone:
 //!
 //! 1. *Meeting.* Whoever is in a lower view is helped into the highest one within two retry intervals and a round trip,
@@ -44,8 +44,7 @@ const STREAMS_MS: u64 = 500;
 #[must_use]
 pub fn bound_ms(plan: &Plan, factor: u64) -> u64 {
     let (times, delay) = (&plan.times, plan.calm.delay_ms_max);
-    let is_bad = |at: &usize| plan.villain_of(*at).is_some() || plan.broken.contains(at);
-    let bad: u64 = (0..plan.powers.len()).filter(is_bad).map(|at| plan.powers[at]).sum();
+    let bad = plan.bad_power();
     let good = plan.total_power() - bad;
     // Build, verify, execute, certify, commit, and the writes between them.
     let work = 8 * (plan.ledger_ms_max + plan.write_ms_max + 1);

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use cairn_sim::{Failure, Outcome, Plan, Statistics, minimize, run, run_seed};
 use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -114,6 +115,8 @@ struct Shared {
     stop: AtomicBool,
     statistics: Mutex<Statistics>,
     failures: Mutex<Vec<(u64, Failure)>>,
+    /// The seeds under way: told when they take long.
+    running: Mutex<BTreeSet<u64>>,
 }
 
 fn run_many(options: &Run) -> anyhow::Result<ExitCode> {
@@ -124,6 +127,7 @@ fn run_many(options: &Run) -> anyhow::Result<ExitCode> {
         stop: AtomicBool::new(false),
         statistics: Mutex::default(),
         failures: Mutex::default(),
+        running: Mutex::default(),
     };
     let started = Instant::now();
     // A panic of a core is a failure that is told in its place.
@@ -155,7 +159,13 @@ fn work(shared: &Shared, options: &Run) {
         if seed >= options.seeds.end {
             return;
         }
+        if let Ok(mut running) = shared.running.lock() {
+            running.insert(seed);
+        }
         let outcome = run_seed(seed, false);
+        if let Ok(mut running) = shared.running.lock() {
+            running.remove(&seed);
+        }
         if let Ok(mut statistics) = shared.statistics.lock() {
             statistics.add(&outcome.statistics);
         }
@@ -169,12 +179,16 @@ fn work(shared: &Shared, options: &Run) {
 }
 
 fn progress(shared: &Shared, options: &Run, started: Instant) {
-    let (Ok(all), Ok(failures)) = (shared.statistics.lock(), shared.failures.lock()) else { return };
+    let (Ok(all), Ok(failures), Ok(running)) =
+        (shared.statistics.lock(), shared.failures.lock(), shared.running.lock())
+    else {
+        return;
+    };
     let wanted = options.seeds.end - options.seeds.start;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
     println!(
         "{} of {wanted} seeds, {}.{} a second, {} failed: {} blocks, {} transactions, {} crashes, {} accused, {} M events, \
-         slowest recovery {} of 1000 of its bound",
+         slowest recovery {} of 1000 of its bound; running {running:?}",
         all.runs,
         all.runs * 1_000 / milliseconds,
         all.runs * 10_000 / milliseconds % 10,

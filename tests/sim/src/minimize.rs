@@ -97,6 +97,7 @@ impl Search<'_> {
                 FaultKind::Partition { for_ms, .. } | FaultKind::Pause { for_ms, .. } => *for_ms /= 2,
                 FaultKind::PowerLoss { down_ms, .. }
                 | FaultKind::Kill { down_ms, .. }
+                | FaultKind::LoseRecord { down_ms, .. }
                 | FaultKind::Write { down_ms, .. } => *down_ms /= 2,
                 FaultKind::ClockJump { by_ms, .. } => *by_ms /= 2,
             });
@@ -114,11 +115,7 @@ fn drop_validator(plan: &mut Plan) {
     plan.villains.retain(|(place, _)| *place != last);
     plan.broken.retain(|machine| *machine != last);
     plan.faults.retain(|fault| fault.kind.machine() != Some(last));
-    let bad: u64 = (0..last)
-        .filter(|at| plan.villain_of(*at).is_some() || plan.broken.contains(at))
-        .map(|at| plan.powers[at])
-        .sum();
-    if has_twins || bad > plan.tolerated_power() {
+    if has_twins || plan.bad_power() > plan.tolerated_power() {
         *plan = original;
         return;
     }
@@ -131,6 +128,7 @@ fn drop_validator(plan: &mut Plan) {
             FaultKind::PowerLoss { machine, .. }
             | FaultKind::Kill { machine, .. }
             | FaultKind::Write { machine, .. }
+            | FaultKind::LoseRecord { machine, .. }
             | FaultKind::Pause { machine, .. }
             | FaultKind::ClockJump { machine, .. } => *machine -= usize::from(*machine > last),
         }

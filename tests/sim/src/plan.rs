@@ -139,6 +139,13 @@ pub enum FaultKind {
         /// When the machine starts again.
         down_ms: u64,
     },
+    /// The machine loses power, and the record of its votes is lost, as with a key that is restored from a backup.
+    LoseRecord {
+        /// The machine.
+        machine: Machine,
+        /// When it starts again.
+        down_ms: u64,
+    },
     /// The process stands still; what reaches it waits.
     Pause {
         /// The machine.
@@ -164,6 +171,7 @@ impl FaultKind {
             Self::PowerLoss { machine, .. }
             | Self::Kill { machine, .. }
             | Self::Write { machine, .. }
+            | Self::LoseRecord { machine, .. }
             | Self::Pause { machine, .. }
             | Self::ClockJump { machine, .. } => Some(*machine),
         }
@@ -251,6 +259,35 @@ impl Plan {
     /// The validators that run on two machines with one key.
     pub fn twins(&self) -> impl Iterator<Item = usize> + '_ {
         self.villains.iter().filter(|(_, kind)| *kind == Kind::Twin).map(|(place, _)| *place)
+    }
+
+    /// The machines that lose the record of their votes: silent for a while, they count like those that stay broken.
+    pub fn forgetful(&self) -> impl Iterator<Item = Machine> + '_ {
+        let mut found: Vec<_> = self
+            .faults
+            .iter()
+            .filter_map(|fault| match fault.kind {
+                FaultKind::LoseRecord { machine, .. } => Some(machine),
+                FaultKind::Partition { .. }
+                | FaultKind::PowerLoss { .. }
+                | FaultKind::Kill { .. }
+                | FaultKind::Write { .. }
+                | FaultKind::Pause { .. }
+                | FaultKind::ClockJump { .. } => None,
+            })
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter()
+    }
+
+    /// The power of villains, of what stays broken, and of those who lose the record of their votes.
+    #[must_use]
+    pub fn bad_power(&self) -> u64 {
+        let is_bad = |at: &usize| {
+            self.villain_of(*at).is_some() || self.broken.contains(at) || self.forgetful().any(|other| other == *at)
+        };
+        (0..self.powers.len()).filter(is_bad).map(|at| self.powers[at]).sum()
     }
 
     /// How many machines there are.

@@ -69,6 +69,8 @@ impl Setup {
         let config = GenesisConfig {
             balances: accounts.iter().map(|key| (key.public().into(), ENDOWMENT)).collect(),
             fees: FeeParameters { burnt_permille: 300, ..FeeParameters::default() },
+            validators: validators.validators().to_vec(),
+            authority: None,
         };
         let (spec_hash, genesis_ms) = (Hash([5; 32]), WALL_MS - 1_000);
         let genesis = Genesis::new(genesis_state(&config)?, validators.clone(), TimestampMs(genesis_ms), spec_hash)?;

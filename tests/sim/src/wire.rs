@@ -67,6 +67,8 @@ impl fmt::Display for Wire {
                 ConsensusMessage::Block(block) => {
                     write!(f, "block {} height {}", Short(block.header.hash()), block.header.number)
                 }
+                ConsensusMessage::Probe { epoch } => write!(f, "asks where others stand in epoch {epoch}"),
+                ConsensusMessage::Standing { epoch, view, .. } => write!(f, "stands at {epoch}/{view}"),
                 ConsensusMessage::Evidence(evidence) => write!(f, "evidence against {}", evidence.offender()),
             },
             Self::Transactions { id, extrinsics } => write!(f, "gossip {id}: {} transactions", extrinsics.len()),

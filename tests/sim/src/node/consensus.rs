@@ -1,17 +1,18 @@
-//! The consensus engine with its journal: the only file that knows the types of the engine.
+//! Consensus with its journal and the record of its votes: the only file that knows the types of the engine.
 //!
-//! Mirrors `node/src/drivers/consensus.rs`: a turn takes the inputs that wait, starts work, writes the journal with one
-//! sync, and speaks last.
+//! Mirrors `node/src/drivers/consensus.rs` and `node/src/vote_record.rs`: a turn takes the inputs that wait, starts work,
+//! writes record and journal in the order in which the engine gave their entries, and speaks last.
 
 use super::{Answer, Clock, Command, Effect, Fact};
 use crate::disk::Disk;
 use crate::plan::Times;
 use crate::setup::Setup;
 use anyhow::{Context, bail};
-use cairn_consensus::{Config, Engine, Head, Input, JournalRecord, Now, Output, Timing, Verdict};
+use cairn_consensus::mutant::{Mutant, is_on};
+use cairn_consensus::{Config, EpochStart, Head, JournalRecord, Now, Refusal, Timing, Verdict, VoteGuard};
 use cairn_ledger::{ProposalRequest, Reader};
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Epoch, Height, KeyPair, PublicKey, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{Block, Epoch, Height, KeyPair, PublicKey, TimestampMs, View};
 use cairn_storage::blocks::journal::{self, JournalKey};
 use cairn_storage::{Database, Durability, WriteBatch};
 use parity_scale_codec::{DecodeAll, Encode};
@@ -30,19 +31,28 @@ const RETRY_MS: u64 = 50;
 /// For how many views votes are kept, as in the real node.
 const RETENTION_VIEWS: u64 = 10;
 
+/// Journal records read in one go, as in the real driver.
 const REPLAY_PAGE: usize = 1_024;
 
+/// From so many entries on the vote record is written anew: few, so that every run does it.
+const RECORD_ENTRIES_MAX: usize = 48;
+
+type Input = cairn_consensus::Input<PublicKey>;
+type Output = cairn_consensus::Output<PublicKey>;
+
 /// What waits for the engine.
+#[allow(clippy::large_enum_variant, reason = "nearly all are inputs")]
 enum Request {
     Input(Input),
-    Committed(View),
+    Committed(Epoch, View),
 }
 
-/// The engine of a node.
+/// The consensus of a node.
 pub(crate) struct Consensus {
-    engine: Engine,
-    validators: Arc<ValidatorSet>,
+    engine: cairn_consensus::Consensus,
     journal: Journal,
+    /// How many entries the vote record has.
+    entries: usize,
     requests: VecDeque<Request>,
     messages: VecDeque<Input>,
     dropped: u64,
@@ -55,6 +65,8 @@ struct Journal {
     next: u64,
     committed: View,
     records: VecDeque<(u64, View)>,
+    /// Whether records of earlier epochs are still on disk.
+    is_new_epoch: bool,
 }
 
 /// A picture of the engine for messages to people.
@@ -77,18 +89,21 @@ impl Consensus {
         clock: Clock,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<Self> {
-        let config = config(setup, key, reader)?;
+        let (guard, votes) = guard(setup, key, disk)?;
+        votes.iter().for_each(|record| note(record, effects));
+        let config = config(setup, guard, reader)?;
         let journal = Journal {
             disk: disk.clone(),
-            epoch: config.epoch,
+            epoch: config.epoch.epoch,
             next: 0,
             committed: View::ZERO,
             records: VecDeque::new(),
+            is_new_epoch: true,
         };
         let mut consensus = Self {
-            engine: Engine::new(config)?,
-            validators: setup.validators.clone(),
+            engine: cairn_consensus::Consensus::new(config)?,
             journal,
+            entries: votes.len(),
             requests: VecDeque::new(),
             messages: VecDeque::new(),
             dropped: 0,
@@ -125,19 +140,16 @@ impl Consensus {
 
     /// A message from a validator; dropped where too many wait.
     pub(super) fn message(&mut self, from: &PublicKey, message: &Arc<ConsensusMessage>) {
-        let Some(from) = self.validators.index_of(from) else { return };
         if self.messages.len() >= MESSAGES_MAX {
             self.dropped += 1;
             return;
         }
-        self.messages.push_back(Input::Message { from, message: ConsensusMessage::clone(message) });
+        self.messages.push_back(Input::Message { from: *from, message: ConsensusMessage::clone(message) });
     }
 
     /// A validator can be reached, or not any more.
     pub(super) fn peer(&mut self, key: &PublicKey, connected: bool) {
-        if let Some(index) = self.validators.index_of(key) {
-            self.messages.push_back(Input::Peer { index, connected });
-        }
+        self.messages.push_back(Input::Peer { validator: *key, connected });
     }
 
     /// An answer of the ledger.
@@ -157,7 +169,7 @@ impl Consensus {
                 Request::Input(Input::CommittedElsewhere { height, timestamp, certificate })
             }
             Answer::Work(is_there) => Request::Input(Input::WorkAvailable(is_there)),
-            Answer::Committed(view) => Request::Committed(view),
+            Answer::Committed(epoch, view) => Request::Committed(epoch, view),
         });
     }
 
@@ -204,7 +216,10 @@ impl Consensus {
             let waiting = self.requests.pop_front().or_else(|| self.messages.pop_front().map(Request::Input));
             match waiting {
                 Some(Request::Input(input)) => self.engine.step(now(clock), input, &mut outputs),
-                Some(Request::Committed(view)) => self.journal.committed = self.journal.committed.max(view),
+                Some(Request::Committed(epoch, view)) if epoch == self.journal.epoch => {
+                    self.journal.committed = self.journal.committed.max(view);
+                }
+                Some(Request::Committed(..)) => {}
                 None => break,
             }
         }
@@ -213,21 +228,18 @@ impl Consensus {
 
     /// Starts work, makes the turn's records durable, then speaks.
     fn carry_out(&mut self, outputs: Vec<Output>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
-        let mut records = Vec::new();
-        let mut afterwards = Vec::new();
+        let (mut records, mut afterwards) = (Vec::new(), Vec::new());
         for output in outputs {
             match output {
                 Output::Journal(record) => records.push(record),
-                Output::Propose { epoch, view, proposer, parent, timestamp } => {
+                Output::Propose { epoch, view, proposer, parent, timestamp, .. } => {
                     let request = ProposalRequest { epoch, view, proposer, parent, timestamp };
                     effects.push(Effect::Ledger(Command::Propose(request)));
                 }
                 Output::Verify { block, .. } => effects.push(Effect::Ledger(Command::Verify(block))),
                 Output::Certify { block, .. } => effects.push(Effect::Ledger(Command::Certify(block))),
                 Output::ServeBlock { to, block } => {
-                    if let Some(to) = self.key_of(to) {
-                        effects.push(Effect::Ledger(Command::ServeBlock { to, hash: block }));
-                    }
+                    effects.push(Effect::Ledger(Command::ServeBlock { to, hash: block }));
                 }
                 Output::Behind { .. } => effects.push(Effect::Behind),
                 Output::Diverged { block } => {
@@ -238,36 +250,58 @@ impl Consensus {
                 | Output::Send { .. }
                 | Output::Finalize { .. }
                 | Output::Blame { .. }
+                | Output::VoteRefused { .. }
+                | Output::RecordLost { .. }
                 | Output::Evidence(_) => afterwards.push(output),
             }
         }
-        self.journal.append(&records)?;
-        for record in &records {
-            note(record, effects);
+        if is_on(Mutant::SendBeforeSync) {
+            afterwards.drain(..).for_each(|output| Self::speak(output, effects));
         }
-        for output in afterwards {
-            self.speak(output, effects);
+        self.journal.turn_to(self.engine.epoch().epoch);
+        for run in records.chunk_by(|one, next| one.is_of_guard() == next.is_of_guard()) {
+            if run.first().is_some_and(JournalRecord::is_of_guard) {
+                self.record(run)?;
+            } else {
+                self.journal.append(run)?;
+            }
+            run.iter().for_each(|record| note(record, effects));
+        }
+        afterwards.into_iter().for_each(|output| Self::speak(output, effects));
+        Ok(())
+    }
+
+    /// Writes what was signed in this turn to the record of the key, and syncs.
+    fn record(&mut self, votes: &[JournalRecord]) -> anyhow::Result<()> {
+        let Some(guard) = self.engine.guard().filter(|_| !votes.is_empty()) else { return Ok(()) };
+        self.journal.disk.write_votes(votes.iter().map(Encode::encode).collect(), false)?;
+        self.entries += votes.len();
+        if self.entries > RECORD_ENTRIES_MAX {
+            let whole: Vec<_> = guard.record().iter().map(Encode::encode).collect();
+            self.entries = whole.len();
+            self.journal.disk.write_votes(whole, true)?;
         }
         Ok(())
     }
 
-    fn speak(&self, output: Output, effects: &mut Vec<Effect>) {
+    fn speak(output: Output, effects: &mut Vec<Effect>) {
         match output {
             Output::Broadcast(message) => effects.push(Effect::Broadcast(Arc::new(message))),
             Output::Send { to, message } => {
-                if let Some(to) = self.key_of(to) {
-                    effects.push(Effect::Send { to, message: Arc::new(message) });
-                }
+                effects.push(Effect::Send { to, message: Arc::new(message) });
             }
             Output::Finalize { blocks, certificate } => {
                 effects.push(Effect::Ledger(Command::Commit { hashes: blocks, certificate }));
             }
             Output::Blame { validator, offence } => {
-                if let Some(offender) = self.key_of(validator) {
-                    effects.push(Effect::Fact(Fact::Blamed { offender, offence: offence.to_string() }));
-                }
+                effects.push(Effect::Fact(Fact::Blamed { offender: validator, offence: offence.to_string() }));
             }
             Output::Evidence(evidence) => effects.push(Effect::Fact(Fact::Evidence(Box::new(evidence)))),
+            Output::VoteRefused { refusal: Refusal::Silent, .. } => {}
+            Output::VoteRefused { subject, refusal } => {
+                effects.push(Effect::Fact(Fact::VoteRefused(format!("{subject:?}: {refusal}"))));
+            }
+            Output::RecordLost { subject } => effects.push(Effect::Fact(Fact::RecordLost(format!("{subject:?}")))),
             Output::Journal(_)
             | Output::Propose { .. }
             | Output::Verify { .. }
@@ -277,13 +311,18 @@ impl Consensus {
             | Output::Diverged { .. } => {}
         }
     }
-
-    fn key_of(&self, index: ValidatorIndex) -> Option<PublicKey> {
-        self.validators.get(index).map(|validator| validator.key)
-    }
 }
 
 impl Journal {
+    /// Goes over to the records of a new epoch; those of the last one are deleted with the next write.
+    fn turn_to(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            (self.epoch, self.next, self.committed) = (epoch, 0, View::ZERO);
+            self.records.clear();
+            self.is_new_epoch = true;
+        }
+    }
+
     fn append(&mut self, records: &[JournalRecord]) -> anyhow::Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -295,7 +334,7 @@ impl Journal {
             self.records.push_back((self.next, record.view()));
             self.next += 1;
         }
-        let mut end = None;
+        let mut end = std::mem::take(&mut self.is_new_epoch).then_some(0);
         while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
             end = Some(sequence + 1);
             self.records.pop_front();
@@ -313,12 +352,22 @@ fn note(record: &JournalRecord, effects: &mut Vec<Effect>) {
     match record {
         JournalRecord::Vote(vote) => effects.push(Effect::Fact(Fact::VoteSynced(vote.clone()))),
         JournalRecord::Certificate(certificate) => effects.push(Effect::Fact(Fact::Held(certificate.clone()))),
-        JournalRecord::Certified { .. } => {}
+        JournalRecord::Certified { .. } | JournalRecord::Floor { .. } => {}
     }
 }
 
+/// The guard of a key with what its record says, and what that is.
+fn guard(setup: &Setup, key: &KeyPair, disk: &Disk) -> anyhow::Result<(VoteGuard, Vec<JournalRecord>)> {
+    let genesis = setup.genesis.hash();
+    let Some(entries) = disk.votes() else { return Ok((VoteGuard::without_record(key.clone(), genesis), Vec::new())) };
+    let decode = |bytes: &Vec<u8>| JournalRecord::decode_all(&mut bytes.as_slice());
+    let records: Vec<_> = entries.iter().map(decode).collect::<Result<_, _>>().context("the vote record is damaged")?;
+    let known = if is_on(Mutant::ForgetVotes) { Vec::new() } else { records.clone() };
+    Ok((VoteGuard::new(key.clone(), genesis, known), records))
+}
+
 /// As the real node makes it from the chain spec and the read model.
-fn config(setup: &Setup, key: &KeyPair, reader: &Reader) -> anyhow::Result<Config> {
+fn config(setup: &Setup, guard: VoteGuard, reader: &Reader) -> anyhow::Result<Config> {
     let genesis = reader.genesis_hash();
     let head = reader.head();
     let finalization = reader.finalization(head.height)?;
@@ -331,13 +380,10 @@ fn config(setup: &Setup, key: &KeyPair, reader: &Reader) -> anyhow::Result<Confi
         Head { height: Height::ZERO, hash: genesis, view: View::ZERO, timestamp: TimestampMs(setup.genesis_ms) };
     Ok(Config {
         genesis,
-        epoch: Epoch::ZERO,
-        validators: ValidatorSet::clone(&setup.validators),
-        key: Some(key.clone()),
-        leader_seed: genesis,
+        epoch: EpochStart { epoch: Epoch::ZERO, validators: setup.validators.clone(), opening, closing: None },
+        guards: vec![guard],
         timing: timing(&setup.times),
         retention: RETENTION_VIEWS,
-        opening,
         committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
         finalization,
     })

@@ -14,7 +14,7 @@ use cairn_ledger::{
 };
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
-    Block, Certificate, FinalizedBlock, Hash, Height, PublicKey, TimestampMs, ValidatorIndex, View,
+    Block, Certificate, Epoch, FinalizedBlock, Hash, Height, PublicKey, TimestampMs, ValidatorIndex, View,
 };
 use cairn_storage::StateConfig;
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ pub(crate) enum Answer {
     Certified { block: Hash, holds: bool },
     CommittedElsewhere { height: Height, timestamp: TimestampMs, certificate: Certificate },
     Work(bool),
-    Committed(View),
+    Committed(Epoch, View),
 }
 
 impl Command {
@@ -226,7 +226,10 @@ impl LedgerPart {
         match self.ledger.commit(hashes, certificate) {
             Ok(committed) => {
                 self.announce(committed, clock, mempool, effects);
-                effects.push(Effect::Consensus(Answer::Committed(certificate.subject.view())));
+                effects.push(Effect::Consensus(Answer::Committed(
+                    certificate.subject.epoch(),
+                    certificate.subject.view(),
+                )));
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Unavailable => Ok(()),
@@ -252,7 +255,10 @@ impl LedgerPart {
                 });
                 self.announce(committed, clock, mempool, effects);
                 if let Some((height, timestamp, certificate)) = newest {
-                    effects.push(Effect::Consensus(Answer::Committed(certificate.subject.view())));
+                    effects.push(Effect::Consensus(Answer::Committed(
+                        certificate.subject.epoch(),
+                        certificate.subject.view(),
+                    )));
                     let answer = Answer::CommittedElsewhere { height, timestamp, certificate };
                     effects.push(Effect::Consensus(answer));
                 }

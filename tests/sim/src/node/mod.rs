@@ -81,6 +81,10 @@ pub(crate) enum Fact {
     Evidence(Box<Evidence>),
     /// A final block contradicts the node.
     Diverged(Hash),
+    /// The vote guard did not sign what the engine wanted, though it was not silent.
+    VoteRefused(String),
+    /// Others hold a vote that the record does not.
+    RecordLost(String),
     /// Block sync stands still over a contradiction.
     SyncConflict(String),
 }

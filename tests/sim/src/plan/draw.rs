@@ -34,11 +34,12 @@ pub(super) fn draw(seed: u64) -> Plan {
         powers,
     };
     let mut left = draw_villains(&mut rng, &mut plan);
+    let forgetful = draw_forgetful(&mut rng, &plan, &mut left);
     if rng.percent(40) {
-        let mut order: Vec<_> = (0..plan.powers.len()).filter(|at| plan.villain_of(*at).is_none()).collect();
+        let mut order = honest(&plan);
         rng.shuffle(&mut order);
         for at in order {
-            if plan.powers[at] <= left {
+            if !forgetful.contains(&at) && plan.powers[at] <= left {
                 left -= plan.powers[at];
                 plan.broken.push(at);
             }
@@ -47,7 +48,34 @@ pub(super) fn draw(seed: u64) -> Plan {
     if rng.percent(80) {
         plan.faults = draw_faults(&mut rng, &plan);
     }
+    for machine in forgetful {
+        for _ in 0..rng.between(1, 2) {
+            let kind = FaultKind::LoseRecord { machine, down_ms: draw_down_ms(&mut rng) };
+            plan.faults.push(Fault { at_ms: rng.below(plan.storm_ms), kind });
+        }
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
     plan
+}
+
+fn honest(plan: &Plan) -> Vec<usize> {
+    (0..plan.powers.len()).filter(|at| plan.villain_of(*at).is_none()).collect()
+}
+
+/// Validators that lose the record of their votes, as far as power that may break is left.
+fn draw_forgetful(rng: &mut Rng, plan: &Plan, left: &mut u64) -> Vec<usize> {
+    let mut forgetful = Vec::new();
+    if rng.percent(20) {
+        let mut order = honest(plan);
+        rng.shuffle(&mut order);
+        for at in order.into_iter().take(2) {
+            if plan.powers[at] <= *left {
+                *left -= plan.powers[at];
+                forgetful.push(at);
+            }
+        }
+    }
+    forgetful
 }
 
 fn draw_powers(rng: &mut Rng) -> Vec<u64> {
@@ -160,7 +188,6 @@ fn draw_faults(rng: &mut Rng, plan: &Plan) -> Vec<Fault> {
         // Clocks that are off from the beginning.
         faults.extend((0..machines).map(|machine| Fault { at_ms: 0, kind: draw_clock_jump(rng, machine) }));
     }
-    faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
 

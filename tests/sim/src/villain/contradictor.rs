@@ -46,6 +46,8 @@ impl Villain for Contradictor {
             ConsensusMessage::Certificate(certificate) => certificate.subject,
             ConsensusMessage::FetchCertificate { .. }
             | ConsensusMessage::FetchBlock(_)
+            | ConsensusMessage::Probe { .. }
+            | ConsensusMessage::Standing { .. }
             | ConsensusMessage::Block(_)
             | ConsensusMessage::Evidence(_) => return,
         };

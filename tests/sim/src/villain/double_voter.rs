@@ -70,6 +70,8 @@ impl Villain for DoubleVoter {
             ConsensusMessage::Certificate(_)
             | ConsensusMessage::FetchCertificate { .. }
             | ConsensusMessage::FetchBlock(_)
+            | ConsensusMessage::Probe { .. }
+            | ConsensusMessage::Standing { .. }
             | ConsensusMessage::Block(_)
             | ConsensusMessage::Evidence(_) => {}
         }

@@ -16,6 +16,8 @@ impl Villain for Selective {
             ConsensusMessage::Certificate(certificate) => certificate.subject.view().0,
             ConsensusMessage::FetchCertificate { .. }
             | ConsensusMessage::FetchBlock(_)
+            | ConsensusMessage::Probe { .. }
+            | ConsensusMessage::Standing { .. }
             | ConsensusMessage::Block(_)
             | ConsensusMessage::Evidence(_) => return super::honestly(to, message, out),
         };

@@ -108,6 +108,14 @@ impl World {
                     return self.kill(machine, Some(down_ms));
                 }
             }
+            FaultKind::LoseRecord { machine, down_ms } => {
+                self.hosts[machine].disk.lose_vote_record();
+                self.checker.forgets(machine);
+                if self.hosts[machine].node.is_some() {
+                    self.lose_power(machine);
+                    return self.kill(machine, Some(down_ms));
+                }
+            }
             FaultKind::Kill { machine, down_ms } => {
                 if self.hosts[machine].node.is_some() {
                     return self.kill(machine, Some(down_ms));
@@ -117,7 +125,10 @@ impl World {
                 self.hosts[machine].disk.arm(after, fault);
                 self.hosts[machine].down_ms = down_ms;
             }
-            FaultKind::Pause { machine, for_ms } => self.hosts[machine].paused_until_ms = self.now_ms + for_ms,
+            FaultKind::Pause { machine, for_ms } => {
+                let until_ms = &mut self.hosts[machine].paused_until_ms;
+                *until_ms = (*until_ms).max(self.now_ms + for_ms);
+            }
             FaultKind::ClockJump { machine, by_ms } => {
                 let skew = &mut self.hosts[machine].skew_ms;
                 *skew = skew.saturating_add(by_ms).clamp(-liveness::SKEW_MS_MAX, liveness::SKEW_MS_MAX);
