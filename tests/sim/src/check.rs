@@ -12,7 +12,8 @@ use cairn_primitives::evidence::excludes;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
-    Certificate, Epoch, Evidence, Hash, Header, Height, OpaqueExtrinsic, PublicKey, Subject, View, Vote, VoteKind,
+    Certificate, Epoch, Evidence, Hash, Header, Height, OpaqueExtrinsic, PublicKey, Subject, ValidatorSet, View, Vote,
+    VoteKind,
 };
 use cairn_runtime::{AccountInfo, keys};
 use parity_scale_codec::{DecodeAll, Encode};
@@ -68,6 +69,8 @@ pub(crate) struct Checker {
     chain: Vec<Link>,
     /// The highest block that each machine told to be committed, over all its lives.
     told: Vec<Height>,
+    /// The validators of each epoch that any node opened.
+    sets: BTreeMap<Epoch, Arc<ValidatorSet>>,
     certificates: BTreeMap<(Epoch, View, VoteKind), Subject>,
     verified: BTreeSet<Hash>,
     /// Votes that each machine made durable.
@@ -87,6 +90,7 @@ impl Checker {
         Self {
             chain: vec![genesis],
             told: vec![Height::ZERO; machines],
+            sets: BTreeMap::from([(Epoch::ZERO, setup.validators.clone())]),
             certificates: BTreeMap::new(),
             verified: BTreeSet::new(),
             synced: vec![BTreeSet::new(); machines],
@@ -116,6 +120,12 @@ impl Checker {
     /// How many transactions were committed.
     pub(crate) fn transactions(&self) -> usize {
         self.included.len()
+    }
+
+    /// How many epochs were opened after the first, and how many of them with other validators than the one before.
+    pub(crate) fn epochs(&self) -> (u64, u64) {
+        let pairs = self.sets.values().zip(self.sets.values().skip(1));
+        (self.sets.len() as u64 - 1, pairs.filter(|(before, after)| before != after).count() as u64)
     }
 
     /// How many validators were accused with evidence.
@@ -153,7 +163,18 @@ impl Checker {
             self.issuance(reader, &hash)?;
         }
         self.told[machine] = head.height;
+        let epoch = reader.current_epoch();
+        self.epoch(machine, epoch.epoch, &epoch.validators)?;
         self.compare(machine, head.height, head.hash, head.state_root)
+    }
+
+    /// An epoch has one validator set: the one that the block which opened it promised.
+    fn epoch(&mut self, machine: Machine, epoch: Epoch, set: &Arc<ValidatorSet>) -> Result<(), Failure> {
+        if self.sets.entry(epoch).or_insert_with(|| set.clone()) != set {
+            let detail = format!("node {machine} has other validators of epoch {epoch} than others");
+            return Err(Failure::new("validator sets", detail));
+        }
+        Ok(())
     }
 
     /// Takes the next block of the one chain, which must be a child of the last.
@@ -247,6 +268,14 @@ impl Checker {
                 self.issuance(reader, &hash)?;
             }
         }
+        if let Some(opened) = &block.opens {
+            let promised = header.context().map(|context| context.next_validators_hash);
+            if promised != Ok(opened.validators.hash()) {
+                let detail = format!("node {machine} opens epoch {} with other validators than promised", opened.epoch);
+                return Err(Failure::new("validator sets", detail));
+            }
+            self.epoch(machine, opened.epoch, &opened.validators)?;
+        }
         if let Some(certificate) = &block.finalization {
             self.finalization(machine, certificate, hash)?;
         }
@@ -308,7 +337,11 @@ impl Checker {
             return Ok(());
         }
         let subject = certificate.subject;
-        if let Err(error) = certificate.verify(&self.setup.validators, &self.setup.genesis.hash()) {
+        let Some(set) = self.sets.get(&subject.epoch()) else {
+            let detail = format!("node {machine} holds {subject:?} of an epoch that nobody opened");
+            return Err(Failure::new("certificates", detail));
+        };
+        if let Err(error) = certificate.verify(set, &self.setup.genesis.hash()) {
             return Err(Failure::new("certificates", format!("node {machine} holds {subject:?}: {error}")));
         }
         let (epoch, view, kind) = (subject.epoch(), subject.view(), subject.kind());
@@ -346,7 +379,8 @@ impl Checker {
             return Err(Failure::new("votes", format!("node {machine} has no key and votes")));
         };
         let subject = vote.subject;
-        if self.setup.index_of(machine) != Some(vote.signer) {
+        let index = self.sets.get(&subject.epoch()).and_then(|set| set.index_of(&key));
+        if index != Some(vote.signer) {
             return Err(Failure::new("votes", format!("node {machine} sends a vote of {}", vote.signer)));
         }
         let place = (subject.epoch(), subject.view(), subject.kind(), subject);
@@ -371,7 +405,7 @@ impl Checker {
             if consensus.waiting() > INPUTS_MAX {
                 return exceeded(format!("{} inputs wait for consensus", consensus.waiting()));
             }
-            let views = self.certificates.keys().next_back().map_or(0, |(_, view, _)| view.0);
+            let views = self.certificates.keys().map(|(_, view, _)| view.0).max().unwrap_or(0);
             let records = u64::try_from(consensus.journal_records()).unwrap_or(u64::MAX);
             if records > RECORDS_MIN.max(views * RECORDS_PER_VIEW_MAX) {
                 return exceeded(format!("{records} journal records in {views} views"));

@@ -33,7 +33,7 @@ mod world;
 pub use check::Failure;
 pub use disk::{Disk, WriteFault};
 pub use minimize::minimize;
-pub use plan::{Fault, FaultKind, Load, Machine, Matter, Plan, Rule, Times, Weather};
+pub use plan::{Fault, FaultKind, Load, Machine, Matter, Plan, PowerChange, Rule, Times, Weather};
 pub use rng::Rng;
 pub use run::{Outcome, Statistics, run, run_seed};
 pub use scenario::Scenario;

@@ -11,7 +11,7 @@
 //! 3. *A row of bad leaders* has at most B views. Each costs the wait for work, the certify deadline times the factor, a
 //!    retry interval and a delay; the factor doubles after every second one, up to 64. The first row begins with F, the
 //!    later ones with 1, as a block was final in between. Of W turns at least G belong to good leaders, so there are at
-//!    most 1 + blocks / G rows.
+//!    most 1 + blocks / G rows; where epochs end, at most one row for each block, as each epoch has turns of its own.
 //! 4. *A good view* takes the wait for work and four delays. If the deadlines are shorter than that, two views are lost to
 //!    each doubling until they are long enough, before each block.
 //! 5. *Block sync* of those far behind: peers that failed in the storm are left out for at most twice as long as it
@@ -44,8 +44,7 @@ const STREAMS_MS: u64 = 500;
 #[must_use]
 pub fn bound_ms(plan: &Plan, factor: u64) -> u64 {
     let (times, delay) = (&plan.times, plan.calm.delay_ms_max);
-    let bad = plan.bad_power();
-    let good = plan.total_power() - bad;
+    let (bad, good) = plan.extreme_powers();
     // Build, verify, execute, certify, commit, and the writes between them.
     let work = 8 * (plan.ledger_ms_max + plan.write_ms_max + 1);
     let wait = times.idle_block_interval_ms + times.block_interval_ms;
@@ -62,8 +61,9 @@ pub fn bound_ms(plan: &Plan, factor: u64) -> u64 {
         short_views += 2 * lost_view(enough);
         enough *= 2;
     }
-    let views =
-        2 * lost_view(factor) + row(factor) + blocks.div_ceil(good) * row(1) + blocks * (wait + 4 * delay + work);
+    // Each epoch shuffles the leaders anew.
+    let rows = if plan.epoch_blocks == 0 { blocks.div_ceil(good.max(1)) } else { blocks };
+    let views = 2 * lost_view(factor) + row(factor) + rows * row(1) + blocks * (wait + 4 * delay + work);
     let villains = plan.villains.len() as u64;
     let sync = 2 * plan.storm_ms + SYNC_STATUS_MS + (villains + 2) * 2 * SYNC_REQUEST_MS;
     let jumps = plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::ClockJump { .. }));

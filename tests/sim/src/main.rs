@@ -187,7 +187,8 @@ fn progress(shared: &Shared, options: &Run, started: Instant) {
     let wanted = options.seeds.end - options.seeds.start;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
     println!(
-        "{} of {wanted} seeds, {}.{} a second, {} failed: {} blocks, {} transactions, {} crashes, {} accused, {} M events, \
+        "{} of {wanted} seeds, {}.{} a second, {} failed: {} blocks, {} transactions, {} crashes, {} accused, {} epochs, {} \
+         with other validators, {} M events, \
          slowest recovery {} of 1000 of its bound; running {running:?}",
         all.runs,
         all.runs * 1_000 / milliseconds,
@@ -197,6 +198,8 @@ fn progress(shared: &Shared, options: &Run, started: Instant) {
         all.transactions,
         all.crashes,
         all.accused,
+        all.epochs,
+        all.changed_sets,
         all.events / 1_000_000,
         all.recovery_permille_max,
     );

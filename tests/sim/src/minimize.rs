@@ -51,6 +51,11 @@ impl Search<'_> {
         self.attempt("without faults", |plan| plan.faults.clear());
         self.attempt("without broken machines", |plan| plan.broken.clear());
         self.attempt("without transactions", |plan| plan.load.pause_ms_max = 0);
+        self.attempt("without epochs", |plan| {
+            plan.epoch_blocks = 0;
+            plan.changes.clear();
+        });
+        self.attempt("without changes of power", |plan| plan.changes.clear());
         self.attempt("without observers", |plan| plan.observers = 0);
         for place in (0..self.best.villains.len()).rev() {
             self.attempt("a villain less", |plan| {
@@ -72,7 +77,9 @@ impl Search<'_> {
             });
         }
         while self.best.powers.len() > 1 && self.attempt("a validator less", drop_validator) {}
-        self.attempt("equal powers", |plan| plan.powers.iter_mut().for_each(|power| *power = 1));
+        self.attempt("equal powers", |plan| {
+            plan.powers.iter_mut().for_each(|power| *power = 1);
+        });
     }
 
     fn calm_weather(&mut self) {
@@ -115,7 +122,8 @@ fn drop_validator(plan: &mut Plan) {
     plan.villains.retain(|(place, _)| *place != last);
     plan.broken.retain(|machine| *machine != last);
     plan.faults.retain(|fault| fault.kind.machine() != Some(last));
-    if has_twins || plan.bad_power() > plan.tolerated_power() {
+    plan.changes.retain(|change| change.validator != last);
+    if has_twins || !plan.is_tolerable() {
         *plan = original;
         return;
     }

@@ -14,8 +14,12 @@ pub type Machine = usize;
 pub struct Plan {
     /// The seed: also that of the dice rolled while the run lasts.
     pub seed: u64,
-    /// The powers of the validators, in the order of the set.
+    /// The powers of the validators in the first epoch, in the order of their keys; 0 for one that may come later.
     pub powers: Vec<u64>,
+    /// Blocks per epoch; 0 for one epoch without end.
+    pub epoch_blocks: u32,
+    /// What the authority asks for: when, whose power, how much from the next epoch on.
+    pub changes: Vec<PowerChange>,
     /// Nodes without a key that follow the chain.
     pub observers: usize,
     /// Time-outs and cadence.
@@ -42,6 +46,17 @@ pub struct Plan {
     pub rules: Vec<Rule>,
     /// How many blocks everybody must finalize once the faults have stopped.
     pub goal_blocks: u32,
+}
+
+/// A change of the validators that the authority asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerChange {
+    /// When, in milliseconds.
+    pub at_ms: u64,
+    /// Whose power.
+    pub validator: usize,
+    /// The new power; 0 to remove.
+    pub power: u64,
 }
 
 /// Time-outs and cadence in milliseconds, as in `cairn_consensus::Timing`.
@@ -228,6 +243,8 @@ impl Plan {
         Self {
             seed: 0,
             powers: vec![1; validators],
+            epoch_blocks: 0,
+            changes: Vec::new(),
             observers: 0,
             times: Times::for_delay(20),
             storm: weather,
@@ -281,13 +298,36 @@ impl Plan {
         found.into_iter()
     }
 
-    /// The power of villains, of what stays broken, and of those who lose the record of their votes.
+    /// Whether a validator is a villain, stays broken, or loses the record of its votes.
     #[must_use]
-    pub fn bad_power(&self) -> u64 {
-        let is_bad = |at: &usize| {
-            self.villain_of(*at).is_some() || self.broken.contains(at) || self.forgetful().any(|other| other == *at)
-        };
-        (0..self.powers.len()).filter(is_bad).map(|at| self.powers[at]).sum()
+    pub fn is_bad(&self, validator: usize) -> bool {
+        self.villain_of(validator).is_some()
+            || self.broken.contains(&validator)
+            || self.forgetful().any(|other| other == validator)
+    }
+
+    /// The most power that bad validators can have in any epoch, and the least that the others can, whichever of the
+    /// changes come about.
+    #[must_use]
+    pub fn extreme_powers(&self) -> (u64, u64) {
+        let (mut bad, mut good) = (0, 0);
+        for (validator, first) in self.powers.iter().enumerate() {
+            let changes = self.changes.iter().filter(|change| change.validator == validator).map(|change| change.power);
+            let powers = std::iter::once(*first).chain(changes);
+            if self.is_bad(validator) {
+                bad += powers.max().unwrap_or(0);
+            } else {
+                good += powers.min().unwrap_or(0);
+            }
+        }
+        (bad, good)
+    }
+
+    /// Whether bad validators hold less than a third of the power in every epoch that can come about.
+    #[must_use]
+    pub fn is_tolerable(&self) -> bool {
+        let (bad, good) = self.extreme_powers();
+        good > 2 * bad
     }
 
     /// How many machines there are.
@@ -349,6 +389,10 @@ impl fmt::Display for Plan {
         writeln!(f, "  times     {:?}", self.times)?;
         writeln!(f, "  storm     {} ms of {:?}", self.storm_ms, self.storm)?;
         writeln!(f, "  calm      {:?}, {} blocks to go", self.calm, self.goal_blocks)?;
+        writeln!(f, "  epochs    {} blocks", self.epoch_blocks)?;
+        for change in &self.changes {
+            writeln!(f, "  change    {change:?}")?;
+        }
         writeln!(f, "  machines  ledger up to {} ms, writes up to {} ms", self.ledger_ms_max, self.write_ms_max)?;
         writeln!(f, "  load      {:?}", self.load)?;
         for (place, kind) in &self.villains {

@@ -36,6 +36,10 @@ pub struct Statistics {
     pub crashes: u64,
     /// Validators accused with evidence.
     pub accused: u64,
+    /// Epochs that were opened, the first ones not counted.
+    pub epochs: u64,
+    /// Those of them with other validators than the epoch before.
+    pub changed_sets: u64,
     /// The longest time until everybody went on after the faults, as part of the bound, in thousandths.
     pub recovery_permille_max: u64,
 }
@@ -51,6 +55,8 @@ impl Statistics {
         self.transactions += other.transactions;
         self.crashes += other.crashes;
         self.accused += other.accused;
+        self.epochs += other.epochs;
+        self.changed_sets += other.changed_sets;
         self.recovery_permille_max = self.recovery_permille_max.max(other.recovery_permille_max);
     }
 }
@@ -66,6 +72,8 @@ impl Outcome {
             transactions: report.transactions as u64,
             crashes: report.crashes,
             accused: report.accused as u64,
+            epochs: report.epochs,
+            changed_sets: report.changed_sets,
             recovery_permille_max: report.recovery_ms * 1_000 / report.bound_ms.max(1),
         };
         Self { trace: report.trace, statistics, failure: report.failure }

@@ -5,7 +5,7 @@ use anyhow::Context;
 use cairn_ledger::Genesis;
 use cairn_mempool::PoolConfig;
 use cairn_primitives::{
-    AccountId32, Hash, KeyPair, Power, PublicKey, TimestampMs, Validator, ValidatorIndex, ValidatorSet,
+    AccountId32, EpochSchedule, Hash, KeyPair, Power, PublicKey, TimestampMs, Validator, ValidatorSet,
 };
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{BlockLimits, FeeParameters, GenesisConfig, genesis_state};
@@ -30,13 +30,14 @@ pub(crate) struct Setup {
     pub(crate) genesis: Genesis,
     /// Stands for the chain spec.
     pub(crate) spec_hash: Hash,
-    /// The time of genesis.
-    pub(crate) genesis_ms: u64,
-    /// The validators.
+    /// Which heights belong to which epoch.
+    pub(crate) schedule: EpochSchedule,
+    /// The validators of the first epoch.
     pub(crate) validators: Arc<ValidatorSet>,
-    /// Their keys, in the order of the set.
+    /// The keys of all validators, those of later epochs included.
     pub(crate) keys: Vec<KeyPair>,
-    /// The accounts that send; the last one is kept for the transaction of the liveness phase.
+    /// The accounts that send; the last but one sets validators, the last one is kept for the transaction of the liveness
+    /// phase.
     pub(crate) accounts: Vec<KeyPair>,
     /// Bounds of blocks.
     pub(crate) limits: BlockLimits,
@@ -62,23 +63,23 @@ impl Setup {
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
         let (validator_keys, account_keys) = keys();
         let keys = validator_keys.get(..plan.powers.len()).context("too many validators")?.to_vec();
-        let accounts = account_keys.get(..=plan.load.accounts).context("too many accounts")?.to_vec();
-        let members = keys.iter().zip(&plan.powers);
+        let accounts = account_keys.get(..plan.load.accounts + 2).context("too many accounts")?.to_vec();
+        let members = keys.iter().zip(&plan.powers).filter(|(_, power)| **power > 0);
         let members = members.map(|(key, power)| Validator { key: key.public(), power: Power(*power) });
         let validators = ValidatorSet::new(members.collect())?;
         let config = GenesisConfig {
             balances: accounts.iter().map(|key| (key.public().into(), ENDOWMENT)).collect(),
             fees: FeeParameters { burnt_permille: 300, ..FeeParameters::default() },
             validators: validators.validators().to_vec(),
-            authority: None,
+            authority: Some(accounts[plan.load.accounts].public().into()),
         };
         let (spec_hash, genesis_ms) = (Hash([5; 32]), WALL_MS - 1_000);
         let genesis = Genesis::new(genesis_state(&config)?, validators.clone(), TimestampMs(genesis_ms), spec_hash)?;
         Ok(Self {
             times: plan.times,
+            schedule: EpochSchedule::new(plan.epoch_blocks),
             genesis,
             spec_hash,
-            genesis_ms,
             validators: Arc::new(validators),
             keys,
             accounts,
@@ -98,12 +99,6 @@ impl Setup {
     #[must_use]
     pub(crate) fn key_of(&self, machine: Machine) -> Option<&KeyPair> {
         self.keys.get(self.plan.validator_of(machine)?)
-    }
-
-    /// The place of a machine's validator in the set.
-    #[must_use]
-    pub(crate) fn index_of(&self, machine: Machine) -> Option<ValidatorIndex> {
-        u16::try_from(self.plan.validator_of(machine)?).ok().map(ValidatorIndex)
     }
 
     /// The machines that hold a key: two for twins.

@@ -1,7 +1,7 @@
 //! Transactions of clients: transfers, burns and batches between a few accounts, signed for the state that a node shows.
 
 use crate::node::Node;
-use crate::plan::Machine;
+use crate::plan::{Machine, PowerChange};
 use crate::rng::Rng;
 use crate::setup::Setup;
 use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
@@ -52,7 +52,7 @@ impl Traffic {
 
     /// A transaction of some account, as a client of the node would make it.
     pub(crate) fn transaction(&mut self, setup: &Setup, node: &Node) -> Option<OpaqueExtrinsic> {
-        let number = self.rng.index(setup.accounts.len() - 1);
+        let number = self.rng.index(setup.plan.load.accounts);
         let call = self.call(setup);
         let head = node.reader().head().height;
         let genesis = setup.genesis.hash();
@@ -66,6 +66,12 @@ impl Traffic {
         };
         let tip = u128::from(self.rng.below(3)) * 1_000;
         sign(setup, node, number, &call, era, era_block, tip)
+    }
+
+    /// A transaction of the authority.
+    pub(crate) fn change(setup: &Setup, node: &Node, change: &PowerChange) -> Option<OpaqueExtrinsic> {
+        let call = client::set_validator(setup.keys.get(change.validator)?.public(), change.power);
+        sign(setup, node, setup.accounts.len() - 2, &call, Era::Immortal, setup.genesis.hash(), 1_000_000)
     }
 
     /// The transaction of the liveness phase, from an account that sends nothing else.

@@ -59,6 +59,8 @@ enum Event {
     Heal(usize),
     /// Clients submit.
     Submit,
+    /// The authority asks for a change of the validators.
+    Change(usize),
     /// The transaction of the liveness phase is submitted.
     LastSubmit,
     /// The faults stop.
@@ -77,6 +79,8 @@ struct Host {
     paused_until_ms: u64,
     /// The life of each peer that the stream is up to.
     links: Vec<Option<u64>>,
+    /// The machines of validators that the node was told it can reach.
+    reachable: BTreeSet<Machine>,
     is_turn_planned: bool,
     is_ledger_planned: bool,
     wake_ms: Option<u64>,
@@ -127,6 +131,8 @@ pub(crate) struct Report {
     pub(crate) transactions: usize,
     pub(crate) crashes: u64,
     pub(crate) accused: usize,
+    pub(crate) epochs: u64,
+    pub(crate) changed_sets: u64,
     pub(crate) messages: u64,
     pub(crate) recovery_ms: u64,
     pub(crate) bound_ms: u64,
@@ -149,6 +155,7 @@ impl World {
                 skew_ms: 0,
                 paused_until_ms: 0,
                 links: vec![None; machines],
+                reachable: BTreeSet::new(),
                 is_turn_planned: false,
                 is_ledger_planned: false,
                 wake_ms: None,
@@ -190,6 +197,8 @@ impl World {
             transactions: self.checker.transactions(),
             crashes: self.crashes,
             accused: self.checker.accused(),
+            epochs: self.checker.epochs().0,
+            changed_sets: self.checker.epochs().1,
             messages: self.network.sent,
             recovery_ms: goal.map_or(0, |goal| self.now_ms - goal.since_ms),
             bound_ms: goal.map_or(0, |goal| goal.until_ms - goal.since_ms),
@@ -204,6 +213,9 @@ impl World {
         }
         for number in 0..self.setup.plan.faults.len() {
             self.plan_at(self.setup.plan.faults[number].at_ms, Event::Fault(number));
+        }
+        for number in 0..self.setup.plan.changes.len() {
+            self.plan_at(self.setup.plan.changes[number].at_ms, Event::Change(number));
         }
         if self.setup.plan.load.pause_ms_max > 0 {
             self.plan_in(100, Event::Submit);
@@ -256,6 +268,7 @@ impl World {
             | Event::Fault(_)
             | Event::Heal(_)
             | Event::Submit
+            | Event::Change(_)
             | Event::LastSubmit
             | Event::Calm => None,
         }
@@ -299,6 +312,7 @@ impl World {
                 Ok(())
             }
             Event::Submit => self.submit(),
+            Event::Change(number) => self.change(number),
             Event::LastSubmit => self.submit_last(),
             Event::Calm => self.calm_down(),
         }
@@ -465,6 +479,17 @@ impl World {
             self.enter(at, 0, |node, clock, effects| node.submit(clock, extrinsic, effects).map(drop))?;
         }
         Ok(())
+    }
+
+    /// The authority asks some node for a change of the validators.
+    fn change(&mut self, number: usize) -> Result<(), Failure> {
+        let change = self.setup.plan.changes[number];
+        let running = self.running();
+        let Some(at) = self.traffic.machine(&running) else { return Ok(()) };
+        let Some(node) = &self.hosts[at].node else { return Ok(()) };
+        let Some(extrinsic) = Traffic::change(&self.setup, node, &change) else { return Ok(()) };
+        self.note(at, &format_args!("the authority asks for {change:?}"));
+        self.enter(at, 0, |node, clock, effects| node.submit(clock, extrinsic, effects).map(drop))
     }
 
     /// Submits the transaction of the liveness phase, again as long as no running node knows it.

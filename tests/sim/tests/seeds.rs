@@ -1,6 +1,6 @@
 //! Seeds that every change must survive. `make sim` runs many more.
 
-use cairn_sim::{FaultKind, Kind, Plan, Scenario, Statistics, Weather, run, run_seed};
+use cairn_sim::{FaultKind, Kind, Plan, Scenario, Statistics, Weather, WriteFault, run, run_seed};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -51,9 +51,7 @@ fn plan_of_a_seed_keeps_villains_and_broken_machines_below_a_third() {
     let mut kinds = BTreeSet::new();
     for seed in 0..2_000 {
         let plan = Plan::from_seed(seed);
-        let bad = |at: &usize| plan.villain_of(*at).is_some() || plan.broken.contains(at);
-        let power: u64 = (0..plan.powers.len()).filter(bad).map(|at| plan.powers[at]).sum();
-        assert!(power * 3 < plan.total_power(), "seed {seed}: {plan}");
+        assert!(plan.is_tolerable(), "seed {seed}: {plan}");
         assert!((1..=13).contains(&plan.powers.len()));
         kinds.extend(plan.villains.iter().map(|(_, kind)| *kind));
     }
@@ -83,6 +81,21 @@ fn power_loss_of_everybody_loses_nothing_that_was_final() {
     let scenario = all(all(Scenario::with_validators(4), 400), 1_200);
     let outcome = scenario.run();
     assert_eq!((outcome.failure, outcome.statistics.crashes), (None, 8));
+}
+
+/// Record before journal: a finalize vote came back whose block was lost (seed 145). Journal before record: a certificate
+/// came back that held a vote the record did not.
+#[test]
+fn crash_at_any_write_of_a_needed_validator_stops_nobody_for_good() {
+    use WriteFault::{Full, KillAfter, KillBefore, PowerLossAfter, PowerLossBefore};
+    for fault in [PowerLossBefore, PowerLossAfter, KillBefore, KillAfter, Full] {
+        for after in 1..=40 {
+            let kind = FaultKind::Write { machine: 0, after, fault, down_ms: 50 };
+            let outcome = Scenario::with_validators(2).seed(after).lasting(900).at(10, kind).run();
+            assert_eq!(outcome.failure, None, "{fault:?} at write {after}");
+            assert_eq!(outcome.statistics.crashes, 1, "{fault:?} at write {after}");
+        }
+    }
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::setup::Setup;
 use anyhow::{Context, bail};
 use cairn_consensus::mutant::{Mutant, is_on};
 use cairn_consensus::{Config, EpochStart, Head, JournalRecord, Now, Refusal, Timing, Verdict, VoteGuard};
-use cairn_ledger::{ProposalRequest, Reader};
+use cairn_ledger::{OpenedEpoch, ProposalRequest, Reader};
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Epoch, Height, KeyPair, PublicKey, TimestampMs, View};
+use cairn_primitives::{Block, Certificate, Epoch, KeyPair, PublicKey, TimestampMs, View};
 use cairn_storage::blocks::journal::{self, JournalKey};
 use cairn_storage::{Database, Durability, WriteBatch};
 use parity_scale_codec::{DecodeAll, Encode};
@@ -45,6 +45,7 @@ type Output = cairn_consensus::Output<PublicKey>;
 enum Request {
     Input(Input),
     Committed(Epoch, View),
+    EpochOpened(Box<OpenedEpoch>, Certificate),
 }
 
 /// The consensus of a node.
@@ -170,6 +171,7 @@ impl Consensus {
             }
             Answer::Work(is_there) => Request::Input(Input::WorkAvailable(is_there)),
             Answer::Committed(epoch, view) => Request::Committed(epoch, view),
+            Answer::EpochOpened(opened, finalization) => Request::EpochOpened(opened, finalization),
         });
     }
 
@@ -192,7 +194,8 @@ impl Consensus {
     pub(crate) fn standing(&self, clock: Clock) -> Standing {
         let state = self.engine.state(now(clock));
         let text = format!(
-            "view {} led by {}, finalized view {}, head {}, backoff {}, power {:?}, fetches {}, {}; {:?}",
+            "epoch {} view {} led by {}, finalized view {}, head {}, backoff {}, power {:?}, fetches {}, {}; {:?}",
+            state.epoch,
             state.view,
             state.leader,
             state.finalized_view,
@@ -220,6 +223,11 @@ impl Consensus {
                     self.journal.committed = self.journal.committed.max(view);
                 }
                 Some(Request::Committed(..)) => {}
+                Some(Request::EpochOpened(opened, finalization)) => {
+                    // What the last epoch still has to say goes into its own journal and record.
+                    self.carry_out(std::mem::take(&mut outputs), effects)?;
+                    self.engine.open_epoch(now(clock), epoch_start(&opened), finalization, &mut outputs)?;
+                }
                 None => break,
             }
         }
@@ -232,8 +240,8 @@ impl Consensus {
         for output in outputs {
             match output {
                 Output::Journal(record) => records.push(record),
-                Output::Propose { epoch, view, proposer, parent, timestamp, .. } => {
-                    let request = ProposalRequest { epoch, view, proposer, parent, timestamp };
+                Output::Propose { epoch, view, proposer, parent, timestamp, evidence } => {
+                    let request = ProposalRequest { epoch, view, proposer, parent, timestamp, evidence };
                     effects.push(Effect::Ledger(Command::Propose(request)));
                 }
                 Output::Verify { block, .. } => effects.push(Effect::Ledger(Command::Verify(block))),
@@ -376,17 +384,29 @@ fn config(setup: &Setup, guard: VoteGuard, reader: &Reader) -> anyhow::Result<Co
         None => View::ZERO,
     };
     let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
-    let opening =
-        Head { height: Height::ZERO, hash: genesis, view: View::ZERO, timestamp: TimestampMs(setup.genesis_ms) };
+    let epoch = reader.current_epoch();
+    // The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
+    let view = if head.height == epoch.opening.height { View::ZERO } else { view };
     Ok(Config {
         genesis,
-        epoch: EpochStart { epoch: Epoch::ZERO, validators: setup.validators.clone(), opening, closing: None },
+        epoch: epoch_start(&epoch),
         guards: vec![guard],
         timing: timing(&setup.times),
         retention: RETENTION_VIEWS,
         committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
         finalization,
     })
+}
+
+/// An epoch as consensus starts it.
+fn epoch_start(opened: &OpenedEpoch) -> EpochStart {
+    let cairn_ledger::Head { height, hash, timestamp, .. } = opened.opening;
+    EpochStart {
+        epoch: opened.epoch,
+        validators: opened.validators.clone(),
+        opening: Head { height, hash, view: View::ZERO, timestamp },
+        closing: opened.closing,
+    }
 }
 
 const fn timing(times: &Times) -> Timing {

@@ -10,11 +10,12 @@ use crate::plan::Machine;
 use crate::setup::Setup;
 use crate::villain::Kind;
 use cairn_ledger::{
-    CommittedBlock, ErrorClass, Ledger, LedgerConfig, LedgerError, ProposalRequest, Reader, SignatureChecker, Verdict,
+    CommittedBlock, ErrorClass, Ledger, LedgerConfig, LedgerError, OpenedEpoch, ProposalRequest, Reader,
+    SignatureChecker, Verdict,
 };
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
-    Block, Certificate, Epoch, FinalizedBlock, Hash, Height, PublicKey, TimestampMs, ValidatorIndex, View,
+    Block, Certificate, Epoch, FinalizedBlock, Hash, Height, KeyPair, PublicKey, TimestampMs, View,
 };
 use cairn_storage::StateConfig;
 use std::collections::VecDeque;
@@ -42,6 +43,7 @@ pub(crate) enum Answer {
     CommittedElsewhere { height: Height, timestamp: TimestampMs, certificate: Certificate },
     Work(bool),
     Committed(Epoch, View),
+    EpochOpened(Box<OpenedEpoch>, Certificate),
 }
 
 impl Command {
@@ -67,7 +69,7 @@ pub(crate) struct LedgerPart {
     waiting: Vec<Arc<Block>>,
     tip: Hash,
     has_work: bool,
-    own_index: Option<ValidatorIndex>,
+    own_key: Option<PublicKey>,
     is_equivocator: bool,
 }
 
@@ -75,13 +77,14 @@ impl LedgerPart {
     pub(super) fn open(setup: &Setup, machine: Machine, disk: &Disk) -> anyhow::Result<Self> {
         let config = LedgerConfig {
             genesis: setup.genesis.clone(),
+            schedule: setup.schedule,
             spec_hash: setup.spec_hash,
             state: StateConfig::default(),
             limits: setup.limits,
         };
         let ledger = Ledger::open(Arc::new(disk.clone()), config)?;
         let tip = ledger.reader().head().hash;
-        let own_index = setup.key_of(machine).and_then(|key| setup.validators.index_of(&key.public()));
+        let own_key = setup.key_of(machine).map(KeyPair::public);
         Ok(Self {
             ledger,
             queue: VecDeque::new(),
@@ -89,7 +92,7 @@ impl LedgerPart {
             waiting: Vec::new(),
             tip,
             has_work: false,
-            own_index,
+            own_key,
             is_equivocator: setup.plan.villain_of(machine) == Some(Kind::Equivocator),
         })
     }
@@ -179,7 +182,7 @@ impl LedgerPart {
             Err(error) => return Err(error.into()),
         };
         if self.is_equivocator && block.is_some() {
-            let other = ProposalRequest { timestamp: TimestampMs(request.timestamp.0 + 1), ..*request };
+            let other = ProposalRequest { timestamp: TimestampMs(request.timestamp.0 + 1), ..request.clone() };
             let built = self.ledger.propose(&other, candidates.get(1..).unwrap_or_default())?;
             effects.push(Effect::Alternative(built.block));
         }
@@ -274,6 +277,9 @@ impl LedgerPart {
         for block in committed {
             mempool.committed(clock, &block, effects);
             self.gossip(&block, effects);
+            if let (Some(opened), Some(finalization)) = (&block.opens, block.finalization.clone()) {
+                effects.push(Effect::Consensus(Answer::EpochOpened(Box::new(opened.clone()), finalization)));
+            }
             effects.push(Effect::Committed(Arc::new(block)));
         }
     }
@@ -282,7 +288,9 @@ impl LedgerPart {
     fn gossip(&self, block: &CommittedBlock, effects: &mut Vec<Effect>) {
         let Some(finalization) = block.finalization.clone() else { return };
         let proposer = block.block.header.context().ok().map(|context| context.proposer);
-        if self.own_index.is_some() && proposer == self.own_index {
+        let set = self.ledger.reader().validators(block.height).ok().map(|(_, set)| set);
+        let key = proposer.zip(set).and_then(|(proposer, set)| set.get(proposer).map(|validator| validator.key));
+        if self.own_key.is_some() && key == self.own_key {
             let block = FinalizedBlock { block: Block::clone(&block.block), finalization: Some(finalization) };
             effects.push(Effect::GossipBlock(Box::new(block)));
         }
@@ -300,7 +308,7 @@ impl LedgerPart {
     }
 
     fn tell_work(&mut self, mempool: &Mempool, effects: &mut Vec<Effect>) {
-        if self.own_index.is_none() {
+        if self.own_key.is_none() {
             return;
         }
         if self.ledger.pending_block(&self.tip).is_none() {

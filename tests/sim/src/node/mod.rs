@@ -48,6 +48,8 @@ pub(crate) enum Effect {
     SyncResponse { to: Machine, token: u64, response: SyncResponse },
     /// A second block for the same view, of a proposer that was told to make one.
     Alternative(Arc<Block>),
+    /// The validators of a new epoch are known: streams change.
+    NewEpoch,
     /// Told to the checker: something happened that it must know of.
     Fact(Fact),
     /// Inside: a command for the ledger.
@@ -110,7 +112,7 @@ impl Node {
         let ledger = ledger::LedgerPart::open(setup, machine, disk)?;
         let reader = ledger.reader();
         let mempool = mempool::Mempool::new(setup, &reader, ledger.signatures());
-        let sync = sync::SyncPart::new(setup, &reader);
+        let sync = sync::SyncPart::new(&reader);
         let mut node = Self { consensus: None, ledger, mempool, sync, reader: reader.clone() };
         if let Some(key) = setup.key_of(machine) {
             let restored = node.ledger.restored()?;
@@ -143,6 +145,10 @@ impl Node {
                 Effect::PoolChanged => self.ledger.pool_changed(),
                 Effect::Committed(block) => {
                     self.sync.local_head(clock, &block, &mut more);
+                    if let Some(opened) = &block.opens {
+                        self.sync.validators(clock, opened, &mut more);
+                        effects.push(Effect::NewEpoch);
+                    }
                     effects.push(Effect::Fact(Fact::Committed(block)));
                 }
                 Effect::Imported(outcome) => self.sync.imported(clock, outcome, &mut more),
@@ -154,6 +160,7 @@ impl Node {
                 | Effect::SyncRequest { .. }
                 | Effect::SyncResponse { .. }
                 | Effect::Alternative(_)
+                | Effect::NewEpoch
                 | Effect::Fact(_) => effects.push(effect),
             }
             for effect in more.into_iter().rev() {
@@ -185,18 +192,21 @@ impl Node {
         }
     }
 
-    /// The stream to another machine came up or went down.
+    /// A validator can be reached, or not any more.
+    pub(crate) fn validator(&mut self, key: &PublicKey, is_reachable: bool) {
+        if let Some(consensus) = &mut self.consensus {
+            consensus.peer(key, is_reachable);
+        }
+    }
+
+    /// The connection to another machine came up or went down.
     pub(crate) fn link(
         &mut self,
         clock: Clock,
         peer: Machine,
-        validator: Option<(PublicKey, bool)>,
         is_up: bool,
         effects: &mut Vec<Effect>,
     ) -> anyhow::Result<()> {
-        if let (Some(consensus), Some((key, is_reachable))) = (&mut self.consensus, validator) {
-            consensus.peer(&key, is_reachable);
-        }
         let mut inner = Vec::new();
         self.sync.link(clock, peer, is_up, &mut inner);
         self.absorb(clock, inner, effects)

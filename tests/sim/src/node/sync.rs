@@ -4,10 +4,9 @@
 
 use super::{Clock, Command, Effect, Fact};
 use crate::plan::Machine;
-use crate::setup::Setup;
-use cairn_ledger::{CommittedBlock, ReadError, Reader};
+use cairn_ledger::{CommittedBlock, OpenedEpoch, ReadError, Reader};
 use cairn_primitives::message::{SyncRequest, SyncResponse};
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height};
+use cairn_primitives::{Certificate, FinalizedBlock, Hash, Height};
 use cairn_sync::{
     Answer, BlockSource, Failure, Input, Output, PeerRef, RequestId, Severity, Sync, SyncConfig, ValidatorSets, Verdict,
 };
@@ -41,9 +40,10 @@ pub(crate) struct SyncPart {
 }
 
 impl SyncPart {
-    pub(super) fn new(setup: &Setup, reader: &Reader) -> Self {
+    pub(super) fn new(reader: &Reader) -> Self {
         let head = reader.head();
-        let sets = ValidatorSets::new(Epoch::ZERO, setup.validators.clone());
+        let epoch = reader.current_epoch();
+        let sets = ValidatorSets::new(reader.schedule(), epoch.epoch, epoch.validators);
         let config = SyncConfig::default();
         Self {
             machine: Sync::new(config, reader.genesis_hash(), sets, head.height, head.hash),
@@ -84,6 +84,11 @@ impl SyncPart {
 
     pub(super) fn local_head(&mut self, clock: Clock, block: &CommittedBlock, effects: &mut Vec<Effect>) {
         self.step(clock, Input::LocalHead { height: block.height, hash: block.hash }, effects);
+    }
+
+    /// The validators of a new epoch.
+    pub(super) fn validators(&mut self, clock: Clock, opened: &OpenedEpoch, effects: &mut Vec<Effect>) {
+        self.step(clock, Input::Validators { epoch: opened.epoch, set: opened.validators.clone() }, effects);
     }
 
     pub(super) fn imported(&mut self, clock: Clock, outcome: Outcome, effects: &mut Vec<Effect>) {

@@ -3,10 +3,13 @@
 //! Small networks are common and large ones rare, since most faults need few machines and a run should cost a tenth of a
 //! second. Each kind of trouble is absent from a good part of the seeds, so that the rest is seen alone, too.
 
-use super::{Fault, FaultKind, Load, Machine, Plan, Times, Weather};
+use super::{Fault, FaultKind, Load, Machine, Plan, PowerChange, Times, Weather};
 use crate::disk::WriteFault;
 use crate::rng::Rng;
 use crate::villain::Kind;
+
+/// The most validators that a run has, newcomers included.
+const VALIDATORS_MAX: usize = 13;
 
 /// The most that a clock is off or jumps, in milliseconds.
 const CLOCK_JUMP_MS_MAX: u64 = 4_000;
@@ -26,6 +29,8 @@ pub(super) fn draw(seed: u64) -> Plan {
         ledger_ms_max: rng.below(3) * rng.below(15),
         write_ms_max: rng.below(3) * rng.below(15),
         load: draw_load(&mut rng),
+        epoch_blocks: 0,
+        changes: Vec::new(),
         villains: Vec::new(),
         faults: Vec::new(),
         broken: Vec::new(),
@@ -55,7 +60,33 @@ pub(super) fn draw(seed: u64) -> Plan {
         }
     }
     plan.faults.sort_by_key(|fault| fault.at_ms);
+    if rng.percent(50) {
+        draw_epochs(&mut rng, &mut plan);
+    }
     plan
+}
+
+/// Short epochs, and validators that come, go and change their power, as long as the others keep two thirds throughout.
+fn draw_epochs(rng: &mut Rng, plan: &mut Plan) {
+    plan.epoch_blocks = u32::try_from(rng.between(1, 12)).expect("a small number");
+    let newcomers = if rng.percent(50) { rng.between(1, 3) } else { 0 };
+    let has_twins = plan.twins().next().is_some();
+    for _ in 0..newcomers {
+        // A newcomer is a machine of its own; numbers of machines that others name must not change.
+        if plan.powers.len() < VALIDATORS_MAX && plan.observers == 0 && !has_twins {
+            plan.powers.push(0);
+        }
+    }
+    for _ in 0..rng.below(6) {
+        let validator = rng.index(plan.powers.len());
+        let power = if rng.percent(30) { 0 } else { rng.between(1, 5) };
+        let at_ms = rng.below(plan.storm_ms);
+        plan.changes.push(PowerChange { at_ms, validator, power });
+        if !plan.is_tolerable() {
+            plan.changes.pop();
+        }
+    }
+    plan.changes.sort_by_key(|change| change.at_ms);
 }
 
 fn honest(plan: &Plan) -> Vec<usize> {

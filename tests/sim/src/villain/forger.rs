@@ -35,7 +35,7 @@ impl Forger {
     }
 
     fn certificate(stage: &mut Stage<'_>, subject: Subject) -> Certificate {
-        let set = stage.setup.validators.clone();
+        let set = stage.set;
         let own = stage.sign(subject).signature;
         let mut signatures = Vec::new();
         for index in set.indices() {
@@ -47,7 +47,7 @@ impl Forger {
                 _ => {}
             }
         }
-        Certificate::from_signatures(subject, signatures, &set)
+        Certificate::from_signatures(subject, signatures, set)
     }
 
     fn forge(&self, stage: &mut Stage<'_>) -> ConsensusMessage {

@@ -15,7 +15,7 @@ fn spoil(stage: &mut Stage<'_>, blocks: &mut [FinalizedBlock]) {
         2 => blocks[place].block.extrinsics.clear(),
         3 => {
             let Some(certificate) = blocks[last].finalization.clone() else { return };
-            let set = &stage.setup.validators;
+            let set = stage.set;
             let own = stage.sign(certificate.subject).signature;
             let forged = set.indices().map(|index| (index, own));
             blocks[last].finalization = Some(Certificate::from_signatures(certificate.subject, forged, set));
@@ -42,7 +42,7 @@ impl Villain for Liar {
                     let made_up = cairn_primitives::Proposal { block: stage.hash(), ..proposal };
                     let subject = Subject::Finalize(made_up);
                     let own = stage.sign(subject).signature;
-                    Certificate::from_signatures(subject, [(stage.index, own)], &stage.setup.validators)
+                    Certificate::from_signatures(subject, [(stage.index, own)], stage.set)
                 });
                 Some(SyncResponse::Status { head, finalization })
             }

@@ -8,7 +8,7 @@ use crate::plan::Machine;
 use crate::rng::Rng;
 use crate::setup::Setup;
 use cairn_primitives::message::{ConsensusMessage, SyncResponse};
-use cairn_primitives::{Block, Hash, KeyPair, Proposal, Subject, ValidatorIndex, Vote};
+use cairn_primitives::{Block, Hash, KeyPair, Proposal, Subject, ValidatorIndex, ValidatorSet, Vote};
 use std::sync::Arc;
 
 mod contradictor;
@@ -79,7 +79,9 @@ pub(crate) struct Stage<'a> {
     pub(crate) rng: &'a mut Rng,
     pub(crate) key: &'a KeyPair,
     pub(crate) index: ValidatorIndex,
-    /// The other machines with a key.
+    /// The validators of the epoch.
+    pub(crate) set: &'a ValidatorSet,
+    /// The machines of the other validators that can be reached.
     pub(crate) others: &'a [Machine],
 }
 

@@ -6,8 +6,9 @@ use crate::node::{Effect, Fact};
 use crate::plan::Machine;
 use crate::villain::{Parcel, Stage};
 use crate::wire::Wire;
-use cairn_primitives::PublicKey;
 use cairn_primitives::message::{ConsensusMessage, SyncResponse};
+use cairn_primitives::{KeyPair, PublicKey};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// To how many peers gossip is passed on.
@@ -18,12 +19,12 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Broadcast(message) => {
-                    let own = self.setup.key_of(at).map(cairn_primitives::KeyPair::public);
-                    let to = self.machines_with_keys(|key| Some(key) != own);
+                    let to = self.others_of_epoch(at);
                     self.speak(at, spoken_after_ms, &to, &message)?;
                 }
                 Effect::Send { to, message } => {
-                    let to = self.machines_with_keys(|key| key == to);
+                    let mut to = self.machines_with_keys(|key| key == to);
+                    to.retain(|to| self.hosts[at].reachable.contains(to));
                     self.speak(at, spoken_after_ms, &to, &message)?;
                 }
                 Effect::GossipTransactions(extrinsics) => {
@@ -40,6 +41,7 @@ impl World {
                         villain.alternative(block);
                     }
                 }
+                Effect::NewEpoch => self.tell_validators(at),
                 Effect::Fact(fact) => self.fact(at, fact)?,
                 Effect::Ledger(_)
                 | Effect::Consensus(_)
@@ -52,6 +54,32 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// The machines of the other validators of the epoch that the node is in, as far as their streams are up.
+    fn others_of_epoch(&self, at: Machine) -> Vec<Machine> {
+        self.hosts[at].reachable.iter().copied().collect()
+    }
+
+    /// Tells a node which validators it can reach: those of its epoch with a connection. Told after every change of either.
+    pub(super) fn tell_validators(&mut self, at: Machine) {
+        let Some(set) = self.hosts[at].node.as_ref().map(|node| node.reader().current_epoch().validators) else {
+            return;
+        };
+        let own = self.setup.key_of(at).map(KeyPair::public);
+        let is_reachable = |peer: &Machine| {
+            let key = self.setup.key_of(*peer).map(KeyPair::public).filter(|key| Some(*key) != own);
+            self.hosts[at].links[*peer].is_some() && key.is_some_and(|key| set.index_of(&key).is_some())
+        };
+        let now: BTreeSet<_> = (0..self.hosts.len()).filter(is_reachable).collect();
+        let keys = |machines: &BTreeSet<Machine>| -> BTreeSet<PublicKey> {
+            machines.iter().filter_map(|peer| self.setup.key_of(*peer).map(KeyPair::public)).collect()
+        };
+        let (before, after) = (keys(&self.hosts[at].reachable), keys(&now));
+        self.hosts[at].reachable = now;
+        let Some(node) = &mut self.hosts[at].node else { return };
+        before.difference(&after).for_each(|key| node.validator(key, false));
+        after.difference(&before).for_each(|key| node.validator(key, true));
     }
 
     fn machines_with_keys(&self, is_wanted: impl Fn(PublicKey) -> bool) -> Vec<Machine> {
@@ -114,16 +142,18 @@ impl World {
     ) -> Option<Vec<Parcel>> {
         let mut villain = self.hosts[at].villain.take()?;
         let setup = self.setup.clone();
-        let own = setup.key_of(at).map(cairn_primitives::KeyPair::public);
-        let others = self.machines_with_keys(|key| Some(key) != own);
-        let mut parcels = Vec::new();
-        if let (Some(key), Some(index), false) = (setup.key_of(at), setup.index_of(at), others.is_empty()) {
+        let others = self.others_of_epoch(at);
+        let set = self.hosts[at].node.as_ref().map(|node| node.reader().current_epoch().validators);
+        let place = setup.key_of(at).zip(set).and_then(|(key, set)| Some((key, set.index_of(&key.public())?, set)));
+        let mut parcels = None;
+        // A villain that is no validator now has nothing to do harm with.
+        if let Some((key, index, set)) = place.filter(|_| !others.is_empty()) {
             let rng = &mut self.hosts[at].villain_rng;
-            let mut stage = Stage { setup: &setup, rng, key, index, others: &others };
-            act(&mut *villain, &mut stage, &mut parcels);
+            let mut stage = Stage { setup: &setup, rng, key, index, set: &set, others: &others };
+            act(&mut *villain, &mut stage, parcels.insert(Vec::new()));
         }
         self.hosts[at].villain = Some(villain);
-        Some(parcels)
+        parcels
     }
 
     fn respond(&mut self, at: Machine, to: Machine, token: u64, response: SyncResponse) {

@@ -35,6 +35,7 @@ impl World {
         host.is_ledger_planned = false;
         host.gossip_seen.clear();
         host.links.iter_mut().for_each(|link| *link = None);
+        host.reachable.clear();
         self.note(at, &format_args!("starts its life {life}"));
         let mut effects = Vec::new();
         let opened = Node::open(&self.setup, at, &self.hosts[at].disk, self.clock(at), &mut effects);
@@ -180,12 +181,7 @@ impl World {
 
     fn tell_link(&mut self, at: Machine, peer: Machine, is_up: bool) -> Result<(), Failure> {
         self.note(at, &format_args!("stream to {peer} {}", if is_up { "up" } else { "down" }));
-        let key = self.setup.key_of(peer).map(cairn_primitives::KeyPair::public);
-        // A validator on two machines can be reached as long as one of them can.
-        let validator = key.map(|key| {
-            let is_reachable = self.setup.machines_with(key).any(|other| self.hosts[at].links[other].is_some());
-            (key, is_reachable)
-        });
-        self.enter(at, 0, |node, clock, effects| node.link(clock, peer, validator, is_up, effects))
+        self.tell_validators(at);
+        self.enter(at, 0, |node, clock, effects| node.link(clock, peer, is_up, effects))
     }
 }
