@@ -72,7 +72,8 @@
 //!
 //! # Driver contract
 //! 1. One turn: inputs to outputs; append all [`Output::Journal`] records, those of the guard to its own record beside the
-//!    key; sync both; then [`Output::Broadcast`],
+//!    key; sync both, so that a crash leaves a beginning of them in the order given: a certificate is never there without
+//!    our vote in it, nor a vote without the certificate and the block it stands on; then [`Output::Broadcast`],
 //!    [`Output::Send`], [`Output::Finalize`] in order. The rest may start at once. A failed journal write ends the process.
 //! 2. [`Input::Tick`] at [`Engine::next_deadline`], asked for again after every step. [`Input::Peer`] for every stream that
 //!    comes up or goes down: nothing is fetched from, or passed on to, a validator that is not connected.

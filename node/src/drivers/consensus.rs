@@ -285,12 +285,10 @@ impl ConsensusDriver {
         if outputs.is_empty() {
             return Ok(());
         }
-        let mut votes = Vec::new();
         let mut records = Vec::new();
         let mut afterwards = Vec::new();
         for output in outputs.drain(..) {
             match output {
-                Output::Journal(record) if record.is_of_guard() => votes.push(record),
                 Output::Journal(record) => records.push(record),
                 Output::Propose { epoch, view, proposer, parent, timestamp, evidence } => {
                     let request = cairn_ledger::ProposalRequest { epoch, view, proposer, parent, timestamp, evidence };
@@ -315,19 +313,31 @@ impl ConsensusDriver {
                 | Output::Evidence(_) => afterwards.push(output),
             }
         }
-        self.record(&votes).context("cannot write the vote record")?;
-        journal.turn_to(self.consensus.epoch().epoch);
-        journal.append(&records).context("cannot write the consensus journal")?;
+        self.persist(journal, &records)?;
         for output in afterwards {
             self.speak(output).await?;
         }
-        if !records.is_empty() || !votes.is_empty() {
+        if !records.is_empty() {
             self.metrics.observe_engine(&self.consensus.state(now));
         }
         Ok(())
     }
 
-    /// Writes what was signed in this turn to the record of the key, and syncs.
+    /// Writes and syncs votes and journal in the order in which the engine gave them, so that a crash leaves a beginning of
+    /// it: no certificate without our vote in it, and no vote without the certificates and the block that it stands on.
+    fn persist(&mut self, journal: &mut Journal, records: &[JournalRecord]) -> anyhow::Result<()> {
+        journal.turn_to(self.consensus.epoch().epoch);
+        for run in records.chunk_by(|one, next| one.is_of_guard() == next.is_of_guard()) {
+            if run.first().is_some_and(JournalRecord::is_of_guard) {
+                self.record(run).context("cannot write the vote record")?;
+            } else {
+                journal.append(run).context("cannot write the consensus journal")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was signed to the record of the key, and syncs.
     fn record(&mut self, votes: &[JournalRecord]) -> anyhow::Result<()> {
         let Some(guard) = self.consensus.guard().filter(|_| !votes.is_empty()) else { return Ok(()) };
         let Some(record) = self.records.get_mut(&guard.public()) else { return Ok(()) };

@@ -42,7 +42,7 @@ fn seed_run_twice_gives_the_same_trace_and_the_pinned_one() {
     assert_eq!(first.statistics, second.statistics);
     assert_ne!(first.trace, run_seed(8, false).trace);
     // Changes with every change of behaviour of any core; then this is the new one to pin.
-    let pinned = "0x6f52078d3b8765039ddbbf560ea3760f11c6654cd03053f40ed36ce30571d8b0";
+    let pinned = "0x4529b92c72e762b332b158efa83c2a219d92904dd5f33aa292d7d42f44eedeab";
     assert_eq!(first.trace.to_string(), pinned, "the run of seed 7 changed");
 }
 
@@ -83,8 +83,7 @@ fn power_loss_of_everybody_loses_nothing_that_was_final() {
     assert_eq!((outcome.failure, outcome.statistics.crashes), (None, 8));
 }
 
-/// Record before journal: a finalize vote came back whose block was lost (seed 145). Journal before record: a certificate
-/// came back that held a vote the record did not.
+/// All certificates before all votes: a certificate came back that held a vote which the record did not.
 #[test]
 fn crash_at_any_write_of_a_needed_validator_stops_nobody_for_good() {
     use WriteFault::{Full, KillAfter, KillBefore, PowerLossAfter, PowerLossBefore};
@@ -94,6 +93,20 @@ fn crash_at_any_write_of_a_needed_validator_stops_nobody_for_good() {
             let outcome = Scenario::with_validators(2).seed(after).lasting(900).at(10, kind).run();
             assert_eq!(outcome.failure, None, "{fault:?} at write {after}");
             assert_eq!(outcome.statistics.crashes, 1, "{fault:?} at write {after}");
+        }
+    }
+}
+
+/// All votes before all certificates: a finalize vote came back whose block nobody had any more (seed 145).
+#[test]
+fn crash_of_both_validators_at_any_two_writes_stops_nobody_for_good() {
+    let fault = WriteFault::PowerLossAfter;
+    for first in 1..=16 {
+        for second in 1..=16 {
+            let crash = |machine, after| FaultKind::Write { machine, after, fault, down_ms: 50 };
+            let scenario = Scenario::with_validators(2).lasting(800).at(0, crash(0, first)).at(0, crash(1, second));
+            let outcome = scenario.run();
+            assert_eq!(outcome.failure, None, "writes {first} and {second}");
         }
     }
 }
