@@ -34,6 +34,10 @@ kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; 
 # How many seeds `make sim` runs, from 0 on.
 SEEDS := 10000
 
+.PHONY: mutants
+mutants: setup ## see that the simulation finds each of ten deliberate bugs
+	@$(CARGO) run $(RELEASE) -p cairn-sim --features mutants --bin sim -- mutants --seeds 0..2000
+
 .PHONY: sim
 sim: setup ## simulate whole networks under faults, one from each of SEEDS=10000 seeds
 	@$(CARGO) run $(RELEASE) -p cairn-sim --bin sim -- run --seeds 0..$(SEEDS)

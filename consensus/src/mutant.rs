@@ -13,7 +13,7 @@ pub enum Mutant {
     NotarizeAfterNullify,
     /// R9: a view is finalized although it was given up.
     FinalizeAfterNullify,
-    /// R10: a view is given up although it was voted final.
+    /// R10: with a view the one before it is given up as well, although it was voted final.
     NullifyAfterFinalize,
     /// R8, R9: a notarized block is voted final without having been executed.
     FinalizeUncertified,

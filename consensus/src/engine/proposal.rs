@@ -72,7 +72,7 @@ impl Engine {
             if let Some(block) = self.parent_block(view) {
                 return Some((view, block));
             }
-            if !self.is_nullified(view) {
+            if !self.is_nullified(view) && !is_on(Mutant::SkipNullifications) {
                 return None;
             }
         }

@@ -1,6 +1,7 @@
 //! Entering views, and giving them up: R1, R2, R10, R11, R12.
 
 use super::{Current, Engine, Expiry, Proposing};
+use crate::mutant::{Mutant, is_on};
 use crate::output::Output;
 use crate::pace::Clocks;
 use crate::round::Stage;
@@ -92,8 +93,15 @@ impl Engine {
         self.current.nullify_again_at = self.in_retry();
         let view = self.current.view;
         let is_allowed = self.round(view).is_none_or(|round| round.ballot.allows(VoteKind::Nullify));
+        let epoch = self.config.epoch;
         if is_allowed {
-            self.cast(Subject::Nullify { epoch: self.config.epoch, view }, None, out);
+            self.cast(Subject::Nullify { epoch, view }, None, out);
+        }
+        let below = view.previous();
+        if is_on(Mutant::NullifyAfterFinalize)
+            && self.round(below).is_some_and(|round| round.ballot.allows(VoteKind::Nullify))
+        {
+            self.cast(Subject::Nullify { epoch, view: below }, None, out);
         }
     }
 

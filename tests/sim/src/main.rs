@@ -41,6 +41,9 @@ enum Action {
         #[arg(long)]
         trace: bool,
     },
+    /// Turn deliberate bugs on, one after the other, and see how many seeds it takes to find each.
+    #[cfg(feature = "mutants")]
+    Mutants(Run),
     /// Print what a seed draws.
     Plan {
         /// The seed.
@@ -76,6 +79,8 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(tell(&run(&plan, trace)))
         }
         Action::Minimize { seed, trace } => shrink(seed, trace),
+        #[cfg(feature = "mutants")]
+        Action::Mutants(options) => hunt(&options),
         Action::Plan { seed } => {
             println!("{}", Plan::from_seed(seed));
             Ok(ExitCode::SUCCESS)
@@ -109,6 +114,45 @@ fn shrink(seed: u64, trace: bool) -> anyhow::Result<ExitCode> {
     Ok(tell(&run(&smallest, trace)))
 }
 
+/// Runs seeds with each deliberate bug until one fails, and prints a table. A bug that no seed finds is a failure.
+#[cfg(feature = "mutants")]
+fn hunt(options: &Run) -> anyhow::Result<ExitCode> {
+    use cairn_consensus::mutant::{self, Mutant};
+    println!("| bug | rules | seeds until found | found by |\n|---|---|---|---|");
+    let mut is_complete = true;
+    for bug in Mutant::ALL {
+        mutant::set(Some(bug));
+        let shared = run_quietly(options);
+        let failures = shared.failures.into_inner().unwrap_or_default();
+        let found = failures.into_iter().min_by_key(|(seed, _)| *seed);
+        let rules = bug.rules();
+        match found {
+            Some((seed, failure)) => {
+                println!("| {bug:?} | {rules} | {} | {} |", seed - options.seeds.start + 1, failure.check);
+            }
+            None => {
+                println!("| {bug:?} | {rules} | not in {} | |", options.seeds.end - options.seeds.start);
+                is_complete = false;
+            }
+        }
+    }
+    mutant::set(None);
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs seeds on all threads without a word.
+#[cfg(feature = "mutants")]
+fn run_quietly(options: &Run) -> Shared {
+    let shared = Shared::new(options);
+    std::panic::set_hook(Box::new(|_| {}));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs(options) {
+            scope.spawn(|| work(&shared, options));
+        }
+    });
+    shared
+}
+
 /// What the threads share.
 struct Shared {
     next: AtomicU64,
@@ -119,21 +163,31 @@ struct Shared {
     running: Mutex<BTreeSet<u64>>,
 }
 
-fn run_many(options: &Run) -> anyhow::Result<ExitCode> {
+impl Shared {
+    fn new(options: &Run) -> Self {
+        Self {
+            next: AtomicU64::new(options.seeds.start),
+            stop: AtomicBool::new(false),
+            statistics: Mutex::default(),
+            failures: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+}
+
+/// How many threads run seeds.
+fn jobs(options: &Run) -> usize {
     let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let jobs = options.jobs.unwrap_or(available).max(1);
-    let shared = Shared {
-        next: AtomicU64::new(options.seeds.start),
-        stop: AtomicBool::new(false),
-        statistics: Mutex::default(),
-        failures: Mutex::default(),
-        running: Mutex::default(),
-    };
+    options.jobs.unwrap_or(available).max(1)
+}
+
+fn run_many(options: &Run) -> anyhow::Result<ExitCode> {
+    let shared = Shared::new(options);
     let started = Instant::now();
     // A panic of a core is a failure that is told in its place.
     std::panic::set_hook(Box::new(|_| {}));
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| work(&shared, options))).collect();
+        let workers: Vec<_> = (0..jobs(options)).map(|_| scope.spawn(|| work(&shared, options))).collect();
         let mut told = Instant::now();
         while workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(50));
