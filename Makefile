@@ -31,6 +31,10 @@ test: build ## run every test, those with the real binary included
 kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
 	@$(CARGO) run $(RELEASE) -p cairn-tests --bin kill_loop -- --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
+.PHONY: fuzz
+fuzz: setup ## fuzz every decoder and machine, SECONDS (600) each; TARGET names some of them
+	@scripts/fuzz.sh -s $(or $(SECONDS),600) $(TARGET)
+
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
 	cargo fmt --all --check
