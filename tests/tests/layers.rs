@@ -36,6 +36,18 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "cairn-chain-spec",
         ],
     ),
+    (
+        "cairn-fuzz",
+        &[
+            "cairn-primitives",
+            "cairn-runtime",
+            "cairn-consensus",
+            "cairn-mempool",
+            "cairn-sync",
+            "cairn-storage",
+            "cairn-chain-spec",
+        ],
+    ),
 ];
 
 /// The crates without I/O, async, clock and randomness: everything below the adapters.
