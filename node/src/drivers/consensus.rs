@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  network ─┐                       ┌─► ledger (propose, verify, certify)      at once
-//!  ledger ──┼─► inputs ─► Engine ───┼─► journal: ONE synced write              then
+//!  ledger ──┼─► inputs ─► Engine ───┼─► votes, journal: synced, in their order  then
 //!  clock ───┘             (a turn)  └─► votes, certificates, commits           last
 //! ```
 //!
