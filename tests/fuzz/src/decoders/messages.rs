@@ -1,0 +1,165 @@
+//! What nodes send each other.
+
+use super::chain::{look_at_block, look_at_certificate};
+use super::strict;
+use super::transactions::look_at_extrinsic;
+use crate::fixture::{GENESIS, certificate, chain, proposal, quorum, set, vote};
+use cairn_primitives::block::BLOCK_BYTES_MAX;
+use cairn_primitives::certificate::CERTIFICATE_BYTES_MAX;
+use cairn_primitives::message::{
+    CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest,
+    SyncResponse, TRANSACTIONS_BYTES_MAX, TransactionGossip,
+};
+use cairn_primitives::{
+    Certificate, Epoch, Evidence, FinalizedBlock, Hash, Height, OpaqueExtrinsic, Subject, View, VoteKind,
+};
+use cairn_sync::{BlockSource, ValidatorSets, serve, verify_range};
+use parity_scale_codec::Encode;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+pub(crate) fn consensus_message(bytes: &[u8]) {
+    let Some(message) = strict::<ConsensusMessage>("consensus message", bytes, CONSENSUS_MESSAGE_BYTES_MAX) else {
+        return;
+    };
+    match message {
+        ConsensusMessage::Proposal { block, .. } | ConsensusMessage::Block(block) => look_at_block(&block),
+        ConsensusMessage::Certificate(certificate) => look_at_certificate(&certificate),
+        ConsensusMessage::Standing { entry, .. } => entry.iter().for_each(look_at_certificate),
+        ConsensusMessage::Evidence(evidence) => super::chain::look_at_evidence(&evidence),
+        ConsensusMessage::Vote(_)
+        | ConsensusMessage::FetchCertificate { .. }
+        | ConsensusMessage::FetchBlock(_)
+        | ConsensusMessage::Probe { .. } => {}
+    }
+}
+
+pub(crate) fn consensus_message_seeds() -> Vec<Vec<u8>> {
+    let block = Arc::new(chain(1).remove(0).block);
+    let subject = Subject::Notarize(proposal(&block));
+    let nullify = Subject::Nullify { epoch: Epoch(0), view: View(9) };
+    let first = vote(set(), subject, 0).unwrap();
+    let second = vote(set(), Subject::Notarize(proposal(&chain(2)[1].block)), 0).unwrap();
+    let finalize = vote(set(), Subject::Finalize(proposal(&block)), 0).unwrap();
+    let other = vote(set(), Subject::Nullify { epoch: Epoch(0), view: View(1) }, 0).unwrap();
+    let offender = set().validators()[0].key;
+    let messages = [
+        ConsensusMessage::Proposal { proposal: proposal(&block), block: Arc::clone(&block), vote: first.clone() },
+        ConsensusMessage::Vote(second),
+        ConsensusMessage::Certificate(quorum(nullify)),
+        ConsensusMessage::FetchCertificate { kind: VoteKind::Finalize, epoch: Epoch(1), view: View(5) },
+        ConsensusMessage::FetchBlock(Hash([5; 32])),
+        ConsensusMessage::Block(block),
+        ConsensusMessage::Evidence(Box::new(Evidence::new(offender, &finalize, &other).unwrap())),
+        ConsensusMessage::Probe { epoch: Epoch(3) },
+        ConsensusMessage::Standing { epoch: Epoch(0), view: View(2), entry: Some(quorum(subject)) },
+        ConsensusMessage::Standing { epoch: Epoch(0), view: View(1), entry: None },
+    ];
+    messages.iter().map(Encode::encode).collect()
+}
+
+/// Thirty blocks to be served from.
+struct Source(Vec<FinalizedBlock>);
+
+impl BlockSource for Source {
+    type Error = Infallible;
+
+    fn head(&self) -> Height {
+        Height(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+    }
+
+    fn finalized_block(&self, height: Height) -> Result<Option<FinalizedBlock>, Infallible> {
+        let place = usize::try_from(height.0).ok().and_then(|height| height.checked_sub(1));
+        Ok(place.and_then(|place| self.0.get(place)).cloned())
+    }
+
+    fn finalization(&self, height: Height) -> Result<Option<Certificate>, Infallible> {
+        Ok(self.finalized_block(height)?.and_then(|block| block.finalization))
+    }
+}
+
+fn sets() -> ValidatorSets {
+    ValidatorSets::new(Epoch(0), Arc::new(set().clone()))
+}
+
+/// Whatever is asked, the answer is bounded and proves itself.
+pub(crate) fn sync_request(bytes: &[u8]) {
+    let Some(request) = strict::<SyncRequest>("sync request", bytes, SYNC_REQUEST_BYTES_MAX) else { return };
+    thread_local! {
+        static SOURCE: Source = Source(chain(30));
+    }
+    let Ok(answer) = SOURCE.with(|source| serve(source, &request));
+    assert!(answer.encoded_size() <= SYNC_RESPONSE_BYTES_MAX);
+    if let (SyncResponse::Blocks(blocks), SyncRequest::Blocks { from, count }) = (answer, request) {
+        verify_range(blocks, from, count, &GENESIS, &sets()).expect("what we serve holds");
+    }
+}
+
+pub(crate) fn sync_request_seeds() -> Vec<Vec<u8>> {
+    let blocks = |from, count| SyncRequest::Blocks { from: Height(from), count };
+    [SyncRequest::Status, blocks(1, 10), blocks(29, 200), blocks(0, 0), blocks(31, 1), blocks(u32::MAX, u32::MAX)]
+        .iter()
+        .map(Encode::encode)
+        .collect()
+}
+
+pub(crate) fn sync_response(bytes: &[u8]) {
+    let Some(response) = strict::<SyncResponse>("sync response", bytes, SYNC_RESPONSE_BYTES_MAX) else { return };
+    match response {
+        SyncResponse::Blocks(blocks) => {
+            let heights: Vec<_> = blocks.iter().map(|block| block.block.header.height()).collect();
+            let from = heights.first().copied().unwrap_or_default();
+            if let Ok(range) = verify_range(blocks, from, 64, &GENESIS, &sets()) {
+                // Four keys that nobody here has: only what they signed can pass.
+                let real = chain(30);
+                let place = usize::try_from(range.last().0).unwrap_or(0).saturating_sub(1);
+                let signed = real.get(place).map(|block| block.block.header.hash());
+                let short = chain(3)[2].block.header.hash();
+                assert!(signed == Some(range.last_hash()) || range.last_hash() == short, "a forged range");
+            }
+        }
+        SyncResponse::Status { finalization, .. } => finalization.iter().for_each(look_at_certificate),
+        SyncResponse::Refused => {}
+    }
+}
+
+pub(crate) fn sync_response_seeds() -> Vec<Vec<u8>> {
+    let mut blocks = chain(3);
+    let finalization = blocks[2].finalization.clone();
+    let whole = SyncResponse::Blocks(blocks.clone());
+    blocks.truncate(1);
+    [whole, SyncResponse::Blocks(blocks), SyncResponse::Status { head: Height(3), finalization }, SyncResponse::Refused]
+        .iter()
+        .map(Encode::encode)
+        .collect()
+}
+
+pub(crate) fn transaction_gossip(bytes: &[u8]) {
+    let Some(gossip) = strict::<TransactionGossip>("transactions gossip", bytes, TRANSACTIONS_BYTES_MAX) else {
+        return;
+    };
+    gossip.0.into_iter().for_each(look_at_extrinsic);
+}
+
+pub(crate) fn transaction_gossip_seeds() -> Vec<Vec<u8>> {
+    let extrinsics = super::transactions::extrinsics();
+    let all = TransactionGossip(extrinsics.clone()).encode();
+    let single = extrinsics.into_iter().map(|extrinsic| TransactionGossip(vec![extrinsic]).encode());
+    let empty = TransactionGossip(vec![OpaqueExtrinsic::new(Vec::new()); 3]).encode();
+    single.chain([all, empty]).collect()
+}
+
+pub(crate) fn block_gossip(bytes: &[u8]) {
+    let limit = BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 1;
+    let Some(block) = strict::<FinalizedBlock>("block gossip", bytes, limit) else { return };
+    look_at_block(&block.block);
+    block.finalization.iter().for_each(look_at_certificate);
+}
+
+pub(crate) fn block_gossip_seeds() -> Vec<Vec<u8>> {
+    let mut blocks = chain(3);
+    let mut weak = blocks[0].clone();
+    weak.finalization = Some(certificate(set(), Subject::Finalize(proposal(&weak.block)), 1..3));
+    blocks.push(weak);
+    blocks.iter().map(Encode::encode).collect()
+}

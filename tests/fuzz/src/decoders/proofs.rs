@@ -1,0 +1,113 @@
+//! Proofs: what decodes and verifies is true.
+
+use super::strict;
+use crate::draw::Draw;
+use crate::memory::bounded;
+use cairn_primitives::list_tree::{InclusionProof, ListAccumulator, prove, root};
+use cairn_primitives::state_proof::{PROOF_BYTES_MAX, StateProof};
+use cairn_primitives::{Hash, Height};
+use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
+use parity_scale_codec::Encode;
+use std::sync::Arc;
+
+/// Keys with values; one without a value is asked for as well.
+const KEYS: usize = 20;
+
+/// Leaves of the list.
+const ITEMS: u8 = 11;
+
+fn key(number: usize) -> Vec<u8> {
+    format!("key {number}").into_bytes()
+}
+
+/// The value of a key.
+fn value(number: usize) -> Option<Vec<u8>> {
+    (number < KEYS).then(|| format!("value {number}").into_bytes())
+}
+
+/// A state that is proved against.
+struct State {
+    root: Hash,
+    proofs: Vec<StateProof>,
+}
+
+fn build() -> State {
+    let database: Arc<MemoryDatabase> = Arc::new(MemoryDatabase::new());
+    let mut store = StateStore::open(Arc::<MemoryDatabase>::clone(&database), StateConfig::default()).unwrap();
+    let changes = (0..KEYS).map(|number| (key(number), value(number))).collect();
+    let overlay = store.overlay(None, changes).unwrap();
+    let mut batch = WriteBatch::new();
+    let staged = store.stage(&overlay, Height(0), &mut batch).unwrap();
+    database.write(batch, Durability::Synced).unwrap();
+    store.apply(staged);
+    let view = store.view();
+    let proofs = (0..KEYS + 5).map(|number| view.prove(&key(number)).unwrap()).collect();
+    State { root: overlay.root(), proofs }
+}
+
+/// The first byte chooses a key; the rest is a proof. One that verifies shows what the state holds.
+pub(crate) fn state_proof(bytes: &[u8]) {
+    thread_local! {
+        static STATE: State = build();
+    }
+    let mut draw = Draw::new(bytes);
+    let number = draw.below(KEYS + 5);
+    let (asked, truth) = (key(number), value(number));
+    let bytes = draw.rest();
+    let Ok(proof) = bounded(bytes.len(), || StateProof::from_bytes(bytes)) else { return };
+    assert_eq!(strict::<StateProof>("state proof", bytes, PROOF_BYTES_MAX).as_ref(), Some(&proof));
+    assert!(proof.to_ics23(&asked).len() <= 4 * bytes.len() + (64 << 10), "an ICS-23 proof out of proportion");
+    STATE.with(|State { root, .. }| {
+        let claimed = proof.value().map(<[u8]>::to_vec);
+        if proof.verify(root, &asked, claimed.as_deref()).is_ok() {
+            assert_eq!(claimed, truth, "a forged proof of the state");
+        }
+        if proof.verify(root, &asked, None).is_ok() {
+            assert_eq!(truth, None, "a forged proof of absence");
+        }
+    });
+}
+
+pub(crate) fn state_proof_seeds() -> Vec<Vec<u8>> {
+    let proofs = build().proofs.into_iter().zip(0u8..);
+    proofs.map(|(proof, number)| [vec![number], proof.encode()].concat()).collect()
+}
+
+fn items() -> Vec<Vec<u8>> {
+    (0..ITEMS).map(|item| vec![item; usize::from(item)]).collect()
+}
+
+/// The first byte chooses what decodes: an accumulator, or an inclusion proof for the item of the second byte.
+pub(crate) fn list_proof(bytes: &[u8]) {
+    let mut draw = Draw::new(bytes);
+    if draw.happens() {
+        let Some(mut list) = strict::<ListAccumulator>("list accumulator", draw.rest(), 4_096) else { return };
+        let (before, count) = (list.root(), list.count());
+        list.push(b"one more");
+        assert_eq!(list.count(), count.saturating_add(1));
+        assert_ne!(list.root(), before);
+        return;
+    }
+    let item = vec![draw.byte(); draw.below(16)];
+    let Some(proof) = strict::<InclusionProof>("inclusion proof", draw.rest(), 4_096) else { return };
+    let items = items();
+    let tree = root(&items);
+    if proof.verify(&tree, &item) {
+        assert!(items.contains(&item), "a forged proof of inclusion");
+        if proof.count == u64::from(ITEMS) {
+            let place = usize::try_from(proof.index).unwrap();
+            assert_eq!(items.get(place), Some(&item), "the right item in the wrong place");
+        }
+    }
+}
+
+pub(crate) fn list_proof_seeds() -> Vec<Vec<u8>> {
+    let items = items();
+    let proofs = (0..ITEMS).map(|item| {
+        let proof = prove(&items, u64::from(item)).unwrap();
+        [vec![0, item, item], proof.encode()].concat()
+    });
+    let mut list = ListAccumulator::default();
+    items.iter().for_each(|item| list.push(item));
+    proofs.chain([[vec![1], list.encode()].concat()]).collect()
+}

@@ -1,0 +1,144 @@
+//! What holds of every output, whatever the others do.
+
+use super::world::{Question, WRONG_ROOT, World, own_index, set_in};
+use crate::fixture::GENESIS;
+use cairn_consensus::{JournalRecord, Output};
+use cairn_primitives::evidence::excludes;
+use cairn_primitives::message::ConsensusMessage;
+use cairn_primitives::{Block, Certificate, Hash, PublicKey, Subject, Vote, VoteKind};
+use std::sync::Arc;
+
+/// Outputs of one step. A greeting tells all open votes, an early message of each peer is taken when an epoch opens.
+const OUTPUTS_MAX: usize = 512;
+
+/// Fetches at a time.
+const FETCHES_MAX: usize = 16;
+
+/// Looks at the outputs of a step and does what a driver does.
+pub(super) fn outputs(world: &mut World, outputs: Vec<Output<PublicKey>>) {
+    assert!(outputs.len() <= OUTPUTS_MAX, "{} outputs of one step", outputs.len());
+    let (records, afterwards): (Vec<_>, Vec<_>) =
+        outputs.into_iter().partition(|output| matches!(output, Output::Journal(_)));
+    for output in records.into_iter().chain(afterwards) {
+        carry_out(world, output);
+    }
+    let now = world.now();
+    let state = world.node.state(now);
+    assert!(!state.why.is_empty() && state.fetches <= FETCHES_MAX && state.quorum <= state.total_power);
+    assert!(world.has_diverged || world.node.next_deadline().is_none_or(|deadline| deadline > now.monotonic_ms));
+    let (early, bytes) = world.node.early();
+    assert!(early <= 16 * 256 && bytes <= 16 << 20 && world.node.evidence().count() <= 8);
+}
+
+fn carry_out(world: &mut World, output: Output<PublicKey>) {
+    match output {
+        Output::Journal(record) => world.write(record),
+        Output::Broadcast(message) | Output::Send { message, .. } => spoken(world, &message),
+        Output::Propose { epoch, view, proposer, parent, timestamp, evidence } => {
+            assert_eq!(Some(proposer), own_index(epoch), "a block in another's name");
+            assert!(evidence.iter().all(|one| one.verify(&GENESIS).is_ok()));
+            world.questions.push(Question::Propose { view, parent, timestamp, proposer });
+        }
+        Output::Verify { block, proposal, .. } => {
+            assert_eq!(block.header.hash(), proposal.block);
+            let hash = world.learn(&block);
+            world.questions.push(Question::Verify(hash));
+        }
+        Output::Certify { hash, block } => {
+            assert_eq!(world.learn(&block), hash);
+            world.questions.push(Question::Certify(hash));
+        }
+        Output::Finalize { blocks, certificate } => finalized(world, &blocks, &certificate),
+        Output::Evidence(evidence) => {
+            evidence.verify(&GENESIS).expect("evidence proves something");
+            assert!(!super::world::is_own(&evidence.offender()), "evidence against ourselves");
+        }
+        Output::Behind { certificate } => holds(&certificate),
+        Output::Diverged { .. } => world.has_diverged = true,
+        Output::VoteRefused { subject, refusal } => {
+            panic!("the engine asked for a vote that its guard refused: {subject:?}, {refusal}")
+        }
+        Output::RecordLost { subject } => assert!(
+            !world.own.contains_key(&(subject.epoch(), subject.view())) || !is_cast(world, &subject),
+            "a vote that is on record is taken for lost"
+        ),
+        Output::ServeBlock { .. } | Output::Blame { .. } => {}
+    }
+}
+
+fn is_cast(world: &World, subject: &Subject) -> bool {
+    world.own.get(&(subject.epoch(), subject.view())).is_some_and(|votes| votes.contains(subject))
+}
+
+/// R6, R9, R10: what the guard signs. Votes leave only once they are here.
+pub(super) fn own_record(world: &mut World, record: &JournalRecord) {
+    let JournalRecord::Vote(vote) = record else { return };
+    let (epoch, view) = (vote.subject.epoch(), vote.subject.view());
+    assert_eq!(Some(vote.signer), own_index(epoch), "a vote in another's name");
+    let votes = world.own.entry((epoch, view)).or_default();
+    if votes.contains(&vote.subject) {
+        return;
+    }
+    for earlier in votes.iter() {
+        assert!(!excludes(earlier, &vote.subject), "two votes that exclude each other: {earlier:?}, {vote:?}");
+        let is_late = earlier.kind() == VoteKind::Nullify && vote.subject.kind() == VoteKind::Notarize;
+        assert!(!is_late, "R6: a notarize vote after a nullify vote: {vote:?}");
+    }
+    votes.push(vote.subject);
+}
+
+/// Every vote that leaves is on record, every certificate holds.
+fn spoken(world: &mut World, message: &ConsensusMessage) {
+    let own = |world: &World, vote: &Vote| {
+        if Some(vote.signer) == own_index(vote.subject.epoch()) {
+            assert!(is_cast(world, &vote.subject), "a vote left before it was on record: {vote:?}");
+        }
+    };
+    match message {
+        ConsensusMessage::Vote(vote) => own(world, vote),
+        ConsensusMessage::Proposal { proposal, block, vote } => {
+            own(world, vote);
+            assert_eq!((vote.subject, block.header.hash()), (Subject::Notarize(*proposal), proposal.block));
+            world.learn(block);
+            world.proposals.push(*proposal);
+        }
+        ConsensusMessage::Certificate(certificate) => holds(certificate),
+        ConsensusMessage::Standing { entry, .. } => entry.iter().for_each(holds),
+        ConsensusMessage::Block(block) => {
+            world.learn(block);
+        }
+        ConsensusMessage::FetchCertificate { .. }
+        | ConsensusMessage::FetchBlock(_)
+        | ConsensusMessage::Probe { .. }
+        | ConsensusMessage::Evidence(_) => {}
+    }
+}
+
+fn holds(certificate: &Certificate) {
+    let set = set_in(certificate.subject.epoch());
+    certificate.verify(&set, &GENESIS).expect("a certificate that is passed on holds");
+}
+
+/// R14: blocks to commit continue the committed chain, each was certified, and the last is what the certificate is about.
+fn finalized(world: &mut World, hashes: &[Hash], certificate: &Certificate) {
+    holds(certificate);
+    assert!(matches!(certificate.subject, Subject::Finalize(_)));
+    assert_eq!(certificate.subject.proposal().map(|proposal| proposal.block), hashes.last().copied());
+    let head = world.head();
+    let mut parent = head.hash;
+    for hash in hashes {
+        let Some(block) = world.block(hash).cloned() else { panic!("a block that nobody ever had is to be committed") };
+        if block.header.height() <= head.height {
+            continue;
+        }
+        assert_eq!(block.header.parent_hash, parent, "a block that does not continue the chain");
+        assert!(is_good(&block) && world.certified.contains_key(hash), "a block that was never certified");
+        parent = *hash;
+    }
+    world.commit(hashes, certificate);
+}
+
+/// Whether a block executes to its roots.
+pub(super) fn is_good(block: &Arc<Block>) -> bool {
+    block.header.state_root != WRONG_ROOT
+}
