@@ -42,6 +42,10 @@ mutants: setup ## see that the simulation finds each of ten deliberate bugs
 sim: setup ## simulate whole networks under faults, one from each of SEEDS=10000 seeds
 	@$(CARGO) run $(RELEASE) -p cairn-sim --bin sim -- run --seeds 0..$(SEEDS)
 
+.PHONY: fuzz
+fuzz: setup ## fuzz every decoder and machine, SECONDS (600) each; TARGET names some of them
+	@scripts/fuzz.sh -s $(or $(SECONDS),600) $(TARGET)
+
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
 	cargo fmt --all --check
