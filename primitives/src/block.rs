@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// A block larger than this is refused before it is decoded, in bytes.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 
+/// Shorter extrinsics are refused when they are decoded, in bytes: a version and the two indices of a call. An empty one is
+/// one byte on the wire and five words in memory, so a message full of them would cost many times its size.
+pub const EXTRINSIC_BYTES_MIN: usize = 3;
+
 /// An extrinsic's bytes without their length prefix; cheap to clone, encoded with the prefix.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpaqueExtrinsic(Arc<[u8]>);
@@ -56,7 +60,11 @@ impl EncodeLike for OpaqueExtrinsic {}
 
 impl Decode for OpaqueExtrinsic {
     fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
-        Vec::<u8>::decode(input).map(|bytes| Self(bytes.into()))
+        let bytes = Vec::<u8>::decode(input)?;
+        if bytes.len() < EXTRINSIC_BYTES_MIN {
+            return Err("extrinsic: shorter than any call".into());
+        }
+        Ok(Self(bytes.into()))
     }
 }
 

@@ -1,20 +1,25 @@
 //! Headers in the shape that Substrate clients decode and hash, with the consensus context in one digest item.
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
+use crate::codec::decode_bounded;
 use crate::hash::{Hash, blake2_256};
 use crate::number::{Epoch, Height, TimestampMs, View};
 use crate::validator::ValidatorIndex;
-use parity_scale_codec::{Decode, Encode};
+use parity_scale_codec::{Compact, Decode, Encode, Error, Input};
 use scale_info::TypeInfo;
 
 /// The engine id in pre-runtime digests and justifications.
 pub const ENGINE_ID: [u8; 4] = *b"CARN";
 
+/// The most digest items of a header: ours have one, genesis two. An item may be one byte on the wire and is four words
+/// in memory, so a header of nothing but items would cost many times its size.
+pub const DIGEST_ITEMS_MAX: usize = 16;
+
 /// The version of consensus messages and headers.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// A block header; its hash is BLAKE2b-256 of its SCALE encoding.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, TypeInfo)]
 pub struct Header {
     /// Hash of the parent's header; zero for genesis.
     pub parent_hash: Hash,
@@ -85,6 +90,18 @@ pub enum ContextError {
 
 /// A context is fixed-size but for nothing; this bounds its encoding.
 const CONTEXT_BYTES_MAX: usize = 256;
+
+impl Decode for Header {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        Ok(Self {
+            parent_hash: Hash::decode(input)?,
+            number: Compact::<u32>::decode(input)?.0,
+            state_root: Hash::decode(input)?,
+            extrinsics_root: Hash::decode(input)?,
+            digest: decode_bounded(input, DIGEST_ITEMS_MAX, "header: too many digest items")?,
+        })
+    }
+}
 
 impl Header {
     /// A header with `context` as its first digest item.

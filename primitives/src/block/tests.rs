@@ -41,11 +41,22 @@ fn block_round_trip_is_strict() {
 #[test]
 fn block_with_an_overlong_extrinsic_length_is_refused() {
     let header = block().header.encode();
-    let good = [header.as_slice(), &[4, 4, 9]].concat();
+    let good = [header.as_slice(), &[4, 12, 9, 9, 9]].concat();
     assert!(decode_strict::<Block>("block", &good, 1024).is_ok());
-    // The same length of one in two bytes.
-    let bad = [header.as_slice(), &[4, 5, 0, 9]].concat();
+    // The same length of three in two bytes.
+    let bad = [header.as_slice(), &[4, 13, 0, 9, 9, 9]].concat();
     assert!(decode_strict::<Block>("block", &bad, 1024).is_err());
+}
+
+#[test]
+fn block_with_an_extrinsic_shorter_than_any_call_is_refused() {
+    let header = block().header.encode();
+    for length in 0..=EXTRINSIC_BYTES_MIN {
+        let extrinsic = OpaqueExtrinsic::new(vec![9; length]);
+        let bytes = [header.clone(), vec![extrinsic].encode()].concat();
+        let is_refused = decode_strict::<Block>("block", &bytes, 1024).is_err();
+        assert_eq!(is_refused, length < EXTRINSIC_BYTES_MIN, "{length} bytes");
+    }
 }
 
 #[test]

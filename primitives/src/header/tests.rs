@@ -41,6 +41,14 @@ fn header_encoding_is_pinned() {
 }
 
 #[test]
+fn header_with_more_digest_items_than_allowed_is_refused() {
+    for (items, is_refused) in [(DIGEST_ITEMS_MAX, false), (DIGEST_ITEMS_MAX + 1, true)] {
+        let header = Header { digest: vec![DigestItem::RuntimeEnvironmentUpdated; items], ..header() };
+        assert_eq!(decode_strict::<Header>("header", &header.encode(), 1024).is_err(), is_refused, "{items} items");
+    }
+}
+
+#[test]
 fn header_hash_is_pinned() {
     assert_eq!(header().hash().to_string(), "0x346d91f637099adb024c2d3d43921edf76bf668a4a9a39b6bf80e6b204c1c130");
 }

@@ -69,3 +69,10 @@ pub const TARGETS: [Target; 22] = [
 pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
+
+/// Turns a deliberate bug of the consensus crate on in this process, by its number from 1.
+#[cfg(feature = "mutants")]
+pub fn set_mutant(number: usize) {
+    let mutant = number.checked_sub(1).and_then(|place| cairn_consensus::mutant::Mutant::ALL.get(place));
+    cairn_consensus::mutant::set(mutant.copied());
+}

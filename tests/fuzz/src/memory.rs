@@ -10,9 +10,9 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// The most bytes allocated at once since [`bounded`] began.
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that a decoder may take for each byte of input. An empty extrinsic is one byte on the wire and a shared slice
-/// with its counters in memory.
-const FACTOR: usize = 64;
+/// Bytes that a decoder may take for each byte of input. The shortest extrinsic is four bytes on the wire and a shared slice
+/// with its counters in memory; the shortest call in a batch is three bytes and as large as the largest.
+const FACTOR: usize = 40;
 
 /// Bytes that it may take besides: error texts, tables.
 const BASE: usize = 64 << 10;

@@ -36,6 +36,8 @@ fn choose() {
         std::process::exit(2);
     };
     TARGET.get_or_init(|| target.run);
+    #[cfg(feature = "mutants")]
+    cairn_fuzz::set_mutant(std::env::var("CAIRN_FUZZ_MUTANT").ok().and_then(|number| number.parse().ok()).unwrap_or(0));
 }
 
 fuzz_target!(init: choose(), |data: &[u8]| {

@@ -85,6 +85,11 @@ pub(super) fn own_record(world: &mut World, record: &JournalRecord) {
         assert!(!is_late, "R6: a notarize vote after a nullify vote: {vote:?}");
     }
     votes.push(vote.subject);
+    if let Subject::Finalize(proposal) = vote.subject {
+        let is_committed = world.committed.iter().any(|head| head.hash == proposal.block);
+        let is_certified = is_committed || world.certified.contains_key(&proposal.block);
+        assert!(is_certified, "R9: a finalize vote for a block that was not certified: {vote:?}");
+    }
 }
 
 /// Every vote that leaves is on record, every certificate holds.
