@@ -26,6 +26,7 @@ run: setup ## run 4 validators and an archive node on this machine; Ctrl-C stops
 .PHONY: test
 test: build ## run every test, those with the real binary included
 	@$(CARGO) test $(RELEASE) --workspace
+	@$(CARGO) run $(RELEASE) -p cairn-sim --features mutants --bin sim -- mutants --seeds 0..2000
 
 .PHONY: kill-loop
 kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
@@ -33,6 +34,11 @@ kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; 
 
 # How many seeds `make sim` runs, from 0 on.
 SEEDS := 10000
+
+.PHONY: latency
+latency: setup ## measure, in virtual time, how many message delays a block and a transaction take
+	@$(CARGO) run $(RELEASE) -p cairn-consensus --example latency
+	@$(CARGO) run $(RELEASE) -p cairn-sim --bin sim -- latency
 
 .PHONY: mutants
 mutants: setup ## see that the simulation finds each of ten deliberate bugs

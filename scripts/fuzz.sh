@@ -26,23 +26,12 @@ command -v c++ >/dev/null || { echo "a C++ compiler is missing: scripts/setup.sh
 home="${CAIRN_FUZZ:-$HOME/.cache/cairn/fuzz}"
 mkdir -p "$home"
 
-# Built for a named target, so that build scripts and macros stay without instrumentation.
-triple=$(rustc -vV | awk '/^host:/ { print $2 }')
-flags=(
-    -Cpasses=sancov-module
-    -Cllvm-args=-sanitizer-coverage-level=4
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-    -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares
-    '--cfg=curve25519_dalek_backend="avx512"' # as in .cargo/config.toml, which this replaces
-)
-encoded=$(IFS=$'\x1f'; echo "${flags[*]}")
-env -u RUSTFLAGS CARGO_ENCODED_RUSTFLAGS="$encoded" nice cargo build --quiet --release --locked \
-    --manifest-path tests/fuzz/runner/Cargo.toml --target "$triple" --target-dir "$home/target"
+RUSTC_WRAPPER="$PWD/tests/fuzz/runner/rustc.sh" nice cargo build --quiet --release --locked \
+    --manifest-path tests/fuzz/runner/Cargo.toml --target-dir "$home/target"
 nice cargo build --quiet --release --locked -p cairn-fuzz --bin fuzz-seeds --target-dir "$home/seeds-target"
 # Copies, so that a build does not change what runs.
 runner="$home/runner-$$" seeds="$home/fuzz-seeds-$$"
-cp "$home/target/$triple/release/cairn-fuzz-runner" "$runner"
+cp "$home/target/release/cairn-fuzz-runner" "$runner"
 cp "$home/seeds-target/release/fuzz-seeds" "$seeds"
 trap 'rm -f "$runner" "$seeds"' EXIT
 

@@ -41,6 +41,12 @@ enum Action {
         #[arg(long)]
         trace: bool,
     },
+    /// Measure how long a transaction takes from submission to finality, in virtual time without faults.
+    Latency {
+        /// The numbers of validators.
+        #[arg(default_values_t = [4, 16, 50, 100])]
+        validators: Vec<usize>,
+    },
     /// Turn deliberate bugs on, one after the other, and see how many seeds it takes to find each.
     #[cfg(feature = "mutants")]
     Mutants(Run),
@@ -79,6 +85,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(tell(&run(&plan, trace)))
         }
         Action::Minimize { seed, trace } => shrink(seed, trace),
+        Action::Latency { validators } => latency(&validators),
         #[cfg(feature = "mutants")]
         Action::Mutants(options) => hunt(&options),
         Action::Plan { seed } => {
@@ -112,6 +119,35 @@ fn shrink(seed: u64, trace: bool) -> anyhow::Result<ExitCode> {
     let smallest = smallest.with_context(|| format!("seed {seed} does not fail"))?;
     println!("{smallest}");
     Ok(tell(&run(&smallest, trace)))
+}
+
+/// Prints a table of submit-to-final times; a mean above five delays and a tenth is a failure.
+fn latency(sizes: &[usize]) -> anyhow::Result<ExitCode> {
+    println!("one-way delay d = {} ms\n", Plan::LATENCY_DELAY_MS);
+    println!("| validators | transactions | mean | p50 | p95 | longest |\n|---|---|---|---|---|---|");
+    let mut is_within = true;
+    for validators in sizes {
+        let outcome = run(&Plan::steady(*validators), false);
+        if let Some(failure) = outcome.failure {
+            anyhow::bail!("{validators} validators: {failure}");
+        }
+        let mut times = outcome.latencies_ms;
+        times.sort_unstable();
+        let count = u64::try_from(times.len()).unwrap_or(u64::MAX).max(1);
+        let mean = times.iter().sum::<u64>() / count;
+        let part = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+        let shown = |ms: Option<&u64>| delays(ms.copied().unwrap_or_default());
+        let row = [delays(mean), shown(part(50)), shown(part(95)), shown(times.last())];
+        println!("| {validators} | {} | {} |", times.len(), row.join(" | "));
+        is_within &= !times.is_empty() && mean * 10 <= Plan::LATENCY_DELAY_MS * 55;
+    }
+    Ok(if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A time in delays with two decimals.
+fn delays(ms: u64) -> String {
+    let hundredths = ms * 100 / Plan::LATENCY_DELAY_MS;
+    format!("{}.{:02} d", hundredths / 100, hundredths % 100)
 }
 
 /// Runs seeds with each deliberate bug until one fails, and prints a table. A bug that no seed finds is a failure.

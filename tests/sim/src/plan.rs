@@ -261,6 +261,39 @@ impl Plan {
         }
     }
 
+    /// The one-way delay of [`Plan::steady`], in milliseconds.
+    pub const LATENCY_DELAY_MS: u64 = 100;
+
+    /// Validators of equal power on a network without faults, where nothing but messages takes time: for measuring how
+    /// many delays a transaction takes. Time-outs are those of a usual chain.
+    #[must_use]
+    pub fn steady(validators: usize) -> Self {
+        let weather = Weather::steady(Self::LATENCY_DELAY_MS);
+        let times = Times {
+            leader_timeout_ms: 1_000,
+            certify_timeout_ms: 2_000,
+            retry_ms: 1_000,
+            skip_timeout_ms: 5_000,
+            block_interval_ms: 0,
+            idle_block_interval_ms: 1_000,
+        };
+        Self {
+            times,
+            storm: weather,
+            calm: weather,
+            storm_ms: 20_000,
+            ledger_ms_max: 0,
+            write_ms_max: 0,
+            load: Load {
+                pause_ms_max: 2 * Self::LATENCY_DELAY_MS,
+                burst_max: 1,
+                accounts: 8,
+                block_bytes_max: 1 << 14,
+            },
+            ..Self::quiet(validators)
+        }
+    }
+
     /// All validators' power.
     #[must_use]
     pub fn total_power(&self) -> u64 {

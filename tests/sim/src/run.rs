@@ -13,6 +13,8 @@ pub struct Outcome {
     pub trace: Hash,
     /// What the run came to.
     pub statistics: Statistics,
+    /// From submission to finality at the node asked, in virtual milliseconds, of every transaction.
+    pub latencies_ms: Vec<u64>,
     /// The first check that failed.
     pub failure: Option<Failure>,
 }
@@ -76,12 +78,12 @@ impl Outcome {
             changed_sets: report.changed_sets,
             recovery_permille_max: report.recovery_ms * 1_000 / report.bound_ms.max(1),
         };
-        Self { trace: report.trace, statistics, failure: report.failure }
+        Self { trace: report.trace, statistics, latencies_ms: report.latencies_ms, failure: report.failure }
     }
 
     fn broken(failure: Failure) -> Self {
         let statistics = Statistics { runs: 1, ..Statistics::default() };
-        Self { trace: Hash::ZERO, statistics, failure: Some(failure) }
+        Self { trace: Hash::ZERO, statistics, latencies_ms: Vec::new(), failure: Some(failure) }
     }
 }
 

@@ -20,6 +20,9 @@ const ENDOWMENT: u128 = 1_000_000_000_000;
 /// Keys that are made once per process: as many as any seed needs.
 const KEYS_MAX: u8 = 16;
 
+/// The most validators of a hand-made plan.
+pub(crate) const VALIDATORS_MAX: u8 = 100;
+
 /// What all machines of a run share.
 pub(crate) struct Setup {
     /// What the run is made of.
@@ -55,14 +58,25 @@ fn keys() -> &'static (Vec<KeyPair>, Vec<KeyPair>) {
     })
 }
 
+/// The keys of as many validators, in the order of public keys: those of a seed's network, or of a large one.
+fn validator_keys(count: usize) -> Option<Vec<KeyPair>> {
+    if let Some(keys) = keys().0.get(..count) {
+        return Some(keys.to_vec());
+    }
+    let count = u8::try_from(count).ok().filter(|count| *count <= VALIDATORS_MAX)?;
+    let mut large: Vec<_> = (1..=count).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
+    large.sort_by_key(KeyPair::public);
+    Some(large)
+}
+
 impl Setup {
     /// The chain of a plan.
     ///
     /// # Errors
     /// The plan describes no network.
     pub(crate) fn new(plan: Plan) -> anyhow::Result<Self> {
-        let (validator_keys, account_keys) = keys();
-        let keys = validator_keys.get(..plan.powers.len()).context("too many validators")?.to_vec();
+        let account_keys = &keys().1;
+        let keys = validator_keys(plan.powers.len()).context("too many validators")?;
         let accounts = account_keys.get(..plan.load.accounts + 2).context("too many accounts")?.to_vec();
         let members = keys.iter().zip(&plan.powers).filter(|(_, power)| **power > 0);
         let members = members.map(|(key, power)| Validator { key: key.public(), power: Power(*power) });

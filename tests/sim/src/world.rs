@@ -120,6 +120,10 @@ pub(crate) struct World {
     goal: Option<Goal>,
     submitted: u64,
     crashes: u64,
+    /// When and where transactions were submitted that are not final there yet.
+    open: BTreeMap<Hash, (u64, Machine)>,
+    /// From submission to the moment the transaction was final at the node it was submitted to.
+    latencies_ms: Vec<u64>,
 }
 
 /// What a run comes to.
@@ -136,6 +140,7 @@ pub(crate) struct Report {
     pub(crate) messages: u64,
     pub(crate) recovery_ms: u64,
     pub(crate) bound_ms: u64,
+    pub(crate) latencies_ms: Vec<u64>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -180,6 +185,8 @@ impl World {
             gossip: BTreeMap::new(),
             goal: None,
             submitted: 0,
+            open: BTreeMap::new(),
+            latencies_ms: Vec::new(),
             crashes: 0,
             setup,
         })
@@ -202,6 +209,7 @@ impl World {
             messages: self.network.sent,
             recovery_ms: goal.map_or(0, |goal| self.now_ms - goal.since_ms),
             bound_ms: goal.map_or(0, |goal| goal.until_ms - goal.since_ms),
+            latencies_ms: self.latencies_ms,
             failure,
         }
     }
@@ -475,6 +483,7 @@ impl World {
             let Some(node) = &self.hosts[at].node else { return Ok(()) };
             let Some(extrinsic) = self.traffic.transaction(&self.setup, node) else { continue };
             self.submitted += 1;
+            self.open.insert(extrinsic.hash(), (self.now_ms, at));
             self.note(at, &format_args!("a client submits {}", crate::wire::Short(extrinsic.hash())));
             self.enter(at, 0, |node, clock, effects| node.submit(clock, extrinsic, effects).map(drop))?;
         }

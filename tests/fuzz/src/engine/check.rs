@@ -4,12 +4,19 @@ use super::world::{Question, WRONG_ROOT, World, own_index, set_in};
 use crate::fixture::GENESIS;
 use cairn_consensus::{JournalRecord, Output};
 use cairn_primitives::evidence::excludes;
+use cairn_primitives::hash::blake2_256;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, Hash, PublicKey, Subject, Vote, VoteKind};
+use cairn_primitives::{Block, Certificate, Hash, PublicKey, Subject, View, Vote, VoteKind};
+use parity_scale_codec::Encode as _;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Outputs of one step. A greeting tells all open votes, an early message of each peer is taken when an epoch opens.
 const OUTPUTS_MAX: usize = 512;
+
+/// Certificates that are remembered as verified.
+const CERTIFICATES_MAX: usize = 1 << 16;
 
 /// Fetches at a time.
 const FETCHES_MAX: usize = 16;
@@ -71,7 +78,7 @@ fn is_cast(world: &World, subject: &Subject) -> bool {
 }
 
 /// R6, R9, R10: what the guard signs. Votes leave only once they are here.
-pub(super) fn own_record(world: &mut World, record: &JournalRecord) {
+pub(super) fn own_vote(world: &mut World, record: &JournalRecord) {
     let JournalRecord::Vote(vote) = record else { return };
     let (epoch, view) = (vote.subject.epoch(), vote.subject.view());
     assert_eq!(Some(vote.signer), own_index(epoch), "a vote in another's name");
@@ -90,6 +97,16 @@ pub(super) fn own_record(world: &mut World, record: &JournalRecord) {
         let is_certified = is_committed || world.certified.contains_key(&proposal.block);
         assert!(is_certified, "R9: a finalize vote for a block that was not certified: {vote:?}");
     }
+}
+
+/// R3, R5: all views between a proposal that we notarize and its parent are nullified, and the node holds the proof.
+pub(super) fn ancestry(world: &World, record: &JournalRecord) {
+    let JournalRecord::Vote(vote) = record else { return };
+    let Subject::Notarize(proposal) = vote.subject else { return };
+    let missing = (proposal.parent_view.next().0..proposal.view.0)
+        .map(View)
+        .find(|view| !world.nullified.contains(&(proposal.epoch, *view)));
+    assert_eq!(missing, None, "R5: a vote for a proposal whose ancestry is not complete: {vote:?}");
 }
 
 /// Every vote that leaves is on record, every certificate holds.
@@ -119,9 +136,23 @@ fn spoken(world: &mut World, message: &ConsensusMessage) {
     }
 }
 
+/// A certificate that the node passes on or acts on holds; each is verified once.
 fn holds(certificate: &Certificate) {
-    let set = set_in(certificate.subject.epoch());
-    certificate.verify(&set, &GENESIS).expect("a certificate that is passed on holds");
+    thread_local! {
+        static KNOWN: RefCell<BTreeSet<Hash>> = const { RefCell::new(BTreeSet::new()) };
+    }
+    let hash = certificate.using_encoded(blake2_256);
+    KNOWN.with_borrow_mut(|known| {
+        if known.contains(&hash) {
+            return;
+        }
+        let set = set_in(certificate.subject.epoch());
+        certificate.verify(&set, &GENESIS).expect("a certificate that is passed on holds");
+        if known.len() >= CERTIFICATES_MAX {
+            known.clear();
+        }
+        known.insert(hash);
+    });
 }
 
 /// R14: blocks to commit continue the committed chain, each was certified, and the last is what the certificate is about.

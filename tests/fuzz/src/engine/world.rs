@@ -64,6 +64,8 @@ pub(super) struct World {
     /// Records of the journal, and of the guard.
     pub(super) journal: Vec<JournalRecord>,
     pub(super) record: Vec<JournalRecord>,
+    /// Views whose nullification the node held.
+    pub(super) nullified: BTreeSet<(Epoch, View)>,
     /// Our votes of each view, in the order in which they were signed.
     pub(super) own: BTreeMap<(Epoch, View), Vec<Subject>>,
     pub(super) has_diverged: bool,
@@ -117,6 +119,7 @@ impl World {
             certified: BTreeMap::new(),
             journal: Vec::new(),
             record: Vec::new(),
+            nullified: BTreeSet::new(),
             own: BTreeMap::new(),
             has_diverged: false,
             is_started: false,
@@ -235,35 +238,43 @@ impl World {
     /// What the driver does: records to disk, then words to others.
     fn take(&mut self, outputs: Vec<Output<PublicKey>>) {
         if let Some(kept) = self.doom.take() {
-            let records = outputs.into_iter().filter_map(|output| match output {
-                Output::Journal(record) => Some(record),
-                Output::Broadcast(_)
-                | Output::Send { .. }
-                | Output::ServeBlock { .. }
-                | Output::Propose { .. }
-                | Output::Verify { .. }
-                | Output::Certify { .. }
-                | Output::Finalize { .. }
-                | Output::Behind { .. }
-                | Output::Blame { .. }
-                | Output::Evidence(_)
-                | Output::VoteRefused { .. }
-                | Output::RecordLost { .. }
-                | Output::Diverged { .. } => None,
-            });
-            for record in records.take(kept).collect::<Vec<_>>() {
-                self.write(record);
-            }
-            return self.restart(0);
+            return self.die(kept, outputs);
         }
         super::check::outputs(self, outputs);
     }
 
+    /// Dies in the middle of a turn. The guard's records are written and synced first, the last of them perhaps not; then
+    /// those of the journal, all or none. Nothing is said.
+    fn die(&mut self, kept: usize, outputs: Vec<Output<PublicKey>>) {
+        let mut records = Vec::new();
+        for output in outputs {
+            if let Output::Journal(record) = output {
+                records.push(record);
+            }
+        }
+        let (guards, journals): (Vec<_>, Vec<_>) = records.into_iter().partition(JournalRecord::is_of_guard);
+        let is_whole = kept > guards.len();
+        for record in guards.into_iter().take(kept) {
+            super::check::own_vote(self, &record);
+            self.record.push(record);
+        }
+        if is_whole {
+            journals.into_iter().for_each(|record| self.write(record));
+        }
+        self.restart(0);
+    }
+
     pub(super) fn write(&mut self, record: JournalRecord) {
         if record.is_of_guard() {
-            super::check::own_record(self, &record);
+            super::check::own_vote(self, &record);
+            super::check::ancestry(self, &record);
             self.record.push(record);
         } else {
+            if let JournalRecord::Certificate(certificate) = &record
+                && let Subject::Nullify { epoch, view } = certificate.subject
+            {
+                self.nullified.insert((epoch, view));
+            }
             self.journal.push(record);
         }
     }

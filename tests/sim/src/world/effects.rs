@@ -91,6 +91,12 @@ impl World {
         if let Fact::Committed(block) = &fact {
             let text = format!("commits {} {}", block.height, crate::wire::Short(block.hash));
             self.trace.remark(self.now_ms, at, &text);
+            for hash in &block.transactions {
+                if let Some((since_ms, _)) = self.open.get(hash).filter(|(_, submitter)| *submitter == at) {
+                    self.latencies_ms.push(self.now_ms - since_ms);
+                    self.open.remove(hash);
+                }
+            }
         }
         let villain = self.setup.plan.villain_of(at);
         // What villains hold, blame and write down proves nothing; what they commit was received like by anybody else.
