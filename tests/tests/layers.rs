@@ -22,7 +22,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("cairn-rpc", &["cairn-primitives"]),
     ("cairn-node", &["*"]),
     ("cairn-tests", &["*"]),
-// The simulator takes the pure cores alone, so that a seed gives the same run everywhere.
+    // The simulator takes the pure cores alone, so that a seed gives the same run everywhere.
     (
         "cairn-sim",
         &[

@@ -1,12 +1,13 @@
 //! Keys, validators, blocks and certificates that targets share; the same in every run.
 
 use cairn_primitives::{
-    Block, Certificate, ConsensusContext, Epoch, FinalizedBlock, Hash, Header, Height, KeyPair, OpaqueExtrinsic, Power,
-    Proposal, Signature, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
+    Block, Certificate, ConsensusContext, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, KeyPair,
+    OpaqueExtrinsic, Power, Proposal, Signature, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View,
+    Vote,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// The chain.
 pub(crate) const GENESIS: Hash = Hash([7; 32]);
@@ -41,6 +42,26 @@ pub(crate) fn set_of(places: &[usize]) -> ValidatorSet {
 pub(crate) fn set() -> &'static ValidatorSet {
     static SET: OnceLock<ValidatorSet> = OnceLock::new();
     SET.get_or_init(|| set_of(&[0, 1, 2, 3]))
+}
+
+/// The places of the validators' keys in epochs 0, 1, …, over and over. Sets change by half and more; the first key is missing
+/// in one of them.
+const SETS: [[usize; VALIDATORS]; 4] = [[0, 1, 2, 3], [0, 1, 4, 5], [2, 3, 4, 6], [0, 5, 6, 7]];
+
+fn slot(epoch: Epoch) -> usize {
+    usize::try_from(epoch.0 % 4).unwrap_or(0)
+}
+
+/// The places of the keys of an epoch's validators.
+pub(crate) fn places_in(epoch: Epoch) -> &'static [usize; VALIDATORS] {
+    &SETS[slot(epoch)]
+}
+
+/// The set of an epoch.
+pub(crate) fn set_in(epoch: Epoch) -> Arc<ValidatorSet> {
+    static KNOWN: OnceLock<Vec<Arc<ValidatorSet>>> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| SETS.iter().map(|places| Arc::new(set_of(places))).collect());
+    Arc::clone(&known[slot(epoch)])
 }
 
 /// The signature of a key, by its place.
@@ -93,22 +114,44 @@ pub(crate) fn sealed(parent: Hash, height: u32, context: &ConsensusContext, extr
     block
 }
 
-/// The notarize or finalize proposal of a block of epoch 0 on its predecessor.
+/// The notarize or finalize proposal of a block on the view before its own.
 pub(crate) fn proposal(block: &Block) -> Proposal {
-    let view = block.header.context().unwrap().view;
-    Proposal { epoch: Epoch(0), view, parent_view: view.previous(), block: block.header.hash() }
+    let ConsensusContext { epoch, view, .. } = block.header.context().unwrap();
+    Proposal { epoch, view, parent_view: view.previous(), block: block.header.hash() }
 }
 
-/// A chain of `length` finalized blocks from height 1; every third and the last carry their own finalization.
+/// The finalization of a block by some of its epoch's four validators, chosen by their places among these.
+pub(crate) fn finalization(block: &Block, signers: impl Iterator<Item = usize>) -> Certificate {
+    let proposal = proposal(block);
+    let places = signers.map(|signer| places_in(proposal.epoch)[signer]);
+    certificate(&set_in(proposal.epoch), Subject::Finalize(proposal), places)
+}
+
+/// A chain of `length` finalized blocks from height 1 in one epoch.
 pub(crate) fn chain(length: u32) -> Vec<FinalizedBlock> {
+    epoch_chain(length, EpochSchedule::new(0))
+}
+
+/// A chain of `length` finalized blocks from height 1; every third, every closing one and the last carry their own
+/// finalization.
+pub(crate) fn epoch_chain(length: u32, schedule: EpochSchedule) -> Vec<FinalizedBlock> {
     let mut parent = GENESIS;
     let mut blocks = Vec::new();
     for height in 1..=length {
         let extrinsics = vec![OpaqueExtrinsic::new(height.to_le_bytes().to_vec())];
-        let block = sealed(parent, height, &context(u64::from(height), 1_000 + u64::from(height)), extrinsics);
+        let epoch = schedule.epoch_of(Height(height));
+        let opening = schedule.opening(epoch).unwrap_or(Height::ZERO);
+        let view = u64::from(height.saturating_sub(opening.0));
+        let context = ConsensusContext {
+            epoch,
+            validators_hash: set_in(epoch).hash(),
+            next_validators_hash: set_in(epoch.next()).hash(),
+            ..context(view, 1_000 + u64::from(height))
+        };
+        let block = sealed(parent, height, &context, extrinsics);
         parent = block.header.hash();
-        let is_finalized = height % 3 == 0 || height == length;
-        let finalization = is_finalized.then(|| quorum(Subject::Finalize(proposal(&block))));
+        let is_finalized = height % 3 == 0 || height == length || schedule.is_closing(Height(height));
+        let finalization = is_finalized.then(|| finalization(&block, 0..3));
         blocks.push(FinalizedBlock { block, finalization });
     }
     blocks

@@ -1,8 +1,8 @@
 //! Block sync among peers that lie, stall and forge: only the final chain is handed out, in order, within bounds.
 
 use crate::draw::Draw;
-use crate::fixture::{GENESIS, certificate, chain, proposal, set};
-use cairn_primitives::{Epoch, FinalizedBlock, Hash, Height, OpaqueExtrinsic, Subject};
+use crate::fixture::{GENESIS, epoch_chain, finalization, set_in};
+use cairn_primitives::{Epoch, EpochSchedule, FinalizedBlock, Hash, Height, OpaqueExtrinsic};
 use cairn_sync::{
     Answer, Input, Output, PeerRef, RequestId, Severity, Sync, SyncConfig, TICK_INTERVAL_MS, ValidatorSets,
 };
@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 /// Length of the chain.
 const LENGTH: u32 = 36;
+
+/// Blocks of an epoch.
+const SCHEDULE: EpochSchedule = EpochSchedule::new(10);
 
 /// Peers; the first one is honest.
 const PEERS: usize = 4;
@@ -47,10 +50,10 @@ struct World<'a> {
 
 pub(crate) fn run(bytes: &[u8]) {
     thread_local! {
-        static CHAIN: Vec<FinalizedBlock> = chain(LENGTH);
+        static CHAIN: Vec<FinalizedBlock> = epoch_chain(LENGTH, SCHEDULE);
     }
     CHAIN.with(|chain| {
-        let sets = ValidatorSets::new(Epoch(0), Arc::new(set().clone()));
+        let sets = ValidatorSets::new(SCHEDULE, Epoch(0), set_in(Epoch(0)));
         let sync = Sync::new(config(), GENESIS, sets, Height(0), GENESIS);
         let mut world = World { chain, sync, now_ms: 0, asked: Vec::new(), handed: 0, head: 0, announced: 0 };
         let mut draw = Draw::new(bytes);
@@ -97,7 +100,7 @@ impl World<'_> {
                 }
                 let last = blocks.last().unwrap();
                 let finalization = last.finalization.as_ref().expect("a range ends in its proof");
-                finalization.verify(set(), &GENESIS).expect("the proof holds");
+                finalization.verify(&set_in(finalization.subject.epoch()), &GENESIS).expect("the proof holds");
                 self.handed = last.block.header.number;
             }
             Output::RequestBlocks { peer, id, from, count } => {
@@ -130,7 +133,11 @@ impl World<'_> {
             }
             9 => self.announce(peer, draw),
             10 => match draw.below(3) {
-                0 => Input::Validators { epoch: Epoch(1), set: Arc::new(set().clone()) },
+                // The block that opens an epoch is committed: its validators are known.
+                0 => {
+                    let epoch = SCHEDULE.epoch_of(Height(self.head).next());
+                    Input::Validators { epoch, set: set_in(epoch) }
+                }
                 1 if self.handed > self.head => {
                     Input::ImportFailed { height: Height(self.head + 1), reason: "damaged".into() }
                 }
@@ -161,7 +168,7 @@ impl World<'_> {
     /// A finalization by two of four.
     fn forged(&self, height: u32) -> Option<cairn_primitives::Certificate> {
         let block = &self.block(height)?.block;
-        Some(certificate(set(), Subject::Finalize(proposal(block)), 2..4))
+        Some(finalization(block, 2..4))
     }
 
     fn answer(&mut self, draw: &mut Draw<'_>) -> Option<Input> {
@@ -220,7 +227,8 @@ impl World<'_> {
         self.announced = self.announced.saturating_add(1);
         let height = u32::try_from(draw.below(36)).unwrap_or(0).saturating_add(1);
         // Honest peers pass on what proves itself.
-        let height = if peer == HONEST { height.next_multiple_of(3) } else { height };
+        let is_proved = |height: &u32| self.block(*height).is_some_and(|block| block.finalization.is_some());
+        let height = if peer == HONEST { (height..=LENGTH).find(is_proved).unwrap_or(LENGTH) } else { height };
         let mut block = self.block(height).or_else(|| self.block(1)).unwrap().clone();
         if peer != HONEST {
             match draw.below(4) {

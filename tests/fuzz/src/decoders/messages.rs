@@ -11,7 +11,7 @@ use cairn_primitives::message::{
     SyncResponse, TRANSACTIONS_BYTES_MAX, TransactionGossip,
 };
 use cairn_primitives::{
-    Certificate, Epoch, Evidence, FinalizedBlock, Hash, Height, OpaqueExtrinsic, Subject, View, VoteKind,
+    Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, OpaqueExtrinsic, Subject, View, VoteKind,
 };
 use cairn_sync::{BlockSource, ValidatorSets, serve, verify_range};
 use parity_scale_codec::Encode;
@@ -79,7 +79,7 @@ impl BlockSource for Source {
 }
 
 fn sets() -> ValidatorSets {
-    ValidatorSets::new(Epoch(0), Arc::new(set().clone()))
+    ValidatorSets::new(EpochSchedule::new(0), Epoch(0), Arc::new(set().clone()))
 }
 
 /// Whatever is asked, the answer is bounded and proves itself.

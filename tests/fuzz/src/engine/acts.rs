@@ -1,9 +1,9 @@
 //! What the bytes make happen.
 
 use super::check::is_good;
-use super::world::{Question, WRONG_ROOT, World, is_own, places_in, set_in};
+use super::world::{Question, WRONG_ROOT, World, is_own};
 use crate::draw::Draw;
-use crate::fixture::{certificate, keys, vote};
+use crate::fixture::{certificate, keys, places_in, set_in, vote};
 use cairn_consensus::{Input, Verdict};
 use cairn_primitives::codec::decode_strict;
 use cairn_primitives::message::{CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage};
@@ -262,7 +262,7 @@ fn crash(world: &mut World, draw: &mut Draw<'_>) {
         0 => world.restart(0),
         1 => world.restart(draw.below(256)),
         _ => {
-            world.doom = Some(draw.below(4));
+            world.doom = Some(draw.below(6));
             return;
         }
     }

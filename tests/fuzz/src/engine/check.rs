@@ -1,7 +1,7 @@
 //! What holds of every output, whatever the others do.
 
-use super::world::{Question, WRONG_ROOT, World, own_index, set_in};
-use crate::fixture::GENESIS;
+use super::world::{Question, WRONG_ROOT, World, own_index};
+use crate::fixture::{GENESIS, set_in};
 use cairn_consensus::{JournalRecord, Output};
 use cairn_primitives::evidence::excludes;
 use cairn_primitives::hash::blake2_256;

@@ -2,15 +2,15 @@
 //!
 //! All that depends on the shape of the consensus crate is here and in [`super::check`].
 
-use crate::fixture::{GENESIS, VALIDATORS, keys, set_of};
+use crate::fixture::{GENESIS, keys, set_in};
 use cairn_consensus::{Config, Consensus, EpochStart, Head, Input, JournalRecord, Now, Output, Timing, VoteGuard};
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
     Block, Certificate, Epoch, EpochSchedule, Hash, Height, Proposal, PublicKey, Subject, TimestampMs, ValidatorIndex,
-    ValidatorSet, View,
+    View,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// The wall clock at monotonic time 0.
 const WALL: u64 = 1_000_000;
@@ -20,9 +20,6 @@ pub(super) const WRONG_ROOT: Hash = Hash([0xba; 32]);
 
 /// Blocks of an epoch.
 const EPOCH_LENGTH: u32 = 3;
-
-/// The places of the validators' keys in epochs 0, 1, …, over and over. Ours is the first; in one epoch it is not there.
-const SETS: [[usize; VALIDATORS]; 4] = [[0, 1, 2, 3], [0, 1, 4, 5], [2, 3, 4, 6], [0, 5, 6, 7]];
 
 const TIMING: Timing = Timing {
     leader_timeout_ms: 200,
@@ -73,22 +70,6 @@ pub(super) struct World {
     /// Records of the next step that reach the disk before the node dies in it.
     pub(super) doom: Option<usize>,
     pub(super) connected: BTreeSet<PublicKey>,
-}
-
-/// The set of an epoch.
-pub(super) fn set_in(epoch: Epoch) -> Arc<ValidatorSet> {
-    static KNOWN: OnceLock<Vec<Arc<ValidatorSet>>> = OnceLock::new();
-    let known = KNOWN.get_or_init(|| SETS.iter().map(|places| Arc::new(set_of(places))).collect());
-    Arc::clone(&known[places_slot(epoch)])
-}
-
-fn places_slot(epoch: Epoch) -> usize {
-    usize::try_from(epoch.0 % 4).unwrap_or(0)
-}
-
-/// The places of the keys of an epoch's validators.
-pub(super) fn places_in(epoch: Epoch) -> &'static [usize; VALIDATORS] {
-    &SETS[places_slot(epoch)]
 }
 
 const fn schedule() -> EpochSchedule {
@@ -243,23 +224,16 @@ impl World {
         super::check::outputs(self, outputs);
     }
 
-    /// Dies in the middle of a turn. The guard's records are written and synced first, the last of them perhaps not; then
-    /// those of the journal, all or none. Nothing is said.
+    /// Dies in the middle of a turn: a beginning of its records is on disk, nothing was said.
     fn die(&mut self, kept: usize, outputs: Vec<Output<PublicKey>>) {
-        let mut records = Vec::new();
+        let mut left = kept;
         for output in outputs {
-            if let Output::Journal(record) = output {
-                records.push(record);
+            if let Output::Journal(record) = output
+                && left > 0
+            {
+                left -= 1;
+                self.write(record);
             }
-        }
-        let (guards, journals): (Vec<_>, Vec<_>) = records.into_iter().partition(JournalRecord::is_of_guard);
-        let is_whole = kept > guards.len();
-        for record in guards.into_iter().take(kept) {
-            super::check::own_vote(self, &record);
-            self.record.push(record);
-        }
-        if is_whole {
-            journals.into_iter().for_each(|record| self.write(record));
         }
         self.restart(0);
     }
