@@ -257,6 +257,11 @@ impl Node {
         self.absorb(clock, inner, effects)
     }
 
+    /// Which life of its machine this is: an answer to a question of an earlier one is none of this one's.
+    pub(crate) fn begin_life(&mut self, life: u64) {
+        self.sync.begin_life(life);
+    }
+
     /// A question of another machine's block sync.
     pub(crate) fn sync_request(&self, from: Machine, token: u64, request: &SyncRequest, effects: &mut Vec<Effect>) {
         if let Ok(response) = sync::serve(&self.reader, request) {

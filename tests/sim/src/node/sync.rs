@@ -86,6 +86,11 @@ impl SyncPart {
         self.step(clock, Input::LocalHead { height: block.height, hash: block.hash }, effects);
     }
 
+    /// Requests of different lives have different tokens, as streams of different connections.
+    pub(super) const fn begin_life(&mut self, life: u64) {
+        self.next_token = life << 32;
+    }
+
     /// The validators of a new epoch.
     pub(super) fn validators(&mut self, clock: Clock, opened: &OpenedEpoch, effects: &mut Vec<Effect>) {
         self.step(clock, Input::Validators { epoch: opened.epoch, set: opened.validators.clone() }, effects);

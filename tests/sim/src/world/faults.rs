@@ -40,7 +40,8 @@ impl World {
         let mut effects = Vec::new();
         let opened = Node::open(&self.setup, at, &self.hosts[at].disk, self.clock(at), &mut effects);
         let outcome = match opened {
-            Ok(node) => {
+            Ok(mut node) => {
+                node.begin_life(life);
                 self.checker.opened(at, node.reader())?;
                 self.hosts[at].node = Some(node);
                 Ok(())
