@@ -247,6 +247,9 @@ impl Engine {
                 if is_allowed && !equivocated {
                     self.cast(Subject::Notarize(proposal), None, out); // R6
                 }
+                if is_on(Mutant::FinalizeUnnotarized) {
+                    self.try_finalize(proposal.view, out);
+                }
             }
         }
     }

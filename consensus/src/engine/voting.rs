@@ -45,8 +45,11 @@ impl Engine {
         let Some(round) = self.round(view) else { return };
         let is_equivocated = round.slot.as_ref().is_some_and(|slot| slot.equivocated);
         let notarized = round.notarization.as_ref().and_then(|certificate| certificate.subject.proposal());
-        let Some(proposal) = notarized.copied() else { return };
-        let is_certified = round.certified_block() == Some(proposal.block) || is_on(Mutant::FinalizeUncertified);
+        let unnotarized = round.slot.as_ref().filter(|_| is_on(Mutant::FinalizeUnnotarized)).map(|slot| slot.proposal);
+        let Some(proposal) = notarized.copied().or(unnotarized) else { return };
+        let is_certified = round.certified_block() == Some(proposal.block)
+            || is_on(Mutant::FinalizeUncertified)
+            || is_on(Mutant::FinalizeUnnotarized);
         if is_certified && !is_equivocated && round.ballot.allows(VoteKind::Finalize) {
             self.cast(Subject::Finalize(proposal), None, out);
             self.finalize_again_at.get_or_insert(self.now.monotonic_ms.saturating_add(self.config.timing.retry_ms));
