@@ -1,6 +1,7 @@
 //! Tests of the engine: rules on a single engine, stories and random runs on whole networks in virtual time.
 
 mod closing;
+mod early;
 mod fixture;
 mod guard;
 mod latency;

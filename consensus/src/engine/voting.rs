@@ -15,7 +15,11 @@ impl Engine {
     /// Signs a vote, has it journalled, and sends it: with its block if it is the leader's own.
     ///
     /// The callers know that the vote keeps the rules; the guard, which trusts nobody, may still refuse.
+    /// Nobody needs votes of an epoch that is over.
     pub(super) fn cast(&mut self, subject: Subject, block: Option<Arc<Block>>, out: &mut Vec<Output>) {
+        if self.is_closed() {
+            return;
+        }
         let Some(own) = &mut self.own else { return };
         let ballot = &mut self.rounds.entry(subject.view()).or_default().ballot;
         assert!(ballot.allows(subject.kind()), "a vote that contradicts an earlier one must never be signed");
