@@ -2,6 +2,11 @@
 
 mod closing;
 mod early;
+mod epochs_check;
+mod epochs_commit;
+mod epochs_ledger;
+mod epochs_network;
+mod epochs_random;
 mod fixture;
 mod guard;
 mod latency;
@@ -14,6 +19,7 @@ mod rules_flow;
 mod rules_recovery;
 mod solo;
 mod stories;
+mod stories_epochs;
 mod stories_solo;
 mod stories_split;
 mod twins;
