@@ -106,6 +106,10 @@ impl Consensus {
                 self.engine_step(now, Input::CommittedElsewhere { height, timestamp, certificate }, out);
             }
         }
+        // A flood of what the engine never sees must not hold up its timers.
+        if self.engine.next_deadline().is_some_and(|due| due <= now.monotonic_ms) {
+            self.engine_step(now, Input::Tick, out);
+        }
     }
 
     /// Goes over to the next epoch, whose opening block the ledger has committed; `finalization` is that block's. An epoch

@@ -4,8 +4,9 @@
 //! per view, never both finalize and nullify, and no notarize after a nullify (R6, R9, R10). It signs nothing at or below
 //! its *floor*, the highest finalized view it was told of.
 //!
-//! What it signed is its *record*: [`JournalRecord::Vote`] and [`JournalRecord::Floor`], which the driver keeps in a place
-//! of its own beside the key and syncs before a vote leaves the process. A guard without its record (a new disk, a key
+//! What it signed is its *record*: [`JournalRecord::Vote`] and [`JournalRecord::Floor`], and [`JournalRecord::Silence`]
+//! where it turned out to be incomplete. The driver keeps it in a place
+//! of its own beside the key and syncs it before a vote leaves the process. A guard without its record (a new disk, a key
 //! restored from a backup), or one that meets a vote of its own that the record does not hold, is *silent*: see
 //! [`Silence`].
 //!
@@ -33,6 +34,9 @@ pub struct VoteGuard {
 /// Votes that a lost record held were cast in views that some honest validator of every quorum had reached. So the engine
 /// asks the others where they stand; what a quorum of them proves to have reached bounds the views in which this key can
 /// have voted, and a finalization above that bound makes all those votes meaningless.
+///
+/// The finalization of a block that closes its epoch does not: the key may have seen that block final before the others,
+/// and have voted in the next epoch, which their answers do not bound. In the new epoch they are asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
     /// The record is lost, or older than votes of this key that others hold: others must tell where they stand.
@@ -117,13 +121,17 @@ impl VoteGuard {
     pub fn new(key: KeyPair, genesis: Hash, record: impl IntoIterator<Item = JournalRecord>) -> Self {
         let floor = (Epoch::ZERO, View::ZERO);
         let mut guard = Self { key, genesis, floor, entries: BTreeMap::new(), silence: None };
+        let mut unknown = floor;
         for record in record {
             match record {
                 JournalRecord::Vote(vote) => guard.note(&vote.subject),
                 JournalRecord::Floor { epoch, view } => guard.raise_floor(epoch, view),
+                JournalRecord::Silence { epoch, view } => unknown = unknown.max((epoch, view)),
                 JournalRecord::Certificate(_) | JournalRecord::Certified { .. } => {}
             }
         }
+        // What ended the silence is above all that was unknown.
+        guard.silence = (unknown > guard.floor).then_some(Silence::RecordLost);
         guard
     }
 
@@ -188,7 +196,8 @@ impl VoteGuard {
         // Who the signer is does not matter to the guard: the record is of one key.
         let votes =
             subjects.map(|subject| JournalRecord::Vote(self.sign_unchecked(subject, ValidatorIndex::default())));
-        std::iter::once(JournalRecord::Floor { epoch, view }).chain(votes).collect()
+        let silence = self.silence.map(|_| JournalRecord::Silence { epoch, view: view.next() });
+        std::iter::once(JournalRecord::Floor { epoch, view }).chain(silence).chain(votes).collect()
     }
 
     /// Takes in what was signed elsewhere with this key: the record of another machine. Where it excludes what was signed
@@ -211,13 +220,18 @@ impl VoteGuard {
         self.entries.iter().flat_map(|(place, entry)| entry.subjects(*place))
     }
 
-    /// Notes that a view is finalized: nothing at or below it is signed any more. Returns the record of the end of a
-    /// silence, to be synced with the next vote.
-    pub fn on_finalized(&mut self, epoch: Epoch, view: View) -> Option<JournalRecord> {
+    /// Notes that a view is finalized: nothing at or below it is signed any more.
+    pub fn on_finalized(&mut self, epoch: Epoch, view: View) {
         self.raise_floor(epoch, view);
+    }
+
+    /// Notes that a block which does not close its epoch was finalized in a view. Returns the record of the end of a
+    /// silence, to be synced with the next vote.
+    pub fn on_committed(&mut self, epoch: Epoch, view: View) -> Option<JournalRecord> {
         match self.silence {
             Some(Silence::Until { epoch: bound_epoch, above }) if (epoch, view) > (bound_epoch, above) => {
                 self.silence = None;
+                self.raise_floor(epoch, view);
                 Some(JournalRecord::Floor { epoch, view })
             }
             Some(Silence::Until { .. } | Silence::RecordLost) | None => None,
@@ -239,16 +253,22 @@ impl VoteGuard {
     }
 
     /// Looks for this key's vote in a verified certificate; one that the record does not hold means that the record is
-    /// older than it should be. Returns whether the guard fell silent over it.
-    pub(crate) fn inspect(&mut self, certificate: &Certificate, own: ValidatorIndex) -> bool {
+    /// older than it should be. Returns the record of it if the guard fell silent over it, or silent anew: a vote above
+    /// the bound of its silence was signed by somebody else.
+    pub(crate) fn inspect(&mut self, certificate: &Certificate, own: ValidatorIndex) -> Option<JournalRecord> {
         let place = (certificate.subject.epoch(), certificate.subject.view());
+        let is_expected = match self.silence {
+            None => false,
+            Some(Silence::RecordLost) => true,
+            Some(Silence::Until { epoch, above }) => place <= (epoch, above),
+        };
         let is_own = certificate.signatures().any(|(signer, _)| signer == own);
         let is_known = self.entries.get(&place).is_some_and(|entry| entry.holds(&certificate.subject));
-        if !is_own || is_known || place <= self.floor || self.silence.is_some() {
-            return false;
+        if !is_own || is_known || place <= self.floor || is_expected {
+            return None;
         }
         self.silence = Some(Silence::RecordLost);
-        true
+        Some(JournalRecord::Silence { epoch: place.0, view: place.1 })
     }
 
     fn sign_unchecked(&self, subject: Subject, signer: ValidatorIndex) -> Vote {

@@ -33,13 +33,22 @@ pub enum JournalRecord {
         /// The view.
         view: View,
     },
+    /// The record of the vote guard lacks votes that were signed in this view or before, until a [`Self::Floor`] above
+    /// it. It belongs to that record.
+    #[codec(index = 4)]
+    Silence {
+        /// The epoch.
+        epoch: Epoch,
+        /// The view.
+        view: View,
+    },
 }
 
 impl JournalRecord {
     /// Whether the record is the vote guard's, to be kept beside the key; all others are the engine's journal.
     #[must_use]
     pub const fn is_of_guard(&self) -> bool {
-        matches!(self, Self::Vote(_) | Self::Floor { .. })
+        matches!(self, Self::Vote(_) | Self::Floor { .. } | Self::Silence { .. })
     }
 
     /// The epoch the record belongs to.
@@ -48,7 +57,7 @@ impl JournalRecord {
         match self {
             Self::Vote(vote) => vote.subject.epoch(),
             Self::Certificate(certificate) => certificate.subject.epoch(),
-            Self::Certified { epoch, .. } | Self::Floor { epoch, .. } => *epoch,
+            Self::Certified { epoch, .. } | Self::Floor { epoch, .. } | Self::Silence { epoch, .. } => *epoch,
         }
     }
 
@@ -58,7 +67,7 @@ impl JournalRecord {
         match self {
             Self::Vote(vote) => vote.subject.view(),
             Self::Certificate(certificate) => certificate.subject.view(),
-            Self::Certified { view, .. } | Self::Floor { view, .. } => *view,
+            Self::Certified { view, .. } | Self::Floor { view, .. } | Self::Silence { view, .. } => *view,
         }
     }
 }

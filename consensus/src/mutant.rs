@@ -9,8 +9,8 @@
 pub enum Mutant {
     /// R4, R6: a second proposal of the leader is notarized as well.
     NotarizeTwice = 1,
-    /// R6: a view is notarized although it was given up.
-    NotarizeAfterNullify,
+    /// R9: a proposal is voted final as soon as it is verified, without a notarization.
+    FinalizeUnnotarized,
     /// R9: a view is finalized although it was given up.
     FinalizeAfterNullify,
     /// R10: with a view the one before it is given up as well, although it was voted final.
@@ -33,7 +33,7 @@ impl Mutant {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::NotarizeTwice,
-        Self::NotarizeAfterNullify,
+        Self::FinalizeUnnotarized,
         Self::FinalizeAfterNullify,
         Self::NullifyAfterFinalize,
         Self::FinalizeUncertified,
@@ -49,8 +49,7 @@ impl Mutant {
     pub const fn rules(self) -> &'static str {
         match self {
             Self::NotarizeTwice => "R4, R6",
-            Self::NotarizeAfterNullify => "R6",
-            Self::FinalizeAfterNullify => "R9",
+            Self::FinalizeUnnotarized | Self::FinalizeAfterNullify => "R9",
             Self::NullifyAfterFinalize => "R10",
             Self::FinalizeUncertified => "R8, R9",
             Self::SkipNullifications => "R5",

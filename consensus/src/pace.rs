@@ -79,6 +79,12 @@ impl Clocks {
         Self { busy_at: at, idle_at: at, active_at: None }
     }
 
+    /// Waits no longer than `other` does.
+    pub(crate) fn hasten(&mut self, other: Self) {
+        self.idle_at = self.idle_at.min(other.idle_at);
+        self.busy_at = self.busy_at.min(self.idle_at);
+    }
+
     /// When the leader is to propose, given since when it holds work.
     pub(crate) const fn propose_at(&self, work_since: Option<u64>) -> u64 {
         match work_since {

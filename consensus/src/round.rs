@@ -74,9 +74,7 @@ impl Ballot {
     pub(crate) fn allows(&self, kind: VoteKind) -> bool {
         let is_free = |vote: &Option<Vote>, breaks: Mutant| vote.is_none() || is_on(breaks);
         match kind {
-            VoteKind::Notarize => {
-                is_free(&self.notarize, Mutant::NotarizeTwice) && is_free(&self.nullify, Mutant::NotarizeAfterNullify)
-            }
+            VoteKind::Notarize => is_free(&self.notarize, Mutant::NotarizeTwice) && self.nullify.is_none(),
             VoteKind::Nullify => self.nullify.is_none() && is_free(&self.finalize, Mutant::NullifyAfterFinalize),
             VoteKind::Finalize => self.finalize.is_none() && is_free(&self.nullify, Mutant::FinalizeAfterNullify),
         }

@@ -102,6 +102,7 @@ impl Engine {
             if holds {
                 self.try_finalize(view, out); // R9
                 self.enter(view.next(), out); // R8, R1
+                self.hasten_to_close(view);
             }
         }
     }

@@ -7,6 +7,7 @@
 use super::{Engine, Proposing};
 use crate::config::Head;
 use crate::output::Output;
+use crate::pace::Clocks;
 use crate::round::{Round, Slot, Stage};
 use cairn_primitives::{Hash, Height, Proposal, Subject, View, VoteKind};
 
@@ -33,13 +34,29 @@ impl Engine {
 
     /// R4 at the end of an epoch: the leader's notarize vote for the closing block fills the slot of the current view.
     pub(super) fn take_repeated_proposal(&mut self) {
-        let Some(round) = self.round(self.current.view).filter(|round| round.slot.is_none()) else { return };
-        let Some(vote) = round.notarizes.vote(self.current.leader) else { return };
-        let Subject::Notarize(proposal) = vote.subject else { return };
-        if proposal.parent_view < proposal.view && self.is_closing_block(&proposal.block) {
+        let Some(proposal) = self.proposal_by_vote() else { return };
+        if self.is_closing_block(&proposal.block) {
             let stage = Stage::Waiting { not_before: 0 };
             let slot = Slot { proposal, equivocated: false, stage };
             self.rounds.entry(proposal.view).or_default().slot = Some(slot);
+        }
+    }
+
+    /// What the leader of the current view notarized without having sent a proposal here. If it is the closing block,
+    /// whoever lacks that must fetch it with its ancestry to see so (R5).
+    pub(super) fn proposal_by_vote(&self) -> Option<Proposal> {
+        self.config.closing?;
+        let round = self.round(self.current.view).filter(|round| round.slot.is_none())?;
+        let proposal = round.notarizes.vote(self.current.leader)?.subject.proposal().copied()?;
+        (proposal.parent_view < proposal.view).then_some(proposal)
+    }
+
+    /// The clocks of the current view, once a block below it is certified after it had begun: if that is the closing
+    /// block, the view goes as if the block had been there at entry.
+    pub(super) fn hasten_to_close(&mut self, certified: View) {
+        let is_below = certified < self.current.view && self.current.proposing == Proposing::Idle;
+        if is_below && self.best_parent(self.current.view).is_some_and(|parent| self.closes(parent.height)) {
+            self.current.clocks.hasten(Clocks::at_closing(self.time(), &self.config.timing));
         }
     }
 

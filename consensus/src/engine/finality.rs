@@ -21,7 +21,7 @@ impl Engine {
         self.finalized = Finalized { view, block: proposal.block, certificate: Some(certificate) };
         self.pending = self.pending.split_off(&view.next());
         self.backoff.on_finalized();
-        self.tell_guard_finalized(view, out);
+        self.tell_guard_finalized(view);
         self.enter(view.next(), out);
         let lowest = View(view.0.saturating_sub(self.config.retention));
         while self.rounds.first_key_value().is_some_and(|(view, _)| *view < lowest) {
@@ -66,6 +66,7 @@ impl Engine {
         // A closing block may be final in a later view than its own.
         let head = Head { view: self.finalized.view, ..place };
         let Some(certificate) = self.finalized.certificate.clone() else { return false };
+        self.tell_guard_committed(head.height, head.view, out);
         out.push(Output::Finalize { blocks, certificate });
         self.chain.commit(head);
         true
@@ -117,6 +118,7 @@ impl Engine {
         }
         self.chain.commit(Head { height, hash: proposal.block, view: proposal.view, timestamp });
         self.behind_at = None;
+        self.tell_guard_committed(height, proposal.view, out);
         self.on_finalization(proposal, certificate, out);
     }
 }

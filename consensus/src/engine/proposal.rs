@@ -194,7 +194,7 @@ impl Engine {
 
     /// R5: what we lack to verify the proposal of the current view; the first gap first, from the leader first.
     pub(super) fn want_for_ancestry(&self, wants: &mut Wants) {
-        let Some(proposal) = self.slot_to_verify() else { return };
+        let Some(proposal) = self.slot_to_verify().or_else(|| self.proposal_by_vote()) else { return };
         if self.current.expired.is_some() || proposal.parent_view < self.finalized.view {
             return;
         }
@@ -246,6 +246,9 @@ impl Engine {
                 let is_allowed = self.round(proposal.view).is_some_and(|round| round.ballot.allows(VoteKind::Notarize));
                 if is_allowed && !equivocated {
                     self.cast(Subject::Notarize(proposal), None, out); // R6
+                }
+                if is_on(Mutant::FinalizeUnnotarized) {
+                    self.try_finalize(proposal.view, out);
                 }
             }
         }

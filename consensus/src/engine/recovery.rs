@@ -21,7 +21,7 @@ impl Engine {
         }
         match record {
             // The guard holds them.
-            JournalRecord::Vote(_) | JournalRecord::Floor { .. } => {}
+            JournalRecord::Vote(_) | JournalRecord::Floor { .. } | JournalRecord::Silence { .. } => {}
             JournalRecord::Certificate(certificate) => {
                 if !self.is_certificate_known(&certificate.subject)
                     && certificate.verify(&self.config.validators, &self.config.genesis).is_ok()

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::guard::Silence;
 use crate::output::{Offence, Output};
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Certificate, Epoch, Power, ValidatorIndex, View};
+use cairn_primitives::{Certificate, Epoch, Height, Power, ValidatorIndex, View};
 
 impl Engine {
     /// Asks those who have not answered where they stand, every retry interval, while the record is lost.
@@ -79,10 +79,23 @@ impl Engine {
         }
     }
 
-    /// R9, R10: a finalization ends what the guard must remember, and perhaps its silence.
-    pub(super) fn tell_guard_finalized(&mut self, view: View, out: &mut Vec<Output>) {
+    /// R9, R10: a finalization ends what the guard must remember.
+    pub(super) fn tell_guard_finalized(&mut self, view: View) {
         let epoch = self.config.epoch;
-        if let Some(record) = self.own.as_mut().and_then(|own| own.guard.on_finalized(epoch, view)) {
+        if let Some(own) = &mut self.own {
+            own.guard.on_finalized(epoch, view);
+        }
+    }
+
+    /// A committed block may end a silence, unless it closes the epoch: a lost record can hold votes of the next one then.
+    /// If it does, the closing block had been finalized before the others told where they stand. So each block that is
+    /// finalized above the bound is that one, and none but a block that does not close the epoch proves anything.
+    pub(super) fn tell_guard_committed(&mut self, height: Height, view: View, out: &mut Vec<Output>) {
+        let epoch = self.config.epoch;
+        if self.closes(height) {
+            return;
+        }
+        if let Some(record) = self.own.as_mut().and_then(|own| own.guard.on_committed(epoch, view)) {
             out.push(Output::Journal(record));
         }
     }
@@ -90,8 +103,9 @@ impl Engine {
     /// A certificate with a vote of ours that the record does not hold: the record is not what it was.
     pub(super) fn inspect_own_votes(&mut self, certificate: &Certificate, out: &mut Vec<Output>) {
         let Some(own) = &mut self.own else { return };
-        if own.guard.inspect(certificate, own.index) {
+        if let Some(record) = own.guard.inspect(certificate, own.index) {
             self.probe = super::Probe::default();
+            out.push(Output::Journal(record));
             out.push(Output::RecordLost { subject: certificate.subject });
         }
     }

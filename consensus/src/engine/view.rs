@@ -1,6 +1,7 @@
 //! Entering views, and giving them up: R1, R2, R10, R11, R12.
 
 use super::{Current, Engine, Expiry, Proposing};
+use crate::config::Head;
 use crate::mutant::{Mutant, is_on};
 use crate::output::Output;
 use crate::pace::Clocks;
@@ -38,8 +39,7 @@ impl Engine {
 
     /// Sets the clocks of a view that begins now.
     pub(super) fn arm(&mut self, view: View) {
-        let parent = (self.finalized.view.0..view.0).rev().map(View).find_map(|below| self.parent_block(below));
-        let parent = parent.and_then(|hash| self.chain.place(&hash));
+        let parent = self.best_parent(view);
         let clocks = match parent {
             Some(parent) if self.closes(parent.height) => Clocks::at_closing(self.time(), &self.config.timing),
             _ => Clocks::new(self.time(), self.now.wall, parent.map(|parent| parent.timestamp), &self.config.timing),
@@ -52,6 +52,13 @@ impl Engine {
             nullify_again_at: 0,
             proposing: Proposing::Idle,
         };
+    }
+
+    /// The block of the highest view below that may be a parent, whatever lies between.
+    pub(super) fn best_parent(&self, view: View) -> Option<Head> {
+        let mut below = (self.finalized.view.0..view.0).rev().map(View);
+        let block = below.find_map(|below| self.parent_block(below))?;
+        self.chain.place(&block)
     }
 
     /// Frees what the views below the current one no longer need.
@@ -99,6 +106,7 @@ impl Engine {
         }
         let below = view.previous();
         if is_on(Mutant::NullifyAfterFinalize)
+            && below > self.finalized.view
             && self.round(below).is_some_and(|round| round.ballot.allows(VoteKind::Nullify))
         {
             self.cast(Subject::Nullify { epoch, view: below }, None, out);

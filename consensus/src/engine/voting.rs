@@ -15,7 +15,11 @@ impl Engine {
     /// Signs a vote, has it journalled, and sends it: with its block if it is the leader's own.
     ///
     /// The callers know that the vote keeps the rules; the guard, which trusts nobody, may still refuse.
+    /// Nobody needs votes of an epoch that is over.
     pub(super) fn cast(&mut self, subject: Subject, block: Option<Arc<Block>>, out: &mut Vec<Output>) {
+        if self.is_closed() {
+            return;
+        }
         let Some(own) = &mut self.own else { return };
         let ballot = &mut self.rounds.entry(subject.view()).or_default().ballot;
         assert!(ballot.allows(subject.kind()), "a vote that contradicts an earlier one must never be signed");
@@ -45,8 +49,11 @@ impl Engine {
         let Some(round) = self.round(view) else { return };
         let is_equivocated = round.slot.as_ref().is_some_and(|slot| slot.equivocated);
         let notarized = round.notarization.as_ref().and_then(|certificate| certificate.subject.proposal());
-        let Some(proposal) = notarized.copied() else { return };
-        let is_certified = round.certified_block() == Some(proposal.block) || is_on(Mutant::FinalizeUncertified);
+        let unnotarized = round.slot.as_ref().filter(|_| is_on(Mutant::FinalizeUnnotarized)).map(|slot| slot.proposal);
+        let Some(proposal) = notarized.copied().or(unnotarized) else { return };
+        let is_certified = round.certified_block() == Some(proposal.block)
+            || is_on(Mutant::FinalizeUncertified)
+            || is_on(Mutant::FinalizeUnnotarized);
         if is_certified && !is_equivocated && round.ballot.allows(VoteKind::Finalize) {
             self.cast(Subject::Finalize(proposal), None, out);
             self.finalize_again_at.get_or_insert(self.now.monotonic_ms.saturating_add(self.config.timing.retry_ms));

@@ -4,7 +4,7 @@ use super::fixture::{EPOCH, Fixture, TIMING, place, proposal_of};
 use super::solo::{Solo, finalize, notarize};
 use crate::{EpochConfig, Offence, Output, Silence, Verdict, VoteGuard};
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Height, Proposal, Subject, View};
+use cairn_primitives::{Block, Height, Proposal, Subject, View, VoteKind};
 use std::sync::Arc;
 
 /// An engine whose epoch ends with its second block, both certified: it is in view 3.
@@ -76,6 +76,122 @@ fn closing_block_final_in_a_later_view_ends_the_engine() {
     assert!(solo.last.is_empty(), "{:?}", solo.last);
 }
 
+/// Nobody needs votes of an epoch that is over, whatever still comes in.
+#[test]
+fn engine_that_is_closed_votes_no_more() {
+    let (mut solo, closing) = at_the_end(3);
+    let silent = solo.fixture.leader(4);
+    let others: Vec<_> = solo.others().into_iter().filter(|index| *index != silent).collect();
+    solo.receive_certificate(finalize(proposal_of(&closing, 1)));
+    assert!(solo.engine.is_closed());
+    solo.time = 10_000;
+    for index in &others {
+        solo.receive_vote(*index, Subject::Nullify { epoch: EPOCH, view: View(3) });
+    }
+    let before = solo.votes_ever();
+    let later = solo.fixture.certificate_without(finalize(again(&closing, 3, 2)), Some(solo.own));
+    solo.receive(others[0], ConsensusMessage::Certificate(later));
+    assert_eq!(solo.votes_ever(), before, "the leader of view 4 was silent for long, and nobody cares");
+}
+
+/// An engine whose epoch ends with its second block, which it does not know to be notarized: it is in view 3 since the
+/// others gave view 2 up.
+fn at_the_end_without_the_closing_block(leads: u64) -> (Solo, Arc<Block>) {
+    let fixture = Fixture::equal(4);
+    let own = fixture.leader(leads);
+    let closing = Some(Height(Fixture::opening().height.0 + 2));
+    let config = EpochConfig { closing, ..fixture.config(Some(own)) };
+    let mut solo = Solo::with(fixture, own, config);
+    solo.start();
+    let first = solo.certify_view(1, &Fixture::opening());
+    let second = solo.block(2, &place(&first));
+    solo.receive_certificate(Subject::Nullify { epoch: EPOCH, view: View(2) });
+    assert_eq!(solo.view(), 3);
+    (solo, second)
+}
+
+/// A vote alone does not say what it is for: who lacks the closing block fetches it, or it could never follow a leader
+/// that proposes it again.
+#[test]
+fn closing_block_proposed_again_to_one_that_lacks_it_is_fetched() {
+    let (mut solo, closing) = at_the_end_without_the_closing_block(4);
+    let repeated = again(&closing, 3, 2);
+    let leader = solo.fixture.leader(3);
+    solo.receive_vote(leader, notarize(repeated));
+    assert_eq!(solo.fetched(), [(2, VoteKind::Notarize)]);
+    solo.receive_certificate(notarize(proposal_of(&closing, 1)));
+    assert_eq!(solo.fetched_blocks(), [closing.header.hash()]);
+    solo.receive(leader, ConsensusMessage::Block(Arc::clone(&closing)));
+    assert_eq!(solo.certifying(), [closing.header.hash()]);
+    solo.certified(&closing, true);
+    assert!(solo.votes().contains(&notarize(repeated)), "{:?}", solo.votes());
+}
+
+/// The closing block was certified only after the view after it had begun: it is proposed again as soon as if it had been
+/// in time, not after the idle interval of a block that will never be built.
+#[test]
+fn closing_block_certified_late_is_proposed_again_without_the_idle_interval() {
+    let mut fixture = Fixture::equal(4);
+    fixture.timing.idle_block_interval_ms = 60_000;
+    let own = fixture.leader(3);
+    let closing = Some(Height(Fixture::opening().height.0 + 2));
+    let config = EpochConfig { closing, ..fixture.config(Some(own)) };
+    let mut solo = Solo::with(fixture, own, config);
+    solo.start();
+    solo.input(crate::Input::WorkAvailable(false));
+    let first = solo.certify_view(1, &Fixture::opening());
+    let second = solo.block(2, &place(&first));
+    solo.receive_proposal(&second, 1);
+    solo.verified(&second, Verdict::Valid);
+    solo.receive_certificate(notarize(proposal_of(&second, 1)));
+    solo.receive_certificate(Subject::Nullify { epoch: EPOCH, view: View(2) });
+    assert_eq!(solo.view(), 3);
+    solo.wait_until(30);
+    solo.certified(&second, true);
+    assert!(!solo.votes_ever().contains(&notarize(again(&second, 3, 2))), "its finalization may still come");
+    solo.wait_until(30 + TIMING.leader_timeout_ms / 2);
+    assert!(solo.votes_ever().contains(&notarize(again(&second, 3, 2))));
+}
+
+/// A lost record may hold votes of the next epoch, if its key saw the closing block final before the others did. So the
+/// finality of that block says nothing about them: the others are asked again.
+#[test]
+fn silence_does_not_end_with_the_closing_block() {
+    let fixture = Fixture::equal(4);
+    let own = fixture.leader(4);
+    let guard = Some(VoteGuard::without_record(fixture.key(own), super::fixture::GENESIS));
+    let closing = Some(Height(Fixture::opening().height.0 + 2));
+    let config = EpochConfig { guard, closing, ..fixture.config(Some(own)) };
+    let mut solo = Solo::with(fixture, own, config);
+    solo.start();
+    for index in solo.others() {
+        solo.receive(index, ConsensusMessage::Standing { epoch: EPOCH, view: View(1), entry: None });
+    }
+    assert_eq!(solo.engine.guard().unwrap().silence(), Some(Silence::Until { epoch: EPOCH, above: View(2) }));
+    let first = solo.certify_view(1, &Fixture::opening());
+    let second = solo.certify_view(2, &place(&first));
+    solo.receive_certificate(notarize(again(&second, 3, 2)));
+    solo.receive_certificate(finalize(again(&second, 3, 2)));
+    assert!(solo.engine.is_closed());
+    assert!(solo.engine.guard().unwrap().silence().is_some());
+}
+
+/// A record that turned out to be old stays so over a restart.
+#[test]
+fn silence_over_an_old_record_survives_a_restart() {
+    let mut solo = Solo::follower();
+    let nullify = solo.fixture.vote(solo.own, super::fixture::nullify(9));
+    let others = solo.others();
+    let signatures = others[..2].iter().map(|index| (*index, solo.fixture.vote(*index, nullify.subject).signature));
+    let signatures: Vec<_> = signatures.chain([(solo.own, nullify.signature)]).collect();
+    let old = cairn_primitives::Certificate::from_signatures(nullify.subject, signatures, &solo.fixture.set);
+    solo.receive(others[0], ConsensusMessage::Certificate(old));
+    assert_eq!(solo.engine.guard().unwrap().silence(), Some(Silence::RecordLost));
+    let record: Vec<_> = solo.journal().into_iter().filter(crate::JournalRecord::is_of_guard).collect();
+    let restarted = solo.restarted(record);
+    assert_eq!(restarted.engine.guard().unwrap().silence(), Some(Silence::RecordLost));
+}
+
 #[test]
 fn engine_without_record_of_its_votes_follows_in_silence_until_it_is_safe() {
     let fixture = Fixture::equal(4);
@@ -104,8 +220,13 @@ fn engine_without_record_of_its_votes_follows_in_silence_until_it_is_safe() {
     let bound = Some(Silence::Until { epoch: EPOCH, above: View(6) });
     assert_eq!(solo.engine.guard().unwrap().silence(), bound);
     solo.receive_certificate(finalize(proposal));
+    solo.certified(&first, true);
     assert!(solo.engine.guard().unwrap().silence().is_some(), "view 1 is below the bound");
-    let later = Proposal { view: View(7), ..proposal };
-    solo.receive_certificate(finalize(later));
+    let later = solo.block(7, &place(&first));
+    let proposal = solo.receive_proposal(&later, 1);
+    solo.receive_certificate(finalize(proposal));
+    assert!(solo.engine.guard().unwrap().silence().is_some(), "the block may close the epoch");
+    solo.receive(others[0], ConsensusMessage::Block(Arc::clone(&later)));
+    solo.certified(&later, true);
     assert_eq!(solo.engine.guard().unwrap().silence(), None);
 }

@@ -116,31 +116,62 @@ fn guard_signs_nothing_at_or_below_a_finalized_view() {
 fn guard_without_record_is_silent_until_a_view_above_its_bound_is_final() {
     let mut guard = VoteGuard::without_record(key(), GENESIS);
     assert_eq!(guard.sign(nullify(1), OWN), Err(Refusal::Silent));
-    assert_eq!(guard.on_finalized(Epoch(1), View(50)), None, "nobody told yet how far it can have voted");
+    assert_eq!(guard.on_committed(Epoch(1), View(50)), None, "nobody told yet how far it can have voted");
     guard.bound_silence(Epoch(1), View(60));
     assert_eq!(guard.silence(), Some(Silence::Until { epoch: Epoch(1), above: View(60) }));
-    assert_eq!(guard.on_finalized(Epoch(1), View(60)), None);
+    assert_eq!(guard.on_committed(Epoch(1), View(60)), None);
     assert_eq!(guard.sign(nullify(70), OWN), Err(Refusal::Silent));
-    let record = guard.on_finalized(Epoch(1), View(61));
+    guard.on_finalized(Epoch(1), View(61));
+    assert!(guard.silence().is_some(), "the block of view 61 may close the epoch");
+    let record = guard.on_committed(Epoch(1), View(61));
     assert_eq!(record, Some(JournalRecord::Floor { epoch: Epoch(1), view: View(61) }));
     assert!(guard.sign(nullify(62), OWN).is_ok());
     assert!(VoteGuard::new(key(), GENESIS, record).silence().is_none(), "the end of the silence is in the record");
 }
 
-#[test]
-fn guard_that_meets_a_vote_it_does_not_know_falls_silent() {
+fn certificate_of_own(subject: Subject) -> Certificate {
     let set = ValidatorSet::new(vec![Validator { key: key().public(), power: Power(1) }]).unwrap();
-    let certificate = |subject: Subject| {
-        let vote = Vote::sign(subject, OWN, &key(), &GENESIS);
-        Certificate::from_signatures(subject, [(OWN, vote.signature)], &set)
-    };
+    let vote = Vote::sign(subject, OWN, &key(), &GENESIS);
+    Certificate::from_signatures(subject, [(OWN, vote.signature)], &set)
+}
+
+#[test]
+fn guard_that_meets_a_vote_above_the_bound_of_its_silence_asks_again() {
+    let mut guard = VoteGuard::without_record(key(), GENESIS);
+    guard.bound_silence(Epoch(1), View(60));
+    assert!(guard.inspect(&certificate_of_own(nullify(60)), OWN).is_none(), "as was to be expected");
+    assert!(guard.inspect(&certificate_of_own(nullify(61)), OWN).is_some(), "somebody else signs with the key");
+    assert_eq!(guard.silence(), Some(Silence::RecordLost));
+}
+
+#[test]
+fn guard_that_fell_silent_stays_so_over_restarts_until_its_silence_ends() {
     let mut guard = fresh();
     guard.sign(nullify(3), OWN).unwrap();
-    assert!(!guard.inspect(&certificate(nullify(3)), OWN), "its own vote");
-    assert!(!guard.inspect(&certificate(nullify(4)), ValidatorIndex(1)), "the vote of another");
+    let mut record: Vec<_> = [JournalRecord::Vote(Vote::sign(nullify(3), OWN, &key(), &GENESIS))].to_vec();
+    record.extend(guard.inspect(&certificate_of_own(nullify(5)), OWN));
+    assert_eq!(VoteGuard::new(key(), GENESIS, record.clone()).silence(), Some(Silence::RecordLost));
+    guard.on_finalized(Epoch(1), View(9));
+    let short = VoteGuard::new(key(), GENESIS, guard.record());
+    assert_eq!(short.silence(), Some(Silence::RecordLost), "also in the short record, with a higher floor");
+    guard.bound_silence(Epoch(1), View(12));
+    record.extend(guard.on_committed(Epoch(1), View(13)));
+    assert_eq!(guard.silence(), None);
+    record.reverse();
+    assert_eq!(VoteGuard::new(key(), GENESIS, record).silence(), None, "in any order");
+    assert_eq!(VoteGuard::new(key(), GENESIS, guard.record()).silence(), None);
+}
+
+#[test]
+fn guard_that_meets_a_vote_it_does_not_know_falls_silent() {
+    let mut guard = fresh();
+    guard.sign(nullify(3), OWN).unwrap();
+    assert_eq!(guard.inspect(&certificate_of_own(nullify(3)), OWN), None, "its own vote");
+    assert_eq!(guard.inspect(&certificate_of_own(nullify(4)), ValidatorIndex(1)), None, "the vote of another");
     guard.on_finalized(Epoch(1), View(4));
-    assert!(!guard.inspect(&certificate(nullify(4)), OWN), "a view that is over");
-    assert!(guard.inspect(&certificate(nullify(5)), OWN));
+    assert_eq!(guard.inspect(&certificate_of_own(nullify(4)), OWN), None, "a view that is over");
+    let record = guard.inspect(&certificate_of_own(nullify(5)), OWN);
+    assert_eq!(record, Some(JournalRecord::Silence { epoch: Epoch(1), view: View(5) }));
     assert_eq!(guard.sign(nullify(6), OWN), Err(Refusal::Silent));
-    assert!(!guard.inspect(&certificate(nullify(6)), OWN), "told once");
+    assert_eq!(guard.inspect(&certificate_of_own(nullify(6)), OWN), None, "told once");
 }

@@ -495,7 +495,7 @@ impl Network {
             JournalRecord::Vote(vote) => {
                 assert_eq!(vote.signer, self.nodes[at].index);
             }
-            JournalRecord::Certified { .. } | JournalRecord::Floor { .. } => {}
+            JournalRecord::Certified { .. } | JournalRecord::Floor { .. } | JournalRecord::Silence { .. } => {}
         }
     }
 

@@ -74,9 +74,10 @@ fn replay_any_prefix_order_or_repetition_never_allows_a_second_vote() {
                 .iter()
                 .filter_map(|record| match record {
                     JournalRecord::Vote(vote) => Some(vote.subject),
-                    JournalRecord::Certificate(_) | JournalRecord::Certified { .. } | JournalRecord::Floor { .. } => {
-                        None
-                    }
+                    JournalRecord::Certificate(_)
+                    | JournalRecord::Certified { .. }
+                    | JournalRecord::Floor { .. }
+                    | JournalRecord::Silence { .. } => None,
                 })
                 .collect();
             let mut solo = before.restarted(records);

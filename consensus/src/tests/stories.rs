@@ -6,7 +6,7 @@
 //! | 1, 4, 6 to 13, 15, 17, 18 | `stories_solo`, on one engine |
 //! | 2, 3 | `stories_split`, on networks |
 //! | 11 | also `rules_recovery`: every prefix of a journal, reversed, doubled |
-//! | 14, 16 | need whole epochs: not yet here; one engine at the end of its epoch is in `closing` |
+//! | 14, 16 | `stories_epochs`, on networks over epochs; `epochs_random`; one engine at the end of its epoch in `closing` |
 
 use super::fixture::{Fixture, TIMING, WALL, nullify};
 use super::network::{Network, Weather};

@@ -360,7 +360,7 @@ fn note(record: &JournalRecord, effects: &mut Vec<Effect>) {
     match record {
         JournalRecord::Vote(vote) => effects.push(Effect::Fact(Fact::VoteSynced(vote.clone()))),
         JournalRecord::Certificate(certificate) => effects.push(Effect::Fact(Fact::Held(certificate.clone()))),
-        JournalRecord::Certified { .. } | JournalRecord::Floor { .. } => {}
+        JournalRecord::Certified { .. } | JournalRecord::Floor { .. } | JournalRecord::Silence { .. } => {}
     }
 }
 
