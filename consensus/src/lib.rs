@@ -58,9 +58,9 @@
 //! - **R4** the leader's notarize vote for the closing block fills the slot of its view.
 //! - **R5** what names the closing block as parent can only be that block; whoever has it votes without asking the ledger,
 //!   whoever does not fetches it with its ancestry.
-//! - **R14** once the closing block is committed the engine is over, and casts no vote any more. [`Consensus::open_epoch`] starts the next one, with the
-//!   guards, connections and work of the last, and the messages that came early. Who still votes in the last epoch is sent
-//!   the finalization that closed it.
+//! - **R14** once the closing block is committed the engine is over, and casts no vote any more.
+//!   [`Consensus::open_epoch`] starts the next one, with the guards, connections and work of the last, and the messages that
+//!   came early. Who still votes in the last epoch is sent the finalization that closed it.
 //!
 //! # Why it is safe
 //! Honest validators notarize one proposal a view (R6), never both finalize and nullify a view (R9, R10), and notarize only
@@ -98,9 +98,10 @@
 //! chain goes on from the highest certified one.
 //!
 //! # Bounds
-//! Messages of the next epoch: 16 of each sender, 16 MiB in all. Votes: three per validator and view within the R15 window. Bodies: 64 that wait for execution. Fetches: 16 at a time,
-//! one message each per retry interval. Unasked help: twice per peer and retry interval. Certificates above the last
-//! finalized view: two per view, as ancestry (R5) needs them; their number is bounded by the growing deadlines alone.
+//! Messages of the next epoch: 16 of each sender, 16 MiB in all. Votes: three per validator and view within the R15 window.
+//! Bodies: 64 that wait for execution. Fetches: 16 at a time, one message each per retry interval. Unasked help: twice per
+//! peer and retry interval. Certificates above the last finalized view: two per view, as ancestry (R5) needs them; their
+//! number is bounded by the growing deadlines alone.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
 mod chain;

@@ -171,7 +171,10 @@ pub(crate) fn evidence_seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn journal_record(bytes: &[u8]) {
     let Some(record) = strict::<JournalRecord>("journal record", bytes, CERTIFICATE_BYTES_MAX + 16) else { return };
-    assert_eq!(record.is_of_guard(), matches!(record, JournalRecord::Vote(_) | JournalRecord::Floor { .. }));
+    assert_eq!(
+        record.is_of_guard(),
+        matches!(record, JournalRecord::Vote(_) | JournalRecord::Floor { .. } | JournalRecord::Silence { .. })
+    );
     assert!(record.epoch() >= Epoch(0) && record.view() >= View(0));
 }
 
@@ -183,6 +186,7 @@ pub(crate) fn journal_record_seeds() -> Vec<Vec<u8>> {
         JournalRecord::Certificate(quorum(Subject::Notarize(proposal))),
         JournalRecord::Certified { epoch, view, block: proposal.block, holds: true },
         JournalRecord::Floor { epoch, view },
+        JournalRecord::Silence { epoch, view },
     ];
     records.iter().map(Encode::encode).collect()
 }
