@@ -109,7 +109,7 @@ pub struct NetworkConfig {
     pub reserved_only: bool,
     /// Peers remembered from an earlier run, each ending in `/p2p/<peer id>`; see [`crate::NetworkStatus::known`].
     pub known: Vec<Multiaddr>,
-    /// The consensus keys, on validators: the one among the epoch's validators is used.
+    /// The consensus keys, on validators, the newest last: the last one among the epoch's validators is used.
     pub consensus_keys: Vec<KeyPair>,
     /// The validators of the current epoch.
     pub validators: Validators,

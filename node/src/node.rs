@@ -3,7 +3,7 @@
 use crate::bus::Bus;
 use crate::config::{History, NodeConfig};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
-use crate::drivers::epochs::EpochWatch;
+use crate::drivers::epochs::{EpochWatch, linked};
 use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
 use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::router::Router;
@@ -84,7 +84,7 @@ impl Running {
         metrics.head(head.height.0);
         let epoch = reader.current_epoch();
         let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
-        let (network, events) = start_network(&launch, &epoch)?;
+        let (network, events) = start_network(&launch, linked(&reader, &epoch)?)?;
         let common = Common { launch, epoch, database, metrics, bus, reader };
         common.assemble(ledger, network, events).await
     }
@@ -352,7 +352,7 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
     })
 }
 
-fn start_network(launch: &Launch, epoch: &OpenedEpoch) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
+fn start_network(launch: &Launch, validators: Validators) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
     let section = &launch.config.network;
     let node_key = NodeKey::from_seed(*launch.node_key.to_seed());
     let mut config = NetworkConfig::new(node_key, launch.genesis.hash());
@@ -364,7 +364,7 @@ fn start_network(launch: &Launch, epoch: &OpenedEpoch) -> anyhow::Result<(Networ
     config.reserved = addresses(&section.reserved, "network.reserved")?;
     config.reserved_only = section.reserved_only;
     config.consensus_keys = launch.consensus_keys.iter().map(|key| key.pair.clone()).collect();
-    config.validators = Validators::new(epoch.epoch, &epoch.validators);
+    config.validators = validators;
     config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
     config.registry = Some(launch.registry.clone());
     cairn_network::start(config).exit_with(ExitKind::Address, "the peer-to-peer network cannot be started")

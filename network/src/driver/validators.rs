@@ -123,7 +123,13 @@ impl Driver {
         self.validators.newest.retain(|key, _| validators.keys.contains(key));
         self.validators.validators = validators;
         self.validators.attempts.clear();
+        let key_before = self.own_key();
         self.renew_record();
+        if self.own_key() != key_before {
+            // Others know the links by the last key.
+            let all: Vec<_> = self.validators.established.keys().copied().collect();
+            all.iter().for_each(|key| self.close_link(key));
+        }
         self.swarm.behaviour_mut().consensus.set_offered(self.validators.identity.is_some());
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
@@ -131,10 +137,15 @@ impl Driver {
         }
     }
 
+    /// The consensus key that this node is known by in the epoch.
+    fn own_key(&self) -> Option<PublicKey> {
+        self.validators.identity.as_ref().map(|identity| identity.record.statement.key)
+    }
+
     /// Signs a new record with the addresses and the epoch of now.
     pub(super) fn renew_record(&mut self) {
         let validators = &self.validators.validators;
-        let own = self.config.consensus_keys.iter().find(|pair| validators.keys.contains(&pair.public()));
+        let own = self.config.consensus_keys.iter().rfind(|pair| validators.keys.contains(&pair.public()));
         let last = self.validators.identity.as_ref().map_or(0, |identity| identity.record.statement.sequence);
         self.validators.identity = own.map(|pair| {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,11 +1,13 @@
 //! Tells the network and block sync who the validators of a new epoch are.
 //!
+//! Validators of the last epoch stay linked for one more: those who are still in it get its last finalization on that way.
+//!
 //! Consensus hears of it from the ledger itself, in order with its other answers. Here only the newest epoch matters, so the
 //! task follows the head, which cannot be missed, and reads the rest.
 
 use crate::bus::Bus;
 use crate::drivers::sync::SyncHandle;
-use cairn_ledger::Reader;
+use cairn_ledger::{OpenedEpoch, Reader};
 use cairn_network::{Handle as Network, Validators};
 use cairn_primitives::Epoch;
 
@@ -36,7 +38,7 @@ impl EpochWatch {
                 self.told = self.told.next();
                 self.sync.validators(self.told, self.reader.validators_of(self.told)?).await;
                 if self.told == current.epoch {
-                    let validators = Validators::new(current.epoch, &current.validators);
+                    let validators = linked(&self.reader, &current)?;
                     if self.network.set_validators(validators).await.is_err() {
                         return Ok(()); // The network has stopped, and so does the node.
                     }
@@ -47,4 +49,17 @@ impl EpochWatch {
             }
         }
     }
+}
+
+/// Whom a node in this epoch keeps links with: its validators and those of the epoch before.
+///
+/// # Errors
+/// The validators of the epoch before cannot be read.
+pub fn linked(reader: &Reader, epoch: &OpenedEpoch) -> anyhow::Result<Validators> {
+    let mut linked = Validators::new(epoch.epoch, &epoch.validators);
+    if epoch.epoch > Epoch::ZERO {
+        let last = reader.validators_of(epoch.epoch.previous())?;
+        linked.keys.extend(last.validators().iter().map(|validator| validator.key));
+    }
+    Ok(linked)
 }
