@@ -18,10 +18,10 @@ use cairn_consensus::{Consensus, EngineState, EpochStart, JournalRecord, Now, Ou
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Epoch, PublicKey, TimestampMs, View};
-use cairn_storage::blocks::journal::{self, JournalKey};
-use cairn_storage::{Database, Durability, WriteBatch};
+use cairn_storage::Database;
+use cairn_storage::blocks::journal::Journal;
 use parity_scale_codec::{DecodeAll, Encode};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -39,9 +39,6 @@ const QUESTIONS_MAX: usize = 16;
 
 /// Inputs handled in one turn, so that one sync serves many votes and the loop still looks at the clock.
 const INPUTS_PER_TURN_MAX: usize = 256;
-
-/// Journal records read in one go at start-up.
-const REPLAY_PAGE: usize = 1_024;
 
 /// An input of consensus, by validators' keys.
 pub type Input = cairn_consensus::Input<PublicKey>;
@@ -156,19 +153,6 @@ pub struct ConsensusDriver {
     pub metrics: Metrics,
 }
 
-/// The place of journal records that are not pruned yet.
-struct Journal {
-    database: Arc<dyn Database>,
-    epoch: Epoch,
-    next: u64,
-    /// Records up to this view of the epoch are of no use any more.
-    committed: View,
-    /// Sequence and view of the records on disk, oldest first.
-    records: VecDeque<(u64, View)>,
-    /// Whether records of earlier epochs are still on disk.
-    is_new_epoch: bool,
-}
-
 impl ConsensusDriver {
     /// Runs until the mailbox closes.
     ///
@@ -228,10 +212,7 @@ impl ConsensusDriver {
         let now = clock.now();
         match request {
             Request::Input(input) => self.consensus.step(now, input, outputs),
-            Request::Committed(epoch, view) if epoch == journal.epoch => {
-                journal.committed = journal.committed.max(view);
-            }
-            Request::Committed(..) => {}
+            Request::Committed(epoch, view) => journal.commit(epoch, view),
             Request::EpochOpened(start, finalization) => {
                 tracing::info!(epoch = %start.epoch, validators = start.validators.len(), "a new epoch begins");
                 self.consensus.open_epoch(now, *start, finalization, outputs)?;
@@ -243,31 +224,16 @@ impl ConsensusDriver {
     }
 
     fn replay(&mut self, clock: &Clock, outputs: &mut Vec<Output<PublicKey>>) -> anyhow::Result<Journal> {
-        let mut journal = Journal {
-            database: self.database.clone(),
-            epoch: self.consensus.epoch().epoch,
-            next: 0,
-            committed: View::ZERO,
-            records: VecDeque::new(),
-            is_new_epoch: true,
-        };
-        let mut start = JournalKey { epoch: journal.epoch, sequence: 0 };
-        loop {
-            let page =
-                journal::read(&*self.database, start, REPLAY_PAGE).context("cannot read the consensus journal")?;
-            let full = page.len() == REPLAY_PAGE;
-            for (key, bytes) in page {
-                let record = JournalRecord::decode_all(&mut bytes.as_slice())
-                    .with_context(|| format!("journal record {} of epoch {} is damaged", key.sequence, key.epoch))?;
-                journal.records.push_back((key.sequence, record.view()));
-                start = JournalKey { epoch: key.epoch, sequence: key.sequence.saturating_add(1) };
-                self.consensus.step(clock.now(), Input::Replay(record), outputs);
-            }
-            if !full {
-                break;
-            }
-        }
-        journal.next = start.sequence;
+        let Self { consensus, database, .. } = self;
+        let epoch = consensus.epoch().epoch;
+        let journal = Journal::open(&**database, epoch, |key, bytes| {
+            let record = JournalRecord::decode_all(&mut &bytes[..])
+                .with_context(|| format!("journal record {} of epoch {} is damaged", key.sequence, key.epoch))?;
+            let view = record.view();
+            consensus.step(clock.now(), Input::Replay(record), outputs);
+            anyhow::Ok(view)
+        })
+        .context("cannot read the consensus journal")?;
         for block in self.restored.drain(..) {
             self.consensus.step(clock.now(), Input::Restored(block), outputs);
         }
@@ -331,7 +297,8 @@ impl ConsensusDriver {
             if run.first().is_some_and(JournalRecord::is_of_guard) {
                 self.record(run).context("cannot write the vote record")?;
             } else {
-                journal.append(run).context("cannot write the consensus journal")?;
+                let encoded = run.iter().map(|record| (record.view(), record.encode()));
+                journal.append(&*self.database, encoded).context("cannot write the consensus journal")?;
             }
         }
         Ok(())
@@ -386,47 +353,6 @@ impl ConsensusDriver {
             | Output::ServeBlock { .. }
             | Output::Behind { .. }
             | Output::Diverged { .. } => {}
-        }
-        Ok(())
-    }
-}
-
-impl Journal {
-    /// Goes over to the records of a new epoch; those of the last one are deleted with the next write.
-    fn turn_to(&mut self, epoch: Epoch) {
-        if epoch > self.epoch {
-            (self.epoch, self.next, self.committed) = (epoch, 0, View::ZERO);
-            self.records.clear();
-            self.is_new_epoch = true;
-        }
-    }
-
-    /// Appends records and syncs once.
-    fn append(&mut self, records: &[JournalRecord]) -> anyhow::Result<()> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::new();
-        for record in records {
-            let key = JournalKey { epoch: self.epoch, sequence: self.next };
-            journal::append(&mut batch, key, record.encode());
-            self.records.push_back((self.next, record.view()));
-            self.next = self.next.saturating_add(1);
-        }
-        self.prune(&mut batch)?;
-        self.database.write(batch, Durability::Synced)?;
-        Ok(())
-    }
-
-    /// Deletes the oldest records that are of no use any more, along with the next write.
-    fn prune(&mut self, batch: &mut WriteBatch) -> anyhow::Result<()> {
-        let mut end = std::mem::take(&mut self.is_new_epoch).then_some(0);
-        while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
-            end = Some(sequence.saturating_add(1));
-            self.records.pop_front();
-        }
-        if let Some(sequence) = end {
-            journal::prune(&*self.database, batch, JournalKey { epoch: self.epoch, sequence })?;
         }
         Ok(())
     }

@@ -3,13 +3,111 @@
 //! The driver appends the records of one turn and syncs once before it sends anything.
 
 use crate::batch::WriteBatch;
-use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
-use cairn_primitives::Epoch;
+use cairn_primitives::{Epoch, View};
+use std::collections::VecDeque;
+
+/// Records read in one go when a journal is opened.
+const REPLAY_PAGE: usize = 1_024;
 
 /// How many records one call of [`prune`] deletes at most, so that it stays short.
-pub const PRUNE_RECORDS_MAX: usize = 1_024;
+const PRUNE_RECORDS_MAX: usize = 1_024;
+
+/// The journal of the running epoch, as its one writer keeps it: what is on disk, and what of it is of no use any more.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    epoch: Epoch,
+    next: u64,
+    /// Records up to this view of the epoch are of no use any more.
+    committed: View,
+    /// Sequence and view of the records on disk, oldest first.
+    records: VecDeque<(u64, View)>,
+    /// Whether records of earlier epochs may still be on disk.
+    is_new_epoch: bool,
+}
+
+impl Journal {
+    /// Opens the journal of an epoch: `replay` is given the records in order and tells the view of each.
+    ///
+    /// # Errors
+    /// The database failed, a key is damaged, or `replay` refuses a record.
+    pub fn open<E: From<DatabaseError>>(
+        view: &dyn DatabaseView,
+        epoch: Epoch,
+        mut replay: impl FnMut(JournalKey, &[u8]) -> Result<View, E>,
+    ) -> Result<Self, E> {
+        let mut records = VecDeque::new();
+        let mut start = JournalKey { epoch, sequence: 0 };
+        loop {
+            let page = read(view, start, REPLAY_PAGE)?;
+            let is_full = page.len() == REPLAY_PAGE;
+            for (key, record) in page {
+                records.push_back((key.sequence, replay(key, &record)?));
+                start = JournalKey { epoch: key.epoch, sequence: key.sequence.saturating_add(1) };
+            }
+            if !is_full {
+                return Ok(Self { epoch, next: start.sequence, committed: View::ZERO, records, is_new_epoch: true });
+            }
+        }
+    }
+
+    /// How many records are on disk.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether none is on disk.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Everything up to a view is committed: its records are deleted with a later write.
+    pub fn commit(&mut self, epoch: Epoch, view: View) {
+        if epoch == self.epoch {
+            self.committed = self.committed.max(view);
+        }
+    }
+
+    /// Goes over to the records of a new epoch; those of the last one are deleted with the next write.
+    pub fn turn_to(&mut self, epoch: Epoch) {
+        if epoch > self.epoch {
+            *self = Self { epoch, next: 0, committed: View::ZERO, records: VecDeque::new(), is_new_epoch: true };
+        }
+    }
+
+    /// Appends records with their views and syncs once; deletes the oldest that are of no use any more along with it.
+    ///
+    /// # Errors
+    /// The database failed: the process must end.
+    pub fn append(
+        &mut self,
+        database: &dyn Database,
+        records: impl IntoIterator<Item = (View, Vec<u8>)>,
+    ) -> Result<(), DatabaseError> {
+        let mut batch = WriteBatch::new();
+        for (view, record) in records {
+            append(&mut batch, JournalKey { epoch: self.epoch, sequence: self.next }, record);
+            self.records.push_back((self.next, view));
+            self.next = self.next.saturating_add(1);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut end = std::mem::take(&mut self.is_new_epoch).then_some(0);
+        while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
+            end = Some(sequence.saturating_add(1));
+            self.records.pop_front();
+        }
+        if let Some(sequence) = end {
+            prune(database, &mut batch, JournalKey { epoch: self.epoch, sequence })?;
+        }
+        database.write(batch, Durability::Synced)
+    }
+}
 
 /// The place of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,20 +153,11 @@ pub fn read(
     records.into_iter().map(|(key, value)| Ok((JournalKey::from_bytes(&key)?, value))).collect()
 }
 
-/// The last record's key, or `None` in an empty journal.
-///
-/// # Errors
-/// The engine failed or the key is damaged.
-pub fn last(view: &dyn DatabaseView) -> Result<Option<JournalKey>, DatabaseError> {
-    let records = view.scan(Table::Journal, &KeyRange::all(), Direction::Backward, 1)?;
-    records.first().map(|(key, _)| JournalKey::from_bytes(key)).transpose()
-}
-
 /// Deletes the oldest records below `end`, at most [`PRUNE_RECORDS_MAX`]; returns how many.
 ///
 /// # Errors
 /// The engine failed.
-pub fn prune(view: &dyn DatabaseView, batch: &mut WriteBatch, end: JournalKey) -> Result<usize, DatabaseError> {
+fn prune(view: &dyn DatabaseView, batch: &mut WriteBatch, end: JournalKey) -> Result<usize, DatabaseError> {
     let range = KeyRange { start: Vec::new(), end: Some(end.to_bytes()) };
     let records = view.scan(Table::Journal, &range, Direction::Forward, PRUNE_RECORDS_MAX)?;
     let count = records.len();

@@ -1,12 +1,12 @@
 //! What is put is read back, by every index.
 #![allow(clippy::indexing_slicing)]
 
-use super::{journal, pending, *};
+use super::{pending, *};
 use crate::database::{Database, Durability};
 use crate::memory::MemoryDatabase;
 use cairn_primitives::hash::blake2_256;
 use cairn_primitives::{Epoch, Power, Proposal, PublicKey, Subject, Validator, View};
-use journal::JournalKey;
+use journal::Journal;
 
 fn sample(height: u32) -> Block {
     let root = blake2_256(&height.to_be_bytes());
@@ -114,20 +114,36 @@ fn head_and_identity_are_read_back() {
     assert_eq!((head(&database).unwrap(), chain_identity(&database).unwrap()), (Some(expected), Some(identity)));
 }
 
+/// The views of a journal's records, in order.
+fn replayed(database: &MemoryDatabase, epoch: u64) -> (Journal, Vec<u8>) {
+    let mut views = Vec::new();
+    let journal = Journal::open(database, Epoch(epoch), |_, record| {
+        views.push(record[0]);
+        Ok::<_, DatabaseError>(View(record[0].into()))
+    });
+    (journal.unwrap(), views)
+}
+
 #[test]
-fn journal_is_read_in_order_and_pruned_from_the_oldest() {
+fn journal_opened_again_goes_on_where_it_ended_and_forgets_what_is_committed() {
     let database = MemoryDatabase::new();
-    let place = |epoch, sequence| JournalKey { epoch: Epoch(epoch), sequence };
-    assert_eq!(journal::last(&database).unwrap(), None);
-    let places = [place(1, 0), place(0, 255), place(0, 256), place(0, 3)];
-    write(&database, |batch| places.into_iter().for_each(|at| journal::append(batch, at, vec![1])));
-    let order =
-        |start| -> Vec<_> { journal::read(&database, start, 9).unwrap().into_iter().map(|(at, _)| at).collect() };
-    assert_eq!(order(place(0, 0)), [place(0, 3), place(0, 255), place(0, 256), place(1, 0)]);
-    assert_eq!(order(place(0, 256)), [place(0, 256), place(1, 0)]);
-    assert_eq!(journal::last(&database).unwrap(), Some(place(1, 0)));
-    write(&database, |batch| assert_eq!(journal::prune(&database, batch, place(0, 256)).unwrap(), 2));
-    assert_eq!(order(place(0, 0)), [place(0, 256), place(1, 0)]);
+    let append = |journal: &mut Journal, views: &[u8]| {
+        journal.append(&database, views.iter().map(|view| (View((*view).into()), vec![*view]))).unwrap();
+    };
+    let (mut journal, none) = replayed(&database, 0);
+    assert!(none.is_empty() && journal.is_empty());
+    append(&mut journal, &[1, 2, 3]);
+    journal.commit(Epoch(1), View(9));
+    append(&mut journal, &[4]);
+    let (mut journal, views) = replayed(&database, 0);
+    assert_eq!((views, journal.len()), (vec![1, 2, 3, 4], 4), "of another epoch nothing is committed here");
+    journal.commit(Epoch(0), View(2));
+    append(&mut journal, &[5]);
+    assert_eq!(replayed(&database, 0).1, [3, 4, 5]);
+    journal.turn_to(Epoch(1));
+    append(&mut journal, &[1]);
+    assert_eq!((replayed(&database, 0).1, replayed(&database, 1).1), (vec![1], vec![1]), "the last epoch is deleted");
+    assert_eq!(database.unsynced_count(), 0);
 }
 
 #[test]

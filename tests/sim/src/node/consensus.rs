@@ -13,8 +13,7 @@ use cairn_consensus::{Config, EpochStart, Head, JournalRecord, Now, Refusal, Tim
 use cairn_ledger::{OpenedEpoch, ProposalRequest, Reader};
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Epoch, KeyPair, PublicKey, TimestampMs, View};
-use cairn_storage::blocks::journal::{self, JournalKey};
-use cairn_storage::{Database, Durability, WriteBatch};
+use cairn_storage::blocks::journal::Journal;
 use parity_scale_codec::{DecodeAll, Encode};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,9 +29,6 @@ const RETRY_MS: u64 = 50;
 
 /// For how many views votes are kept, as in the real node.
 const RETENTION_VIEWS: u64 = 10;
-
-/// Journal records read in one go, as in the real driver.
-const REPLAY_PAGE: usize = 1_024;
 
 /// From so many entries on the vote record is written anew: few, so that every run does it.
 const RECORD_ENTRIES_MAX: usize = 48;
@@ -51,23 +47,13 @@ enum Request {
 /// The consensus of a node.
 pub(crate) struct Consensus {
     engine: cairn_consensus::Consensus,
+    disk: Disk,
     journal: Journal,
     /// How many entries the vote record has.
     entries: usize,
     requests: VecDeque<Request>,
     messages: VecDeque<Input>,
     dropped: u64,
-}
-
-/// The journal: records on disk and what of them is of no use any more.
-struct Journal {
-    disk: Disk,
-    epoch: Epoch,
-    next: u64,
-    committed: View,
-    records: VecDeque<(u64, View)>,
-    /// Whether records of earlier epochs are still on disk.
-    is_new_epoch: bool,
 }
 
 /// A picture of the engine for messages to people.
@@ -93,50 +79,31 @@ impl Consensus {
         let (guard, votes) = guard(setup, key, disk)?;
         votes.iter().for_each(|record| note(record, effects));
         let config = config(setup, guard, reader)?;
-        let journal = Journal {
-            disk: disk.clone(),
-            epoch: config.epoch.epoch,
-            next: 0,
-            committed: View::ZERO,
-            records: VecDeque::new(),
-            is_new_epoch: true,
-        };
+        let mut engine = cairn_consensus::Consensus::new(config)?;
+        let mut outputs = Vec::new();
+        let epoch = engine.epoch().epoch;
+        let journal = Journal::open(disk, epoch, |_, bytes| {
+            let record = JournalRecord::decode_all(&mut &bytes[..]).context("a journal record is damaged")?;
+            let view = record.view();
+            note(&record, effects);
+            engine.step(now(clock), Input::Replay(record), &mut outputs);
+            anyhow::Ok(view)
+        })?;
         let mut consensus = Self {
-            engine: cairn_consensus::Consensus::new(config)?,
+            engine,
+            disk: disk.clone(),
             journal,
             entries: votes.len(),
             requests: VecDeque::new(),
             messages: VecDeque::new(),
             dropped: 0,
         };
-        let mut outputs = Vec::new();
-        consensus.replay(clock, &mut outputs, effects)?;
         for block in restored {
             consensus.engine.step(now(clock), Input::Restored(block), &mut outputs);
         }
         consensus.engine.step(now(clock), Input::Start, &mut outputs);
         consensus.carry_out(outputs, effects)?;
         Ok(consensus)
-    }
-
-    fn replay(&mut self, clock: Clock, outputs: &mut Vec<Output>, effects: &mut Vec<Effect>) -> anyhow::Result<()> {
-        let mut start = JournalKey { epoch: self.journal.epoch, sequence: 0 };
-        loop {
-            let page = journal::read(&self.journal.disk, start, REPLAY_PAGE)?;
-            let is_full = page.len() == REPLAY_PAGE;
-            for (key, bytes) in page {
-                let record = JournalRecord::decode_all(&mut bytes.as_slice()).context("a journal record is damaged")?;
-                self.journal.records.push_back((key.sequence, record.view()));
-                start = JournalKey { epoch: key.epoch, sequence: key.sequence + 1 };
-                note(&record, effects);
-                self.engine.step(now(clock), Input::Replay(record), outputs);
-            }
-            if !is_full {
-                break;
-            }
-        }
-        self.journal.next = start.sequence;
-        Ok(())
     }
 
     /// A message from a validator; dropped where too many wait.
@@ -187,7 +154,7 @@ impl Consensus {
 
     /// How many records the journal holds.
     pub(crate) fn journal_records(&self) -> usize {
-        self.journal.records.len()
+        self.journal.len()
     }
 
     /// Where the engine stands.
@@ -219,10 +186,7 @@ impl Consensus {
             let waiting = self.requests.pop_front().or_else(|| self.messages.pop_front().map(Request::Input));
             match waiting {
                 Some(Request::Input(input)) => self.engine.step(now(clock), input, &mut outputs),
-                Some(Request::Committed(epoch, view)) if epoch == self.journal.epoch => {
-                    self.journal.committed = self.journal.committed.max(view);
-                }
-                Some(Request::Committed(..)) => {}
+                Some(Request::Committed(epoch, view)) => self.journal.commit(epoch, view),
                 Some(Request::EpochOpened(opened, finalization)) => {
                     // What the last epoch still has to say goes into its own journal and record.
                     self.carry_out(std::mem::take(&mut outputs), effects)?;
@@ -271,7 +235,7 @@ impl Consensus {
             if run.first().is_some_and(JournalRecord::is_of_guard) {
                 self.record(run)?;
             } else {
-                self.journal.append(run)?;
+                self.journal.append(&self.disk, run.iter().map(|record| (record.view(), record.encode())))?;
             }
             run.iter().for_each(|record| note(record, effects));
         }
@@ -282,12 +246,12 @@ impl Consensus {
     /// Writes what was signed in this turn to the record of the key, and syncs.
     fn record(&mut self, votes: &[JournalRecord]) -> anyhow::Result<()> {
         let Some(guard) = self.engine.guard().filter(|_| !votes.is_empty()) else { return Ok(()) };
-        self.journal.disk.write_votes(votes.iter().map(Encode::encode).collect(), false)?;
+        self.disk.write_votes(votes.iter().map(Encode::encode).collect(), false)?;
         self.entries += votes.len();
         if self.entries > RECORD_ENTRIES_MAX {
             let whole: Vec<_> = guard.record().iter().map(Encode::encode).collect();
             self.entries = whole.len();
-            self.journal.disk.write_votes(whole, true)?;
+            self.disk.write_votes(whole, true)?;
         }
         Ok(())
     }
@@ -318,40 +282,6 @@ impl Consensus {
             | Output::Behind { .. }
             | Output::Diverged { .. } => {}
         }
-    }
-}
-
-impl Journal {
-    /// Goes over to the records of a new epoch; those of the last one are deleted with the next write.
-    fn turn_to(&mut self, epoch: Epoch) {
-        if epoch > self.epoch {
-            (self.epoch, self.next, self.committed) = (epoch, 0, View::ZERO);
-            self.records.clear();
-            self.is_new_epoch = true;
-        }
-    }
-
-    fn append(&mut self, records: &[JournalRecord]) -> anyhow::Result<()> {
-        if records.is_empty() {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::new();
-        for record in records {
-            let key = JournalKey { epoch: self.epoch, sequence: self.next };
-            journal::append(&mut batch, key, record.encode());
-            self.records.push_back((self.next, record.view()));
-            self.next += 1;
-        }
-        let mut end = std::mem::take(&mut self.is_new_epoch).then_some(0);
-        while let Some((sequence, _)) = self.records.front().filter(|(_, view)| *view <= self.committed) {
-            end = Some(sequence + 1);
-            self.records.pop_front();
-        }
-        if let Some(sequence) = end {
-            journal::prune(&self.disk, &mut batch, JournalKey { epoch: self.epoch, sequence })?;
-        }
-        self.disk.write(batch, Durability::Synced)?;
-        Ok(())
     }
 }
 
