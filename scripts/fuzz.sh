@@ -66,7 +66,7 @@ run_one() {
     after=$(find "$found" -type f | wc -l)
     local runs coverage inputs
     runs=$(awk '/number_of_executed_units/ { print $2 }' "$log")
-    coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -1 | cut -d' ' -f2)
+    coverage=$(awk '{ for (i = 1; i < NF; i++) if ($i == "cov:") last = $(i + 1) } END { print last }' "$log")
     inputs=$(find "$corpus" -type f | wc -l)
     printf '%-20s %12s %9s %8s %9s\n' "$name" "${runs:-?}" "${coverage:-?}" "$inputs" "$((after - before))"
     if [ "$after" -gt "$before" ] || ! grep -q 'stat::number_of_executed_units' "$log"; then

@@ -14,8 +14,9 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// with its counters in memory; the shortest call in a batch is three bytes and as large as the largest.
 const FACTOR: usize = 40;
 
-/// Bytes that it may take besides: error texts, tables.
-const BASE: usize = 64 << 10;
+/// Bytes that it may take besides: a list that claims to be long gets 16 KiB before its first item, at each of 32 levels of
+/// nesting; error texts.
+const BASE: usize = 600 << 10;
 
 /// Notes an allocation.
 pub fn allocated(bytes: usize) {
