@@ -12,7 +12,7 @@ use cairn_primitives::{
     AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, TimestampMs, ValidatorSet,
 };
 use cairn_rpc::ports::{
-    CallError, ChainPort, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue, ReadError,
+    CallError, ChainPort, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue, ReadError,
     RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
 use parity_scale_codec::Encode;
@@ -144,6 +144,15 @@ impl ChainPort for Chain {
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {
         let (epoch, set) = self.0.validators(self.check_known(at)?).map_err(read_error)?;
         Ok((epoch, ValidatorSet::clone(&set)))
+    }
+
+    fn handover(&self, epoch: Epoch) -> Result<Option<Handover>, ReadError> {
+        let handover = self.0.handover(epoch).map_err(read_error)?;
+        Ok(handover.map(|cairn_ledger::Handover { closing, finalization, validators }| Handover {
+            closing,
+            finalization,
+            validators: ValidatorSet::clone(&validators),
+        }))
     }
 }
 

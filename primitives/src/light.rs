@@ -153,6 +153,12 @@ impl TrustAnchor {
         self.epoch
     }
 
+    /// Which heights belong to which epoch.
+    #[must_use]
+    pub const fn schedule(&self) -> EpochSchedule {
+        self.schedule
+    }
+
     /// The trusted validators.
     #[must_use]
     pub const fn validators(&self) -> &ValidatorSet {

@@ -106,6 +106,17 @@ pub struct ProvedValue {
     pub ics23: Vec<u8>,
 }
 
+/// What shows that an epoch handed over to the next: all that a light client needs to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The header of the epoch's last block.
+    pub closing: Header,
+    /// That block's own finalization, by the validators of the epoch.
+    pub finalization: Certificate,
+    /// The validators of the next epoch.
+    pub validators: ValidatorSet,
+}
+
 /// The read model of committed blocks. Calls never wait for the writer and may be made from any thread.
 ///
 /// `at` is always the hash of a committed block. Block data is kept for ever, state may be pruned.
@@ -207,6 +218,12 @@ pub trait ChainPort: Send + Sync + 'static {
     /// # Errors
     /// The block is unknown or the database did not answer.
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError>;
+
+    /// What shows that `epoch` handed over to the next; `None` where it has not ended.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    fn handover(&self, epoch: Epoch) -> Result<Option<Handover>, ReadError>;
 }
 
 /// Why a transaction was refused, as far as clients act on it.

@@ -3,6 +3,7 @@
 //! ```text
 //!  trust anchor: chain spec (genesis and validators computed from it)
 //!           or   a genesis hash (validators fetched, checked against the genesis header)
+//!     └─ per epoch that has ended: certificate ─► its last header ─► validators of the next epoch
 //!     └─ certificate ─► finalized header ─ parent links ─► header of the block ─ state root ─ proof ─► value
 //! ```
 //! Without a trust anchor the node's own word for its genesis is taken, and said to be taken.
@@ -16,7 +17,7 @@ use cairn_primitives::certificate::CERTIFICATE_BYTES_MAX;
 use cairn_primitives::codec::decode_strict;
 use cairn_primitives::light::{FinalHeader, TrustAnchor};
 use cairn_primitives::state_proof::StateProof;
-use cairn_primitives::{Certificate, Hash, Header, Power, PublicKey, Validator, ValidatorSet};
+use cairn_primitives::{Certificate, Epoch, Hash, Header, Power, PublicKey, Validator, ValidatorSet};
 use cairn_runtime::{AccountInfo, keys};
 use parity_scale_codec::Decode as _;
 use serde::Deserialize;
@@ -55,6 +56,14 @@ struct FinalityAnswer {
     certificate: String,
 }
 
+/// The answer of `cairn_getEpochHandover`, nothing checked.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct HandoverAnswer {
+    closing: BlockAnswer,
+    certificate: String,
+    next: ValidatorsAnswer,
+}
+
 /// What was proved.
 #[derive(Clone, Debug)]
 pub(super) struct Proved {
@@ -89,9 +98,10 @@ pub(super) async fn run(args: &ProofArgs, output: Output) -> anyhow::Result<()> 
     let at = args.at.as_deref().map(client::hash).transpose()?;
     parameters.extend(at.map(|at| json!(at.to_string())));
     let answer: ProofAnswer = client.call("cairn_getProof", parameters).await?;
-    let proved = verify(&anchor, &answer, &key, at.as_ref()).map_err(|error| {
-        error.context(Failure::new(ExitKind::Proof, format!("REFUSED: {} gave a false proof", client.url())))
-    })?;
+    let refused = || Failure::new(ExitKind::Proof, format!("REFUSED: {} gave a false proof", client.url()));
+    let target = epoch_to_reach(&anchor, &source, &answer).map_err(|error| error.context(refused()))??;
+    let anchor = walk(anchor, &client, target).await?;
+    let proved = verify(&anchor, &answer, &key, at.as_ref()).map_err(|error| error.context(refused()))?;
 
     let header = proved.block.header();
     let shown = match (&proved.value, &account) {
@@ -123,6 +133,7 @@ pub(super) async fn run(args: &ProofArgs, output: Output) -> anyhow::Result<()> 
         ("block", format!("{} {}", header.number, proved.block.hash())),
         ("state root", header.state_root.to_string()),
         ("finality", finality),
+        ("epochs", epochs_in_words(&anchor)),
         ("trust anchor", source.words(&anchor)),
         ("verified:", source.verdict().to_owned()),
     ];
@@ -130,9 +141,63 @@ pub(super) async fn run(args: &ProofArgs, output: Output) -> anyhow::Result<()> 
         "verified": true, "trustAnchor": source.word(), "genesis": anchor.genesis().to_string(),
         "key": to_hex(&key), "value": proved.value.as_deref().map(to_hex),
         "height": header.number, "block": proved.block.hash().to_string(), "stateRoot": header.state_root.to_string(),
-        "certifiedHeight": proved.certified_height, "signers": proved.signers,
+        "certifiedHeight": proved.certified_height, "signers": proved.signers, "epochsWalked": anchor.epoch().0,
     });
     output.print(&document, &table(&rows))
+}
+
+/// The epoch whose validators made the block final; the inner error is not the node's fault.
+fn epoch_to_reach(
+    anchor: &TrustAnchor,
+    source: &Source,
+    answer: &ProofAnswer,
+) -> anyhow::Result<Result<Epoch, Failure>> {
+    let header = header(&answer.block.header)?;
+    if matches!(source, Source::Spec(_)) {
+        return Ok(Ok(anchor.schedule().epoch_of(header.height())));
+    }
+    let epoch = header.context()?.epoch;
+    if epoch == Epoch::ZERO {
+        return Ok(Ok(epoch));
+    }
+    let message = format!(
+        "block {} is of epoch {epoch}, and only the chain spec says where epochs end: give --chain",
+        header.number
+    );
+    Ok(Err(Failure::new(ExitKind::Usage, message)))
+}
+
+/// Trust in the validators of a later epoch: one finalization for each epoch before it.
+///
+/// # Errors
+/// The node does not answer, or something does not verify, with [`ExitKind::Proof`].
+async fn walk(mut anchor: TrustAnchor, client: &Client, target: Epoch) -> anyhow::Result<TrustAnchor> {
+    while anchor.epoch() < target {
+        let epoch = anchor.epoch();
+        let answer: Option<HandoverAnswer> = client.call("cairn_getEpochHandover", vec![epoch.0.into()]).await?;
+        let refused = || {
+            let message = format!("REFUSED: {} does not prove the end of epoch {epoch}", client.url());
+            Failure::new(ExitKind::Proof, message)
+        };
+        anchor = step(&anchor, &answer.ok_or_else(refused)?).map_err(|error| error.context(refused()))?;
+    }
+    Ok(anchor)
+}
+
+/// Verifies the end of one epoch.
+///
+/// # Errors
+/// The first step that does not hold.
+pub(super) fn step(anchor: &TrustAnchor, answer: &HandoverAnswer) -> anyhow::Result<TrustAnchor> {
+    let certificate = certificate(&answer.certificate)?;
+    Ok(anchor.advance(header(&answer.closing.header)?, &certificate, answer.next.set()?)?)
+}
+
+fn epochs_in_words(anchor: &TrustAnchor) -> String {
+    match anchor.epoch() {
+        Epoch::ZERO => "the validators are those of genesis".into(),
+        Epoch(walked) => format!("{walked} walked from genesis to the validators of epoch {walked}, each end verified"),
+    }
 }
 
 /// Verifies everything in an answer: header, finality, key, value and proof.
@@ -170,8 +235,7 @@ fn verify_finality(
     finality: &FinalityAnswer,
 ) -> anyhow::Result<(FinalHeader, u32, usize)> {
     anyhow::ensure!(finality.links.len() <= LINKS_MAX, "more than {LINKS_MAX} headers up to the finalization");
-    let bytes = from_hex(&finality.certificate)?;
-    let certificate: Certificate = decode_strict("finalization", &bytes, CERTIFICATE_BYTES_MAX)?;
+    let certificate = certificate(&finality.certificate)?;
     let signers = certificate.signatures().count();
     let mut path = vec![block];
     for link in &finality.links {
@@ -189,6 +253,10 @@ fn verify_finality(
 
 fn header(text: &str) -> anyhow::Result<Header> {
     Ok(decode_strict("header", &from_hex(text)?, HEADER_BYTES_MAX)?)
+}
+
+fn certificate(text: &str) -> anyhow::Result<Certificate> {
+    Ok(decode_strict("finalization", &from_hex(text)?, CERTIFICATE_BYTES_MAX)?)
 }
 
 /// Where the trust comes from.
@@ -237,7 +305,8 @@ async fn trust_anchor(args: &ProofArgs, client: &Client) -> anyhow::Result<(Trus
             );
             return Err(Failure::new(ExitKind::WrongChain, message).into());
         }
-        return Ok((TrustAnchor::new(genesis, spec.validator_set().clone()), Source::Spec(chain.clone())));
+        let anchor = TrustAnchor::new(genesis, spec.validator_set().clone()).with_schedule(spec.epoch_schedule());
+        return Ok((anchor, Source::Spec(chain.clone())));
     }
     let (trusted, source) = match &args.genesis_hash {
         Some(text) => (client::hash(text)?, Source::GenesisHash),
@@ -247,37 +316,44 @@ async fn trust_anchor(args: &ProofArgs, client: &Client) -> anyhow::Result<(Trus
         Failure::new(ExitKind::WrongChain, format!("{} has no block {trusted}: it follows another chain", client.url()))
     };
     let genesis = client.header(&trusted).await?.ok_or_else(unknown)?;
-    let validators = validators(client).await?;
+    let validators = validators(client, Some(&trusted)).await?;
     let anchor = TrustAnchor::from_genesis(trusted, &genesis, validators)
         .exit_with(ExitKind::Proof, "REFUSED: the node's validators are not those of the genesis")?;
     Ok((anchor, source))
 }
 
 /// The answer of `cairn_validators`, as far as it is needed.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct ValidatorsAnswer {
     validators: Vec<ValidatorAnswer>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct ValidatorAnswer {
     key: String,
     power: String,
 }
 
-/// The validators that a node names.
+impl ValidatorsAnswer {
+    fn set(&self) -> anyhow::Result<ValidatorSet> {
+        let validators = self.validators.iter().map(|validator| {
+            let key = PublicKey(client::hash(&validator.key)?.0);
+            let power = Power(validator.power.parse().exit_with(ExitKind::Unreachable, "a power is no number")?);
+            Ok(Validator { key, power })
+        });
+        let validators = validators.collect::<anyhow::Result<Vec<_>>>()?;
+        ValidatorSet::new(validators).exit_with(ExitKind::Unreachable, "the node's validators are no set")
+    }
+}
+
+/// The validators that a node names for a block, by its hash; for the head if none is given.
 ///
 /// # Errors
 /// The node does not answer, or the answer is no validator set.
-pub(super) async fn validators(client: &Client) -> anyhow::Result<ValidatorSet> {
-    let answer: ValidatorsAnswer = client.call("cairn_validators", Vec::new()).await?;
-    let validators = answer.validators.iter().map(|validator| {
-        let key = PublicKey(client::hash(&validator.key)?.0);
-        let power = Power(validator.power.parse().exit_with(ExitKind::Unreachable, "a power is no number")?);
-        Ok(Validator { key, power })
-    });
-    let validators = validators.collect::<anyhow::Result<Vec<_>>>()?;
-    ValidatorSet::new(validators).exit_with(ExitKind::Unreachable, "the node's validators are no set")
+pub(super) async fn validators(client: &Client, at: Option<&Hash>) -> anyhow::Result<ValidatorSet> {
+    let parameters = at.map(|at| at.to_string().into());
+    let answer: ValidatorsAnswer = client.call("cairn_validators", parameters.into_iter().collect()).await?;
+    answer.set()
 }
 
 #[cfg(test)]

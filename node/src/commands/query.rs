@@ -140,7 +140,7 @@ async fn query_tx(client: &Client, text: &str, output: Output) -> anyhow::Result
 
 async fn query_validators(client: &Client, output: Output) -> anyhow::Result<()> {
     let properties = client.properties().await?;
-    let set = proof::validators(client).await?;
+    let set = proof::validators(client, None).await?;
     let mut text = format!("{} validators, quorum {} of {}\n", set.len(), set.quorum(), set.total_power());
     let mut list = Vec::new();
     for (index, validator) in set.indices().zip(set.validators()) {

@@ -6,7 +6,7 @@ use super::{Context, Module, Registered, asking, expensive, quick, waiting};
 use crate::error::{Code, RpcError};
 use crate::json::{hex_or_null, to_hex};
 use crate::params::{Args, BatchItem, BlockArg, HashArg, Key};
-use cairn_primitives::{Hash, Header, Height};
+use cairn_primitives::{Epoch, Hash, Header, Height, ValidatorSet};
 use parity_scale_codec::Encode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -77,17 +77,34 @@ fn register_chain(module: &mut Module) -> Registered {
     quick(module, "cairn_validators", &[], |context, args| {
         let at = block_or_head(context, args)?;
         let (epoch, set) = context.chain.validators(&at).map_err(|error| RpcError::read(error, &at))?;
-        let validators = set.indices().zip(set.validators()).map(|(index, validator)| {
-            json!({ "index": index.0, "key": to_hex(&validator.key.0), "power": validator.power.to_string() })
-        });
+        let mut answer = set_json(epoch, &set);
+        if let Some(object) = answer.as_object_mut() {
+            object.insert("blockHash".into(), at.to_string().into());
+        }
+        Ok(answer)
+    })?;
+    quick(module, "cairn_getEpochHandover", &[], |context, args| {
+        let epoch = Epoch(args.required::<u64>("epoch")?);
+        let Some(handover) = context.chain.handover(epoch)? else { return Ok(Value::Null) };
         Ok(json!({
-            "blockHash": at.to_string(),
             "epoch": epoch.0,
-            "hash": set.hash().to_string(),
-            "totalPower": set.total_power().to_string(),
-            "quorum": set.quorum().to_string(),
-            "validators": validators.collect::<Vec<_>>(),
+            "closing": block_json(&handover.closing, &handover.closing.hash()),
+            "certificate": to_hex(&handover.finalization.encode()),
+            "next": set_json(epoch.next(), &handover.validators),
         }))
+    })
+}
+
+fn set_json(epoch: Epoch, set: &ValidatorSet) -> Value {
+    let validators = set.indices().zip(set.validators()).map(|(index, validator)| {
+        json!({ "index": index.0, "key": to_hex(&validator.key.0), "power": validator.power.to_string() })
+    });
+    json!({
+        "epoch": epoch.0,
+        "hash": set.hash().to_string(),
+        "totalPower": set.total_power().to_string(),
+        "quorum": set.quorum().to_string(),
+        "validators": validators.collect::<Vec<_>>(),
     })
 }
 

@@ -1,9 +1,9 @@
 //! A node made of memory: a chain that grows on command, a mempool that judges by the last byte.
 
 use crate::ports::{
-    CallError, ChainPort, ChainProperties, ChainType, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, Ports,
-    ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation,
-    TransactionPort, TransactionStatus,
+    CallError, ChainPort, ChainProperties, ChainType, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort,
+    Peer, Ports, ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
+    TransactionLocation, TransactionPort, TransactionStatus,
 };
 use async_trait::async_trait;
 use cairn_primitives::{
@@ -38,6 +38,8 @@ pub(super) struct FakeChain {
     pub(super) gate: Mutex<()>,
     /// State below it is pruned.
     pub(super) lowest: Mutex<Height>,
+    /// Epochs that have ended.
+    pub(super) handovers: Mutex<BTreeMap<Epoch, Handover>>,
 }
 
 pub(super) fn validators() -> ValidatorSet {
@@ -58,6 +60,7 @@ impl FakeChain {
             spec_version: Mutex::new(1),
             gate: Mutex::default(),
             lowest: Mutex::default(),
+            handovers: Mutex::default(),
         };
         chain.commit(&[(KEY, b"genesis")], Vec::new(), false);
         Arc::new(chain)
@@ -233,6 +236,10 @@ impl ChainPort for FakeChain {
 
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {
         self.with(at, |_| (Epoch(0), validators())).ok_or(ReadError::UnknownBlock(*at))
+    }
+
+    fn handover(&self, epoch: Epoch) -> Result<Option<Handover>, ReadError> {
+        Ok(self.handovers.lock().unwrap().get(&epoch).cloned())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::fake::{self, extrinsic, validators};
 use super::{Rig, client};
-use crate::ports::ChainPort;
+use crate::ports::{ChainPort, Handover};
 use cairn_primitives::header::ENGINE_ID;
-use cairn_primitives::{AccountId32, Certificate, Header, OpaqueExtrinsic};
+use cairn_primitives::{AccountId32, Certificate, Epoch, Header, OpaqueExtrinsic, ValidatorSet};
 use parity_scale_codec::{Decode, Encode};
 use serde_json::{Value, json};
 
@@ -371,6 +371,35 @@ async fn validators_come_with_power_as_text() {
     assert_eq!(set["validators"].as_array().unwrap().len(), 4);
     assert_eq!(set["validators"][3]["key"], json!(hex_of(&validators().validators()[3].key.0)));
     assert_refused(ws.call("cairn_validators", json!([hex_of(&[9; 32])])).await, 4000, "unknown_block");
+}
+
+#[tokio::test]
+async fn handover_of_an_ended_epoch_carries_header_certificate_and_next_validators() {
+    let rig = Rig::start().await;
+    let closing = rig.chain.commit(&[], Vec::new(), true);
+    let (header, finalization) = rig.chain.finalization_for(closing.height).unwrap().unwrap();
+    let next = ValidatorSet::new(validators().validators()[1..].to_vec()).unwrap();
+    let handover = Handover { closing: header.clone(), finalization: finalization.clone(), validators: next.clone() };
+    rig.chain.handovers.lock().unwrap().insert(Epoch(7), handover);
+    let mut ws = rig.ws().await;
+    let answer = ws.call("cairn_getEpochHandover", json!([7])).await.unwrap();
+    assert_eq!((&answer["epoch"], &answer["next"]["epoch"]), (&json!(7), &json!(8)));
+    let expected = json!({
+        "height": 1, "hash": closing.hash.to_string(), "stateRoot": header.state_root.to_string(),
+        "header": hex_of(&header.encode()),
+    });
+    assert_eq!((&answer["closing"], &answer["certificate"]), (&expected, &json!(hex_of(&finalization.encode()))));
+    assert_eq!((&answer["next"]["hash"], &answer["next"]["quorum"]), (&json!(next.hash().to_string()), &json!("21")));
+    let rows = next.indices().zip(next.validators());
+    let rows = rows.map(|(index, one)| json!({ "index": index.0, "key": hex_of(&one.key.0), "power": "10" }));
+    assert_eq!(answer["next"]["validators"], rows.collect::<Value>());
+
+    for running in [json!([8]), json!([u64::MAX])] {
+        assert_eq!(ws.call("cairn_getEpochHandover", running).await, Ok(Value::Null));
+    }
+    for bad in [json!([]), json!([null]), json!([-1]), json!([1.5]), json!(["7"]), json!([[7]]), json!([1e30])] {
+        assert_refused(ws.call("cairn_getEpochHandover", bad).await, -32602, "invalid_params");
+    }
 }
 
 #[tokio::test]

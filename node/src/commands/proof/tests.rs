@@ -1,11 +1,11 @@
-use super::{ProofAnswer, verify};
+use super::{HandoverAnswer, ProofAnswer, step, verify};
 use crate::client::to_hex;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
 use cairn_primitives::light::TrustAnchor;
 use cairn_primitives::state_proof::{ExistenceProof, StateProof, leaf_hash};
 use cairn_primitives::{
-    Certificate, Epoch, Hash, Header, Height, KeyPair, Power, Proposal, Subject, TimestampMs, Validator,
+    Certificate, Epoch, EpochSchedule, Hash, Header, Height, KeyPair, Power, Proposal, Subject, TimestampMs, Validator,
     ValidatorIndex, ValidatorSet, View, Vote,
 };
 use parity_scale_codec::Encode as _;
@@ -162,4 +162,63 @@ fn garbage_in_place_of_bytes_is_refused() {
             refusal(|answer| *answer.pointer_mut(path).unwrap() = json!(text));
         }
     }
+}
+
+/// An anchor whose first epoch ends with block 1, and the answer that shows it.
+fn ended_epoch() -> (TrustAnchor, Value) {
+    let set_of = |seed: u8| {
+        let key = KeyPair::from_seed(&[seed; 32]).public();
+        ValidatorSet::new(vec![Validator { key, power: Power(3) }]).unwrap()
+    };
+    let (set, next) = (set_of(1), set_of(2));
+    let genesis = header(Hash::ZERO, 0, Hash::ZERO, &set).hash();
+    let context = ConsensusContext {
+        next_validators_hash: next.hash(),
+        ..header(genesis, 1, Hash::ZERO, &set).context().unwrap()
+    };
+    let closing = Header::new(genesis, Height(1), Hash::ZERO, Hash::ZERO, &context);
+    let proposal = Proposal { epoch: Epoch(0), view: View(1), parent_view: View(0), block: closing.hash() };
+    let vote = Vote::sign(Subject::Finalize(proposal), ValidatorIndex(0), &KeyPair::from_seed(&[1; 32]), &genesis);
+    let certificate = Certificate::from_signatures(vote.subject, [(vote.signer, vote.signature)], &set);
+    let answer = json!({
+        "epoch": 0,
+        "closing": { "header": to_hex(&closing.encode()), "height": 1 },
+        "certificate": to_hex(&certificate.encode()),
+        "next": { "epoch": 1, "validators": [{ "key": to_hex(&next.validators()[0].key.0), "power": "3" }] },
+    });
+    (TrustAnchor::new(genesis, set).with_schedule(EpochSchedule::new(1)), answer)
+}
+
+fn step_to(anchor: &TrustAnchor, answer: &Value) -> Result<TrustAnchor, String> {
+    let answer: HandoverAnswer = serde_json::from_value(answer.clone()).unwrap();
+    step(anchor, &answer).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn epoch_handed_over_is_followed_to_the_next_validators() {
+    let (anchor, answer) = ended_epoch();
+    let next = step_to(&anchor, &answer).unwrap();
+    assert_eq!(next.epoch(), Epoch(1));
+    assert_eq!(next.validators().validators()[0].key, KeyPair::from_seed(&[2; 32]).public());
+    assert!(step_to(&next, &answer).unwrap_err().contains("epoch"));
+}
+
+#[test]
+fn epoch_with_a_forged_end_is_not_followed() {
+    let (anchor, answer) = ended_epoch();
+    for (path, forged, expected) in [
+        ("/next/validators/0/power", json!("4"), "validators"),
+        ("/next/validators/0/power", json!("-"), "no number"),
+        ("/next/validators", json!([]), "no set"),
+        ("/certificate", flip_last_byte(&answer["certificate"]), "signature"),
+        ("/certificate", json!("0x00"), ""),
+        ("/closing/header", json!("zz"), ""),
+    ] {
+        let mut answer = answer.clone();
+        *answer.pointer_mut(path).unwrap() = forged;
+        let problem = step_to(&anchor, &answer).expect_err(path);
+        assert!(problem.contains(expected), "{path}: {problem}");
+    }
+    let longer = anchor.with_schedule(EpochSchedule::new(2));
+    assert!(step_to(&longer, &answer).is_err(), "block 1 does not close an epoch of two blocks");
 }
