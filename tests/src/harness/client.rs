@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use cairn_chain_spec::development;
 use cairn_primitives::{AccountId32, Hash};
 use cairn_runtime::client::{sign, transfer_keep_alive};
-use cairn_runtime::{AccountInfo, Era, TransactionExtra, keys};
+use cairn_runtime::{AccountInfo, Era, RuntimeCall, TransactionExtra, keys};
 use jsonrpsee::core::client::Subscription;
 use parity_scale_codec::{Decode as _, Encode as _};
 use serde::Deserialize;
@@ -103,17 +103,28 @@ pub async fn account(rpc: &Rpc, name: &str, at: Option<&str>) -> anyhow::Result<
     AccountInfo::decode(&mut from_hex(&text)?.as_slice()).context("an account is not understood")
 }
 
+/// Calls of a development account, signed one after the other and in hexadecimal.
+///
+/// # Errors
+/// The node does not answer.
+pub async fn signed_calls(rpc: &Rpc, from: &str, calls: &[RuntimeCall]) -> anyhow::Result<Vec<String>> {
+    let genesis: String = rpc.call("chain_getBlockHash", vec![json!(0)]).await?;
+    let genesis: Hash = genesis.parse().context("the genesis hash is not understood")?;
+    let nonce: u32 = rpc.call("system_accountNextIndex", vec![json!(id(from).to_ss58(42))]).await?;
+    let signed = (nonce..).zip(calls).map(|(nonce, call)| {
+        let extra = TransactionExtra { era: Era::Immortal, nonce, tip: 0 };
+        to_hex(&sign(&development::key_pair(from), call, extra, &genesis, &genesis).encode())
+    });
+    Ok(signed.collect())
+}
+
 /// A transfer between development accounts, signed and in hexadecimal.
 ///
 /// # Errors
 /// The node does not answer.
 pub async fn signed_transfer(rpc: &Rpc, from: &str, to: &str, value: u128) -> anyhow::Result<String> {
-    let genesis: String = rpc.call("chain_getBlockHash", vec![json!(0)]).await?;
-    let genesis: Hash = genesis.parse().context("the genesis hash is not understood")?;
-    let nonce: u32 = rpc.call("system_accountNextIndex", vec![json!(id(from).to_ss58(42))]).await?;
-    let extra = TransactionExtra { era: Era::Immortal, nonce, tip: 0 };
-    let call = transfer_keep_alive(id(to), value);
-    Ok(to_hex(&sign(&development::key_pair(from), &call, extra, &genesis, &genesis).encode()))
+    let signed = signed_calls(rpc, from, &[transfer_keep_alive(id(to), value)]).await?;
+    signed.into_iter().next().context("one call gives one transaction")
 }
 
 /// Submits a transfer without waiting.

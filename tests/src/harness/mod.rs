@@ -12,7 +12,9 @@ mod network;
 mod node;
 mod program;
 
-pub use client::{Observer, account, hashes, height_of, id, metric, signed_transfer, submit_transfer, transfer};
+pub use client::{
+    Observer, account, hashes, height_of, id, metric, signed_calls, signed_transfer, submit_transfer, transfer,
+};
 pub use network::{Network, Shape, fast_spec};
 pub use node::{Node, Settings, Signal, ports, wait_for_end};
 pub use program::{Finished, cairn, program};

@@ -54,9 +54,16 @@ impl Network {
     /// # Errors
     /// There are no ports, or files cannot be written.
     pub async fn prepare(shape: Shape) -> anyhow::Result<Self> {
+        Self::prepare_chain(fast_spec(shape.validators, "test")?, shape).await
+    }
+
+    /// The same for a given chain; nodes that have a validator's key need not all be in its first set.
+    ///
+    /// # Errors
+    /// There are no ports, or files cannot be written.
+    pub async fn prepare_chain(spec: ChainSpec, shape: Shape) -> anyhow::Result<Self> {
         let turn = turn().await;
         let folder = tempfile::tempdir()?;
-        let spec = fast_spec(shape.validators, "test")?;
         let file = folder.path().join("spec.json");
         fs::write(&file, spec.to_json())?;
         let mut nodes = Vec::new();
@@ -140,6 +147,6 @@ impl Network {
         let computed = program::cairn(self.folder(), ["chain-spec", "genesis-hash", "spec.json"])?;
         ensure!(computed.code == Some(0), "no genesis hash: {}", computed.stderr);
         let genesis: Hash = computed.stdout.trim().parse().context("the genesis hash is not understood")?;
-        Ok(TrustAnchor::new(genesis, self.spec.validator_set().clone()))
+        Ok(TrustAnchor::new(genesis, self.spec.validator_set().clone()).with_schedule(self.spec.epoch_schedule()))
     }
 }

@@ -7,6 +7,7 @@
 mod archive;
 mod bad_input;
 mod devnet;
+mod epochs;
 mod faults;
 mod kill_loop;
 mod load;
