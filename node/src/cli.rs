@@ -302,30 +302,54 @@ pub struct UrlArgs {
 pub enum TxCommand {
     /// Transfer tokens and wait until the transfer is final.
     Transfer(TransferArgs),
+    /// Set a validator's power for the epochs to come, signed by the authority that the chain spec names.
+    SetValidator(SetValidatorArgs),
 }
 
 /// `cairn tx transfer`.
 #[derive(Debug, Args)]
 pub struct TransferArgs {
-    /// Who pays: an account key's file, or //Alice and so on.
-    #[arg(long)]
-    pub from: String,
     /// Who receives: an SS58 address, 0x and 64 digits, or //Bob and so on.
     #[arg(long)]
     pub to: String,
     /// How many tokens, such as 10 or 0.25.
     #[arg(long)]
     pub amount: String,
+    /// Let the sender's account be used up.
+    #[arg(long)]
+    pub allow_death: bool,
+    /// How it is submitted.
+    #[command(flatten)]
+    pub submit: SubmitArgs,
+}
+
+/// `cairn tx set-validator`.
+#[derive(Debug, Args)]
+pub struct SetValidatorArgs {
+    /// The validator's consensus key: 0x and 64 digits, an SS58 address, or //Bob and so on.
+    #[arg(long)]
+    pub key: String,
+    /// Its power from the next epoch on; 0 removes it.
+    #[arg(long)]
+    pub power: u64,
+    /// How it is submitted.
+    #[command(flatten)]
+    pub submit: SubmitArgs,
+}
+
+/// How a transaction is signed and submitted.
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// Who signs and pays: an account key's file, or //Alice and so on.
+    #[arg(long)]
+    pub from: String,
     /// What to add to the fee, in tokens.
     #[arg(long, default_value = "0")]
     pub tip: String,
     /// How many blocks the transaction may wait; 0 for ever.
     #[arg(long, default_value_t = 64, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(0..=4096))]
     pub mortal: u64,
-    /// Let the sender's account be used up.
-    #[arg(long)]
-    pub allow_death: bool,
-    /// Do not wait until the transfer is final.
+    /// Do not wait until the transaction is final.
     #[arg(long)]
     pub no_wait: bool,
     /// Give up waiting after so many seconds.

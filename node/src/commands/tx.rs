@@ -1,15 +1,15 @@
 //! `cairn tx`: builds and signs a transaction here, submits it and waits until it is final.
 
-use crate::cli::{TransferArgs, TxCommand};
+use crate::cli::{SetValidatorArgs, SubmitArgs, TransferArgs, TxCommand};
 use crate::client::{self, Client, Properties, to_hex};
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::keystore::{self, KeyKind};
 use crate::output::{Output, amount, parse_amount, table};
 use cairn_primitives::extrinsic::{Era, TransactionExtra};
-use cairn_primitives::{AccountId32, Hash, KeyPair, OpaqueExtrinsic};
-use cairn_runtime::client::{sign, transfer_allow_death, transfer_keep_alive};
+use cairn_primitives::{AccountId32, Hash, KeyPair, OpaqueExtrinsic, PublicKey};
+use cairn_runtime::client::{self as calls, sign, transfer_allow_death, transfer_keep_alive};
 use cairn_runtime::modules::{balances, system, transaction_payment};
-use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeError, RuntimeEvent};
+use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeCall, RuntimeError, RuntimeEvent};
 use parity_scale_codec::{Decode as _, Encode as _};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 pub async fn run(command: &TxCommand, output: Output) -> anyhow::Result<()> {
     match command {
         TxCommand::Transfer(args) => transfer(args, output).await,
+        TxCommand::SetValidator(args) => set_validator(args, output).await,
     }
 }
 
@@ -36,63 +37,102 @@ pub struct Outcome {
 }
 
 async fn transfer(args: &TransferArgs, output: Output) -> anyhow::Result<()> {
-    let key = keystore::from_argument(&args.from, KeyKind::Account)?;
-    let client = Client::connect(&args.node.url).await?;
-    check_versions(&client).await?;
-    let properties = client.properties().await?;
+    let sender = Sender::new(&args.submit).await?;
+    let properties = &sender.properties;
     let to = client::account(&args.to, properties.ss58_format)?;
-    let tokens = |text: &str| {
-        parse_amount(text, properties.token_decimals).map_err(|problem| Failure::new(ExitKind::Usage, problem))
-    };
-    let (value, tip) = (tokens(&args.amount)?, tokens(&args.tip)?);
+    let value = tokens(&args.amount, properties)?;
     let call = if args.allow_death { transfer_allow_death(to, value) } else { transfer_keep_alive(to, value) };
-    let extrinsic = build(&client, &key, &call, args.mortal, tip, &properties).await?;
-    let hash = extrinsic.hash();
-    if args.no_wait {
-        client.call::<Value>("author_submitExtrinsic", vec![to_hex(&extrinsic.encode()).into()]).await?;
-        let rows =
-            [("submitted", hash.to_string()), ("follow", format!("cairn query tx {hash} --url {}", client.url()))];
-        return output.print(&json!({ "hash": hash.to_string(), "status": "submitted" }), &table(&rows));
+    let (shown, words) =
+        (to.to_ss58(properties.ss58_format), amount(value, properties.token_decimals, &properties.token_symbol));
+    let document = json!({ "to": shown, "amount": value.to_string() });
+    sender.submit(&call, vec![("to", shown), ("amount", words)], document, output).await
+}
+
+async fn set_validator(args: &SetValidatorArgs, output: Output) -> anyhow::Result<()> {
+    let sender = Sender::new(&args.submit).await?;
+    let key = PublicKey(client::account(&args.key, sender.properties.ss58_format)?.0);
+    let rows = vec![("validator", key.to_string()), ("power", format!("{}, from the next epoch on", args.power))];
+    let document = json!({ "validator": key.to_string(), "power": args.power.to_string() });
+    sender.submit(&calls::set_validator(key, args.power), rows, document, output).await
+}
+
+fn tokens(text: &str, properties: &Properties) -> anyhow::Result<u128> {
+    Ok(parse_amount(text, properties.token_decimals).map_err(|problem| Failure::new(ExitKind::Usage, problem))?)
+}
+
+/// Somebody with a key and a node to submit to.
+struct Sender<'a> {
+    args: &'a SubmitArgs,
+    key: KeyPair,
+    client: Client,
+    properties: Properties,
+}
+
+impl<'a> Sender<'a> {
+    async fn new(args: &'a SubmitArgs) -> anyhow::Result<Self> {
+        let key = keystore::from_argument(&args.from, KeyKind::Account)?;
+        let client = Client::connect(&args.node.url).await?;
+        check_versions(&client).await?;
+        let properties = client.properties().await?;
+        Ok(Self { args, key, client, properties })
     }
-    let started = Instant::now();
-    let wait = Duration::from_secs(args.timeout);
-    let block = tokio::time::timeout(wait, submit_and_watch(&client, &extrinsic)).await.map_err(|_| {
-        let message = format!(
-            "transaction {hash} is not final after {} s; it may still become final: cairn query tx {hash} --url {}",
-            args.timeout,
-            client.url()
-        );
-        Failure::new(ExitKind::Timeout, message)
-    })??;
-    let elapsed = started.elapsed();
-    let (height, index) = place_of(&client, &block, &extrinsic).await?;
-    let outcome = outcome_at(&client, &block, index, &properties).await?;
-    let shown = |account: AccountId32| account.to_ss58(properties.ss58_format);
-    let words = |base_units| amount(base_units, properties.token_decimals, &properties.token_symbol);
-    let mut rows = vec![
-        ("transaction", hash.to_string()),
-        ("from", shown(key.public().into())),
-        ("to", shown(to)),
-        ("amount", words(value)),
-        ("fee", outcome.fee.map_or_else(|| "unknown".into(), words)),
-        ("block", format!("{height} {block}")),
-        ("final after", format!("{} ms", elapsed.as_millis())),
-        ("result", outcome.failure.as_ref().map_or_else(|| "success".into(), |failure| format!("failed: {failure}"))),
-    ];
-    rows.extend(outcome.events.iter().map(|event| ("event", event.clone())));
-    let document = json!({
-        "hash": hash.to_string(), "status": "finalized", "block": block.to_string(), "height": height, "index": index,
-        "from": shown(key.public().into()), "to": shown(to), "amount": value.to_string(),
-        "fee": outcome.fee.map(|fee| fee.to_string()), "success": outcome.failure.is_none(), "failure": outcome.failure,
-        "events": outcome.events, "finalAfterMs": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-    });
-    output.print(&document, &table(&rows))?;
-    match outcome.failure {
-        None => Ok(()),
-        Some(failure) => {
-            let message = format!("the transfer is in block {height} but failed: {failure}; the fee was paid");
-            Err(Failure::new(ExitKind::Refused, message).into())
+
+    /// Signs, submits, waits if that is wanted, and prints what became of it; `about` and `document` say what it is.
+    async fn submit(
+        &self,
+        call: &RuntimeCall,
+        about: Vec<(&'static str, String)>,
+        document: Value,
+        output: Output,
+    ) -> anyhow::Result<()> {
+        let Self { args, key, client, properties } = self;
+        let tip = tokens(&args.tip, properties)?;
+        let extrinsic = build(client, key, call, args.mortal, tip, properties).await?;
+        let hash = extrinsic.hash();
+        if args.no_wait {
+            client.call::<Value>("author_submitExtrinsic", vec![to_hex(&extrinsic.encode()).into()]).await?;
+            let rows =
+                [("submitted", hash.to_string()), ("follow", format!("cairn query tx {hash} --url {}", client.url()))];
+            return output.print(&json!({ "hash": hash.to_string(), "status": "submitted" }), &table(&rows));
         }
+        let started = Instant::now();
+        let wait = Duration::from_secs(args.timeout);
+        let block = tokio::time::timeout(wait, submit_and_watch(client, &extrinsic)).await.map_err(|_| {
+            let message = format!(
+                "transaction {hash} is not final after {} s; it may still become final: cairn query tx {hash} --url {}",
+                args.timeout,
+                client.url()
+            );
+            Failure::new(ExitKind::Timeout, message)
+        })??;
+        let elapsed = started.elapsed();
+        let (height, index) = place_of(client, &block, &extrinsic).await?;
+        let outcome = outcome_at(client, &block, index, properties).await?;
+        let from = AccountId32::from(key.public()).to_ss58(properties.ss58_format);
+        let words = |base_units| amount(base_units, properties.token_decimals, &properties.token_symbol);
+        let mut rows = vec![("transaction", hash.to_string()), ("from", from.clone())];
+        rows.extend(about);
+        rows.extend([
+            ("fee", outcome.fee.map_or_else(|| "unknown".into(), words)),
+            ("block", format!("{height} {block}")),
+            ("final after", format!("{} ms", elapsed.as_millis())),
+            ("result", outcome.failure.as_ref().map_or_else(|| "success".into(), |reason| format!("failed: {reason}"))),
+        ]);
+        rows.extend(outcome.events.iter().map(|event| ("event", event.clone())));
+        let mut told = json!({
+            "hash": hash.to_string(), "status": "finalized", "block": block.to_string(), "height": height,
+            "index": index, "from": from, "fee": outcome.fee.map(|fee| fee.to_string()),
+            "success": outcome.failure.is_none(), "failure": outcome.failure, "events": outcome.events,
+            "finalAfterMs": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        });
+        if let (Some(told), Value::Object(document)) = (told.as_object_mut(), document) {
+            told.extend(document);
+        }
+        output.print(&told, &table(&rows))?;
+        outcome.failure.map_or(Ok(()), |failure| {
+            let message = format!("the transaction is in block {height} but failed: {failure}; the fee was paid");
+            Err(Failure::new(ExitKind::Refused, message).into())
+        })
     }
 }
 
@@ -123,7 +163,7 @@ async fn check_versions(client: &Client) -> anyhow::Result<()> {
 async fn build(
     client: &Client,
     key: &KeyPair,
-    call: &cairn_runtime::RuntimeCall,
+    call: &RuntimeCall,
     mortal: u64,
     tip: u128,
     properties: &Properties,

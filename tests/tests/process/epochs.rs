@@ -116,6 +116,22 @@ async fn submit_in_one_epoch(rpc: &Rpc, calls: &[cairn_runtime::RuntimeCall]) ->
     height
 }
 
+/// Doubles //Eve's power with `cairn tx set-validator`, which only //Alice may; gives the height at which that is final.
+fn set_power_by_command(network: &Network, rpc: &Rpc) -> u32 {
+    let set = |from| {
+        let what = ["--json", "tx", "set-validator", "--key", "//Eve", "--power", "2"];
+        cairn(network.folder(), what.into_iter().chain(["--from", from, "--url", rpc.url()])).unwrap()
+    };
+    let refused = set("//Bob");
+    assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+    assert!(refused.stderr.contains("NotAuthority"), "{}", refused.stderr);
+    let told = set("//Alice");
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&told["power"], &told["success"]), (&json!("2"), &json!(true)));
+    u32::try_from(told["height"].as_u64().unwrap()).unwrap()
+}
+
 #[tokio::test]
 async fn three_of_four_validators_replaced_at_once_hand_over_to_the_new_ones() {
     let mut network = Network::prepare_chain(spec(4), Shape { validators: 7, archives: 0 }).await.unwrap();
@@ -146,6 +162,9 @@ async fn three_of_four_validators_replaced_at_once_hand_over_to_the_new_ones() {
     for removed in 1..4 {
         network.nodes[removed].kill().await.unwrap();
     }
-    let height = Observer::new(all[4]).await.unwrap().height + LENGTH + 1;
+    let changed = set_power_by_command(&network, all[0]);
+    let height = (epoch_of(changed) + 1) * LENGTH + 1;
     assert_agree(&[all[0], all[4], all[5], all[6]], height).await;
+    let set: Value = all[0].call("cairn_validators", vec![json!(height)]).await.unwrap();
+    assert_eq!(set["totalPower"], "5", "{set}");
 }
