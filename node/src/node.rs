@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Room in a block for everything but transactions, in bytes.
 const BLOCK_OVERHEAD_BYTES: usize = 16 << 10;
@@ -61,6 +61,8 @@ struct Running {
     rpc: cairn_rpc::ServerHandle,
     ledger: LedgerHandle,
     consensus: Option<ConsensusHandle>,
+    /// Dropped when the node stops.
+    stopping: watch::Sender<()>,
 }
 
 /// What the parts have in common.
@@ -98,7 +100,8 @@ impl Running {
             }
             failure = self.supervisor.first_failure() => Err(failure),
         };
-        let Self { supervisor, network, rpc, ledger, consensus } = self;
+        let Self { supervisor, network, rpc, ledger, consensus, stopping } = self;
+        drop(stopping);
         let take_apart = async {
             rpc.stop().await;
             network.stop().await;
@@ -152,11 +155,13 @@ impl Common {
             reader: self.reader.clone(),
             metrics: self.metrics.clone(),
         };
+        let (stopping, stop) = watch::channel(());
         let epochs = EpochWatch {
             bus: self.bus.clone(),
             reader: self.reader.clone(),
             network: network.clone(),
             sync: sync_handle.clone(),
+            stop,
             told: self.epoch.epoch,
         };
         supervisor.task("epochs", epochs.run());
@@ -176,7 +181,7 @@ impl Common {
             metrics: self.metrics,
         };
         supervisor.thread("ledger", move || driver.run(ledger_box))?;
-        Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus })
+        Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus, stopping })
     }
 
     /// Starts the engine on a node that has a key of the validator set.

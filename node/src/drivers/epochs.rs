@@ -10,6 +10,7 @@ use crate::drivers::sync::SyncHandle;
 use cairn_ledger::{OpenedEpoch, Reader};
 use cairn_network::{Handle as Network, Validators};
 use cairn_primitives::Epoch;
+use tokio::sync::watch;
 
 /// What the task works with.
 pub struct EpochWatch {
@@ -21,12 +22,14 @@ pub struct EpochWatch {
     pub network: Network,
     /// Who is told.
     pub sync: SyncHandle,
+    /// Closes when the node stops: the handles held here would keep others waiting.
+    pub stop: watch::Receiver<()>,
     /// The epoch that everybody started with.
     pub told: Epoch,
 }
 
 impl EpochWatch {
-    /// Runs until the bus or the network ends.
+    /// Runs until the node stops.
     ///
     /// # Errors
     /// The validators of an epoch cannot be read.
@@ -44,8 +47,9 @@ impl EpochWatch {
                     }
                 }
             }
-            if heads.changed().await.is_err() {
-                return Ok(());
+            tokio::select! {
+                moved = heads.changed() => if moved.is_err() { return Ok(()) },
+                _ = self.stop.changed() => return Ok(()),
             }
         }
     }

@@ -12,7 +12,10 @@ fn sample(height: u32) -> Block {
     let root = blake2_256(&height.to_be_bytes());
     let header =
         Header { parent_hash: root, number: height, state_root: root, extrinsics_root: root, digest: Vec::new() };
-    Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![1, 2, 3, 4]), OpaqueExtrinsic::new(height.to_be_bytes())] }
+    Block {
+        header,
+        extrinsics: vec![OpaqueExtrinsic::new(vec![1, 2, 3, 4]), OpaqueExtrinsic::new(height.to_be_bytes())],
+    }
 }
 
 fn certificate(view: u64, block: Hash) -> Certificate {
