@@ -124,12 +124,19 @@ pub(crate) fn behaviour(topics: &Topics) -> Result<Behaviour, StartError> {
     let mut behaviour =
         Behaviour::new(MessageAuthenticity::Anonymous, config).map_err(|reason| setup(reason.to_owned()))?;
     behaviour
-        .with_peer_score(score_params([transactions, blocks]), PeerScoreThresholds::default())
+        .with_peer_score(score_params([transactions, blocks]), thresholds())
         .map_err(|reason| setup(reason.clone()))?;
     for topic in [Topic::Transactions, Topic::Blocks] {
         behaviour.subscribe(topics.get(topic)).map_err(|error| setup(error.to_string()))?;
     }
     Ok(behaviour)
+}
+
+/// From where on a score has effects. Our own reputation, which is part of the score, bans at -100: what a peer sends is
+/// dropped unseen only far below, so that each offence is counted and the peer banned by name. Reserved peers, which are
+/// never banned, get there with eight rejected messages.
+fn thresholds() -> PeerScoreThresholds {
+    PeerScoreThresholds { graylist_threshold: -300.0, ..PeerScoreThresholds::default() }
 }
 
 /// Scores: rejected messages and broken promises cost, our own reputation of the peer counts, delivering first earns a
@@ -143,7 +150,7 @@ fn score_params(topics: [TopicHash; 2]) -> PeerScoreParams {
         first_message_deliveries_cap: 50.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        // Three rejected messages close together make -45: no gossip; four make -80: nothing is taken any more.
+        // Two rejected messages close together make -20: no gossip about messages any more.
         invalid_message_deliveries_weight: -5.0,
         invalid_message_deliveries_decay: 0.99,
         ..TopicScoreParams::default()

@@ -26,7 +26,8 @@ const PEERS_MAX: usize = 4096;
 impl Offence {
     const fn cost(self) -> f64 {
         match self {
-            Self::Malformed => 50.0,
+            // Two are enough, though the first fades a little before the second comes.
+            Self::Malformed => 60.0,
             Self::Invalid => 34.0,
             Self::Flooding => 10.0,
             Self::Useless => 5.0,
@@ -164,6 +165,14 @@ mod tests {
             now += 2 * HALF_LIFE;
         }
         assert!(reputation.score(&peer, now) > -20.0);
+    }
+
+    #[test]
+    fn two_malformed_messages_are_enough_though_the_first_fades() {
+        let (mut reputation, peer, now) = (Reputation::new(FIRST), PeerId::random(), Instant::now());
+        assert_eq!(reputation.report(peer, Offence::Malformed, now), None);
+        let later = now + Duration::from_mins(1);
+        assert_eq!(reputation.report(peer, Offence::Malformed, later), Some(FIRST));
     }
 
     #[test]
