@@ -136,6 +136,29 @@ pub enum ConfigError {
 }
 
 impl EpochConfig {
+    /// For an engine that stands at the block that opened its epoch.
+    #[must_use]
+    pub fn at_start(
+        start: &EpochStart,
+        genesis: Hash,
+        guard: Option<VoteGuard>,
+        timing: Timing,
+        retention: u64,
+    ) -> Self {
+        Self {
+            genesis,
+            epoch: start.epoch,
+            validators: Arc::clone(&start.validators),
+            guard,
+            timing,
+            retention,
+            opening: start.opening,
+            closing: start.closing,
+            committed: start.opening,
+            finalization: None,
+        }
+    }
+
     /// Checks what no type can say.
     ///
     /// # Errors

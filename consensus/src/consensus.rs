@@ -17,9 +17,8 @@ use crate::input::{Input, Now};
 use crate::output::{Offence, Output};
 use crate::state::EngineState;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Certificate, Epoch, Evidence, Hash, Height, PublicKey, TimestampMs, ValidatorIndex};
+use cairn_primitives::{Certificate, Epoch, Evidence, Hash, PublicKey, ValidatorIndex};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// The consensus of one node; see the crate's documentation.
 #[derive(Debug)]
@@ -53,18 +52,8 @@ impl Consensus {
         let guard = take_guard(&mut guards, &epoch);
         let handover = finalization.clone().filter(|certificate| certificate.subject.epoch() < epoch.epoch);
         let finalization = finalization.filter(|certificate| certificate.subject.epoch() == epoch.epoch);
-        let engine = Engine::new(EpochConfig {
-            genesis,
-            epoch: epoch.epoch,
-            validators: Arc::clone(&epoch.validators),
-            guard,
-            timing,
-            retention,
-            opening: epoch.opening,
-            closing: epoch.closing,
-            committed,
-            finalization,
-        })?;
+        let fresh = EpochConfig::at_start(&epoch, genesis, guard, timing, retention);
+        let engine = Engine::new(EpochConfig { committed, finalization, ..fresh })?;
         Ok(Self {
             genesis,
             timing,
@@ -133,18 +122,8 @@ impl Consensus {
         }
         guards.iter_mut().for_each(VoteGuard::on_epoch);
         self.idle_guards = guards;
-        self.engine = Engine::new(EpochConfig {
-            genesis: self.genesis,
-            epoch: start.epoch,
-            validators: Arc::clone(&start.validators),
-            guard: take_guard(&mut self.idle_guards, &start),
-            timing: self.timing,
-            retention: self.retention,
-            opening: start.opening,
-            closing: start.closing,
-            committed: start.opening,
-            finalization: None,
-        })?;
+        let guard = take_guard(&mut self.idle_guards, &start);
+        self.engine = Engine::new(EpochConfig::at_start(&start, self.genesis, guard, self.timing, self.retention))?;
         self.evidence.retain(|offender, _| start.validators.index_of(offender).is_some());
         self.handover = Some(finalization);
         self.handed_at.clear();
@@ -294,12 +273,6 @@ impl Consensus {
         &self.epoch
     }
 
-    /// The height of the last block handed to the ledger for commit.
-    #[must_use]
-    pub fn committed(&self) -> Height {
-        self.engine.committed().height
-    }
-
     /// The guard that signs in the present epoch; `None` for an observer.
     #[must_use]
     pub fn guard(&self) -> Option<&VoteGuard> {
@@ -315,12 +288,6 @@ impl Consensus {
     #[must_use]
     pub fn early(&self) -> (usize, usize) {
         (self.early.len(), self.early.bytes())
-    }
-
-    /// The timestamp of the last block handed to the ledger for commit.
-    #[must_use]
-    pub fn committed_timestamp(&self) -> TimestampMs {
-        self.engine.committed().timestamp
     }
 }
 

@@ -89,7 +89,7 @@ pub enum Output<V = ValidatorIndex> {
     },
     /// A validator signed two things that exclude each other.
     Evidence(Evidence),
-    /// The vote guard did not sign a vote that the engine wanted to cast.
+    /// The vote guard did not sign a vote that the engine wanted to cast, though it is not silent.
     VoteRefused {
         /// What was to be voted for.
         subject: Subject,

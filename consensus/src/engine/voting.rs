@@ -1,6 +1,7 @@
 //! Casting our own votes, and sending them again: R6, R9, R10, R18.
 
 use super::Engine;
+use crate::guard::Refusal;
 use crate::journal::JournalRecord;
 use crate::mutant::{Mutant, is_on};
 use crate::output::Output;
@@ -25,6 +26,8 @@ impl Engine {
         assert!(ballot.allows(subject.kind()), "a vote that contradicts an earlier one must never be signed");
         let vote = match own.guard.sign(subject, own.index) {
             Ok(vote) => vote,
+            // The silence was reported when it began, and is in every state report.
+            Err(Refusal::Silent) => return,
             Err(refusal) => return out.push(Output::VoteRefused { subject, refusal }),
         };
         ballot.record(vote.clone());

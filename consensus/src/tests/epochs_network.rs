@@ -493,9 +493,8 @@ impl Network {
             Output::VoteRefused { subject, refusal } => {
                 let node = &self.nodes[at];
                 let is_allowed = match refusal {
-                    Refusal::Silent => node.is_record_lost,
                     Refusal::BelowFloor { .. } => node.is_restored,
-                    Refusal::Contradiction { .. } => false,
+                    Refusal::Silent | Refusal::Contradiction { .. } => false,
                 };
                 assert!(is_allowed, "node {at} did not sign {subject:?}: {refusal}");
             }

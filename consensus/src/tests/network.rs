@@ -5,7 +5,7 @@
 //! other, nothing sent that is not in the synced journal.
 
 use super::fixture::{Dice, Fixture, WALL, WRONG_ROOT};
-use crate::{Engine, EpochConfig, Head, Input, JournalRecord, Now, Output, Refusal, Verdict};
+use crate::{Engine, EpochConfig, Head, Input, JournalRecord, Now, Output, Verdict};
 use cairn_primitives::evidence::excludes;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Hash, Height, Subject, TimestampMs, ValidatorIndex, View, Vote};
@@ -380,7 +380,7 @@ impl Network {
                 assert!(!self.nodes.iter().any(|node| node.index == accused && node.is_honest));
                 self.evidence.insert(accused);
             }
-            Output::VoteRefused { subject, refusal } => assert_eq!(refusal, Refusal::Silent, "{subject:?}"),
+            Output::VoteRefused { subject, refusal } => panic!("node {at} did not sign {subject:?}: {refusal}"),
             Output::RecordLost { .. } => assert!(!self.nodes[at].is_honest, "an honest validator lost its record"),
             Output::Diverged { block } => panic!("node {at} diverged at {block}"),
         }

@@ -306,9 +306,6 @@ impl ConsensusDriver {
 
     /// Writes what was signed to the record of the key, and syncs.
     fn record(&mut self, votes: &[JournalRecord]) -> anyhow::Result<()> {
-        if votes.is_empty() {
-            return Ok(());
-        }
         // A vote that is in no record must not leave.
         let guard = self.consensus.guard().context("a vote was signed without a guard")?;
         let record = self.records.get_mut(&guard.public()).context("a key has no vote record")?;

@@ -9,7 +9,7 @@ use crate::plan::Times;
 use crate::setup::Setup;
 use anyhow::{Context, bail};
 use cairn_consensus::mutant::{Mutant, is_on};
-use cairn_consensus::{Config, EpochStart, Head, JournalRecord, Now, Refusal, Timing, Verdict, VoteGuard};
+use cairn_consensus::{Config, EpochStart, Head, JournalRecord, Now, Timing, Verdict, VoteGuard};
 use cairn_ledger::{OpenedEpoch, ProposalRequest, Reader};
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, Epoch, KeyPair, PublicKey, TimestampMs, View};
@@ -269,7 +269,6 @@ impl Consensus {
                 effects.push(Effect::Fact(Fact::Blamed { offender: validator, offence: offence.to_string() }));
             }
             Output::Evidence(evidence) => effects.push(Effect::Fact(Fact::Evidence(Box::new(evidence)))),
-            Output::VoteRefused { refusal: Refusal::Silent, .. } => {}
             Output::VoteRefused { subject, refusal } => {
                 effects.push(Effect::Fact(Fact::VoteRefused(format!("{subject:?}: {refusal}"))));
             }
