@@ -304,6 +304,8 @@ pub enum TxCommand {
     Transfer(TransferArgs),
     /// Set a validator's power for the epochs to come, signed by the authority that the chain spec names.
     SetValidator(SetValidatorArgs),
+    /// Replace a validator's consensus key from the next epoch on; both keys sign for it, any account may carry it.
+    RotateKey(RotateKeyArgs),
 }
 
 /// `cairn tx transfer`.
@@ -332,6 +334,20 @@ pub struct SetValidatorArgs {
     /// Its power from the next epoch on; 0 removes it.
     #[arg(long)]
     pub power: u64,
+    /// How it is submitted.
+    #[command(flatten)]
+    pub submit: SubmitArgs,
+}
+
+/// `cairn tx rotate-key`.
+#[derive(Debug, Args)]
+pub struct RotateKeyArgs {
+    /// The key that votes now: a consensus key's file, or //Bob and so on.
+    #[arg(long)]
+    pub old: String,
+    /// The key that shall vote from the next epoch on; name it as `node.next_consensus_key` before.
+    #[arg(long)]
+    pub new: String,
     /// How it is submitted.
     #[command(flatten)]
     pub submit: SubmitArgs,

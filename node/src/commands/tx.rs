@@ -1,12 +1,12 @@
 //! `cairn tx`: builds and signs a transaction here, submits it and waits until it is final.
 
-use crate::cli::{SetValidatorArgs, SubmitArgs, TransferArgs, TxCommand};
+use crate::cli::{RotateKeyArgs, SetValidatorArgs, SubmitArgs, TransferArgs, TxCommand};
 use crate::client::{self, Client, Properties, to_hex};
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::keystore::{self, KeyKind};
 use crate::output::{Output, amount, parse_amount, table};
 use cairn_primitives::extrinsic::{Era, TransactionExtra};
-use cairn_primitives::{AccountId32, Hash, KeyPair, OpaqueExtrinsic, PublicKey};
+use cairn_primitives::{AccountId32, Epoch, Hash, KeyPair, OpaqueExtrinsic, PublicKey};
 use cairn_runtime::client::{self as calls, sign, transfer_allow_death, transfer_keep_alive};
 use cairn_runtime::modules::{balances, system, transaction_payment};
 use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeCall, RuntimeError, RuntimeEvent};
@@ -22,6 +22,7 @@ pub async fn run(command: &TxCommand, output: Output) -> anyhow::Result<()> {
     match command {
         TxCommand::Transfer(args) => transfer(args, output).await,
         TxCommand::SetValidator(args) => set_validator(args, output).await,
+        TxCommand::RotateKey(args) => rotate_key(args, output).await,
     }
 }
 
@@ -54,6 +55,21 @@ async fn set_validator(args: &SetValidatorArgs, output: Output) -> anyhow::Resul
     let rows = vec![("validator", key.to_string()), ("power", format!("{}, from the next epoch on", args.power))];
     let document = json!({ "validator": key.to_string(), "power": args.power.to_string() });
     sender.submit(&calls::set_validator(key, args.power), rows, document, output).await
+}
+
+async fn rotate_key(args: &RotateKeyArgs, output: Output) -> anyhow::Result<()> {
+    let old = keystore::from_argument(&args.old, KeyKind::Consensus)?;
+    let new = keystore::from_argument(&args.new, KeyKind::Consensus)?;
+    let sender = Sender::new(&args.submit).await?;
+    let genesis = sender.client.genesis_hash().await?;
+    // The proof holds in one epoch only: where a block of the next one takes it in, it fails with `WrongEpoch`.
+    let set: Value = sender.client.call("cairn_validators", vec![]).await?;
+    let epoch = set.get("epoch").and_then(Value::as_u64).map(Epoch);
+    let epoch = epoch.ok_or_else(|| Failure::new(ExitKind::Unreachable, "the node does not tell the epoch"))?;
+    let (from, to) = (old.public().to_string(), new.public().to_string());
+    let rows = vec![("old key", from.clone()), ("new key", format!("{to}, from epoch {} on", epoch.next()))];
+    let document = json!({ "old": from, "new": to, "fromEpoch": epoch.next().0 });
+    sender.submit(&calls::rotate_key(&old, &new, epoch, &genesis), rows, document, output).await
 }
 
 fn tokens(text: &str, properties: &Properties) -> anyhow::Result<u128> {

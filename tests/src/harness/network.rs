@@ -67,8 +67,13 @@ impl Network {
         let file = folder.path().join("spec.json");
         fs::write(&file, spec.to_json())?;
         let mut nodes = Vec::new();
-        let settings =
-            |role, consensus_key| Settings { role, chain: file.clone(), consensus_key, boot_nodes: Vec::new() };
+        let settings = |role, consensus_key| Settings {
+            role,
+            chain: file.clone(),
+            consensus_key,
+            next_consensus_key: None,
+            boot_nodes: Vec::new(),
+        };
         for number in 1..=shape.validators {
             let key = format!("//{}", development::name(number));
             let name = format!("validator-{number}");

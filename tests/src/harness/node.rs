@@ -91,6 +91,8 @@ pub struct Settings {
     pub chain: PathBuf,
     /// The development key that votes, such as `//Alice`.
     pub consensus_key: Option<String>,
+    /// The key that votes from a later epoch on.
+    pub next_consensus_key: Option<String>,
     /// Addresses of other nodes.
     pub boot_nodes: Vec<String>,
 }
@@ -194,7 +196,7 @@ impl Node {
     pub fn configure(&self) -> anyhow::Result<PathBuf> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let Settings { role, chain, consensus_key, boot_nodes } = &self.settings;
+        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes } = &self.settings;
         let boot_nodes: Vec<String> = boot_nodes.iter().map(|address| quoted(address)).collect();
         let mut text = format!(
             "[node]\nname = {}\nrole = \"{role}\"\ndata_dir = {}\nchain = {}\n",
@@ -204,6 +206,9 @@ impl Node {
         );
         if let Some(key) = consensus_key {
             writeln!(text, "consensus_key = {}", quoted(key))?;
+        }
+        if let Some(key) = next_consensus_key {
+            writeln!(text, "next_consensus_key = {}", quoted(key))?;
         }
         writeln!(text, "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/{}\"]", self.peer_port)?;
         writeln!(text, "boot_nodes = [{}]", boot_nodes.join(", "))?;

@@ -97,13 +97,18 @@ async fn validators_at(rpc: &Rpc, height: u32) -> (u32, BTreeSet<String>) {
     (u32::try_from(answer["epoch"].as_u64().unwrap()).unwrap(), keys.collect())
 }
 
-/// Submits calls of //Alice at the beginning of an epoch; gives the height at which the last of them is final.
-async fn submit_in_one_epoch(rpc: &Rpc, calls: &[cairn_runtime::RuntimeCall]) -> u32 {
+/// Waits for the first block of an epoch; gives its height.
+async fn wait_for_beginning(rpc: &Rpc) -> u32 {
     let mut observer = Observer::new(rpc).await.unwrap();
     while observer.height % LENGTH != 1 {
         observer.next().await.unwrap();
     }
-    let begun = epoch_of(observer.height);
+    observer.height
+}
+
+/// Submits calls of //Alice at the beginning of an epoch; gives the height at which the last of them is final.
+async fn submit_in_one_epoch(rpc: &Rpc, calls: &[cairn_runtime::RuntimeCall]) -> u32 {
+    let begun = epoch_of(wait_for_beginning(rpc).await);
     let signed = signed_calls(rpc, "Alice", calls).await.unwrap();
     let verdicts: Vec<Value> = rpc.call("cairn_submitBatch", vec![json!(signed)]).await.unwrap();
     let last = verdicts.last().and_then(|verdict| verdict["hash"].as_str()).unwrap();
@@ -167,4 +172,46 @@ async fn three_of_four_validators_replaced_at_once_hand_over_to_the_new_ones() {
     assert_agree(&[all[0], all[4], all[5], all[6]], height).await;
     let set: Value = all[0].call("cairn_validators", vec![json!(height)]).await.unwrap();
     assert_eq!(set["totalPower"], "5", "{set}");
+}
+
+/// Replaces a validator's key with `cairn tx rotate-key`; gives the height at which that is final.
+fn rotate_by_command(network: &Network, rpc: &Rpc, [old, new]: [&str; 2]) -> u32 {
+    let what = ["--json", "tx", "rotate-key", "--old", old, "--new", new, "--from", "//Ferdie", "--url", rpc.url()];
+    let told = cairn(network.folder(), what).unwrap();
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    let height = u32::try_from(told["height"].as_u64().unwrap()).unwrap();
+    assert_eq!((&told["success"], &told["fromEpoch"]), (&json!(true), &json!(epoch_of(height) + 1)));
+    height
+}
+
+#[tokio::test]
+async fn key_rotated_by_command_votes_from_the_next_epoch_on_without_a_pause() {
+    let mut network = Network::prepare_chain(spec(4), Shape { validators: 4, archives: 0 }).await.unwrap();
+    network.nodes[3].settings.next_consensus_key = Some("//Eve".into());
+    let clients = network.start_nodes(&[0, 1, 2, 3]).await.unwrap();
+    let all: Vec<&Rpc> = clients.iter().collect();
+    wait_for_beginning(all[0]).await;
+    let rotated = rotate_by_command(&network, all[0], ["//Dave", "//Eve"]);
+    let opening = (epoch_of(rotated) + 1) * LENGTH + 1;
+    assert_agree(&all, opening + 1).await;
+    assert_eq!(validators_at(all[0], opening - 1).await.1, keys_of(&["Alice", "Bob", "Charlie", "Dave"]));
+    assert_eq!(validators_at(all[0], opening).await.1, keys_of(&["Alice", "Bob", "Charlie", "Eve"]));
+
+    // Without the new key's votes there is no quorum now.
+    network.nodes[2].kill().await.unwrap();
+    let killed_at = Observer::new(all[0]).await.unwrap().height;
+    assert_agree(&[all[0], all[1], all[3]], killed_at + LENGTH).await;
+
+    // The old key is not needed any more, and is never taken again.
+    network.nodes[3].kill().await.unwrap();
+    (network.nodes[3].settings.consensus_key, network.nodes[3].settings.next_consensus_key) =
+        (Some("//Eve".into()), None);
+    let fourth = network.node(3).unwrap().start().await.unwrap();
+    let killed_at = Observer::new(all[0]).await.unwrap().height;
+    assert_agree(&[all[0], all[1], &fourth], killed_at + 2).await;
+    let back = ["tx", "rotate-key", "--old", "//Eve", "--new", "//Dave", "--from", "//Ferdie", "--url", all[0].url()];
+    let refused = cairn(network.folder(), back).unwrap();
+    assert_ne!(refused.code, Some(0), "{}", refused.stdout);
+    assert!(refused.stderr.contains("KeyUsed") || refused.stderr.contains("WrongEpoch"), "{}", refused.stderr);
 }
