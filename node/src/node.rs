@@ -208,6 +208,7 @@ impl Common {
             sync: sync.clone(),
             network: network.clone(),
             metrics: self.metrics.clone(),
+            was_silent: false,
         };
         supervisor.thread("consensus", move || driver.run(mailbox))?;
         Ok(Some(handle))

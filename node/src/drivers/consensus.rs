@@ -151,6 +151,8 @@ pub struct ConsensusDriver {
     pub network: Network,
     /// What is measured.
     pub metrics: Metrics,
+    /// Whether the vote guard was silent at the end of the last turn; false at first.
+    pub was_silent: bool,
 }
 
 impl ConsensusDriver {
@@ -282,6 +284,10 @@ impl ConsensusDriver {
         self.persist(journal, &records)?;
         for output in afterwards {
             self.speak(output).await?;
+        }
+        let is_silent = self.consensus.guard().is_some_and(|guard| guard.silence().is_some());
+        if std::mem::replace(&mut self.was_silent, is_silent) && !is_silent {
+            tracing::info!("everything that this key can have voted on is final: it signs votes again");
         }
         if !records.is_empty() {
             self.metrics.observe_engine(&self.consensus.state(now));

@@ -13,3 +13,4 @@ mod kill_loop;
 mod load;
 mod proofs;
 mod restart;
+mod vote_record;
