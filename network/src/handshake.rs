@@ -7,21 +7,16 @@
 //! ```
 //! The peer with the lower id opens, always; so a pair never has two links, whoever dialled. Noise and QUIC have proved
 //! the peer id, the record's signature binds it to the consensus key, so a record is of no use to anyone else.
-#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::frame;
-use crate::links::Lane;
-use crate::record::{AuthorityRecord, RECORD_BYTES_MAX, Refusal};
+use cairn_primitives::authority::{Answer, AuthorityRecord, HANDSHAKE_BYTES_MAX, Hello, Lane, Refusal};
 use cairn_primitives::codec::{DecodeError, decode_strict};
 use cairn_primitives::{Epoch, Hash, PublicKey};
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
-use parity_scale_codec::{Decode, Encode};
+use parity_scale_codec::Encode;
 use std::collections::BTreeSet;
 use std::io;
-
-/// The largest message of the handshake, in bytes.
-const HANDSHAKE_BYTES_MAX: usize = RECORD_BYTES_MAX + 16;
 
 /// What this node knows when a handshake starts.
 #[derive(Clone, Debug)]
@@ -35,31 +30,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn check(&self, record: &AuthorityRecord, peer: &PeerId) -> Result<(), Refusal> {
-        record.check(&self.genesis, self.epoch, peer)?;
+        record.check(&self.genesis, self.epoch, &peer.to_bytes())?;
         let key = record.statement.key;
         if key == self.record.statement.key {
             return Err(Refusal::OwnKey);
         }
         if self.validators.contains(&key) { Ok(()) } else { Err(Refusal::NotValidator) }
     }
-}
-
-/// The opener's message.
-#[derive(Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct Hello {
-    pub(crate) lane: Lane,
-    /// Chosen by the opener; the two streams of one link carry the same number.
-    pub(crate) link: u64,
-    pub(crate) record: AuthorityRecord,
-}
-
-/// The acceptor's message.
-#[derive(Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) enum Answer {
-    #[codec(index = 0)]
-    Accepted(Box<AuthorityRecord>),
-    #[codec(index = 1)]
-    Refused(Refusal),
 }
 
 /// Why a handshake failed.
@@ -122,7 +99,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 mod tests {
     use super::*;
     use crate::NodeKey;
-    use crate::record::Statement;
+    use crate::record::statement;
     use cairn_primitives::KeyPair;
     use futures::io::Cursor;
     use std::pin::Pin;
@@ -165,7 +142,7 @@ mod tests {
     }
 
     fn record(seed: u8) -> AuthorityRecord {
-        Statement::new(GENESIS, Epoch(0), pair(seed).public(), peer(seed), &[], 1).sign(&pair(seed))
+        statement(GENESIS, Epoch(0), pair(seed).public(), peer(seed), &[], 1).sign(&pair(seed))
     }
 
     /// The identity of validator 1 in the set {1, 2}.
@@ -217,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn hello_with_this_nodes_own_key_is_refused() {
-        let twin = Statement::new(GENESIS, Epoch(0), pair(1).public(), peer(9), &[], 1).sign(&pair(1));
+        let twin = statement(GENESIS, Epoch(0), pair(1).public(), peer(9), &[], 1).sign(&pair(1));
         assert_eq!(accept_from(9, twin).await.1, Answer::Refused(Refusal::OwnKey));
     }
 

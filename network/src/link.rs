@@ -2,10 +2,11 @@
 
 use crate::event::Event;
 use crate::frame::{self, FrameTooLarge};
-use crate::links::{Lane, LinkQueues};
+use crate::links::{LinkQueues, frame_bytes_max};
 use crate::metrics::{Metrics, Traffic};
 use crate::queue::FrameQueue;
 use cairn_primitives::PublicKey;
+use cairn_primitives::authority::Lane;
 use cairn_primitives::codec::{DecodeError, decode_strict};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{PeerId, Stream};
@@ -88,12 +89,12 @@ async fn read<R: AsyncRead + Unpin>(
     metrics: Metrics,
 ) -> LinkEnd {
     loop {
-        let frame = match frame::read(&mut stream, lane.frame_bytes_max()).await {
+        let frame = match frame::read(&mut stream, frame_bytes_max(lane)).await {
             Ok(frame) => frame,
             Err(error) => return error.into(),
         };
         metrics.count_in(Traffic::Consensus, frame.len());
-        match decode_strict("consensus message", &frame, lane.frame_bytes_max()) {
+        match decode_strict("consensus message", &frame, frame_bytes_max(lane)) {
             Ok(message) => {
                 if events.send(Event::Consensus { from, message }).await.is_err() {
                     return LinkEnd::Closed;

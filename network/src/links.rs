@@ -4,14 +4,12 @@
 //! one connection take turns, so a vote waits for a part of a large block that is on its way, never for the block; and
 //! a receiver decodes them on two tasks. Order holds within each queue.
 
-#![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
-
 use crate::error::CommandError;
 use crate::metrics::{Metrics, Queue};
 use crate::queue::{Frame, FrameQueue, Pushed, QueueLimits};
 use cairn_primitives::PublicKey;
+use cairn_primitives::authority::Lane;
 use cairn_primitives::message::CONSENSUS_MESSAGE_BYTES_MAX;
-use parity_scale_codec::{Decode, Encode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -25,33 +23,18 @@ const SMALL_QUEUE: QueueLimits = QueueLimits { frames: 2048, bytes: 4 << 20 };
 /// Large frames that wait for one validator: a few full blocks.
 const LARGE_QUEUE: QueueLimits = QueueLimits { frames: 64, bytes: 16 << 20 };
 
-/// One of the two streams of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub(crate) enum Lane {
-    /// Frames up to [`SMALL_FRAME_BYTES_MAX`].
-    #[codec(index = 0)]
-    Small,
-    /// Larger frames.
-    #[codec(index = 1)]
-    Large,
+/// The largest frame of a lane, in bytes.
+pub(crate) const fn frame_bytes_max(lane: Lane) -> usize {
+    match lane {
+        Lane::Small => SMALL_FRAME_BYTES_MAX,
+        Lane::Large => CONSENSUS_MESSAGE_BYTES_MAX,
+    }
 }
 
-impl Lane {
-    pub(crate) const BOTH: [Self; 2] = [Self::Small, Self::Large];
-
-    /// The largest frame of the lane, in bytes.
-    pub(crate) const fn frame_bytes_max(self) -> usize {
-        match self {
-            Self::Small => SMALL_FRAME_BYTES_MAX,
-            Self::Large => CONSENSUS_MESSAGE_BYTES_MAX,
-        }
-    }
-
-    const fn queue(self) -> Queue {
-        match self {
-            Self::Small => Queue::ConsensusSmall,
-            Self::Large => Queue::ConsensusLarge,
-        }
+const fn queue_of(lane: Lane) -> Queue {
+    match lane {
+        Lane::Small => Queue::ConsensusSmall,
+        Lane::Large => Queue::ConsensusLarge,
     }
 }
 
@@ -140,7 +123,7 @@ impl Links {
         let lane = if frame.len() > SMALL_FRAME_BYTES_MAX { Lane::Large } else { Lane::Small };
         match link.lane(lane).push(frame) {
             Pushed::Queued { dropped } => {
-                self.metrics.dropped(lane.queue(), dropped);
+                self.metrics.dropped(queue_of(lane), dropped);
                 true
             }
             Pushed::Closed => false,

@@ -2,7 +2,7 @@
 //!
 //! A node that is no validator does not offer the protocol at all, so that negotiation refuses it.
 
-use crate::links::Lane;
+use cairn_primitives::authority::Lane;
 use futures::future::{Ready, ready};
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo};

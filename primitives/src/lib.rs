@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing))]
 
 pub mod account;
+pub mod authority;
 pub mod block;
 pub mod certificate;
 pub mod codec;

@@ -6,12 +6,13 @@ use crate::config::Validators;
 use crate::event::{Event, Offence};
 use crate::handshake::{self, HandshakeError, Identity};
 use crate::link::{Ended, Link};
-use crate::links::{Lane, Links};
+use crate::links::Links;
 use crate::metrics::Queue;
 use crate::protocol::{Open, StreamEvent};
-use crate::record::{AuthorityRecord, Refusal, Statement};
+use crate::record;
 use crate::timers::Timer;
 use cairn_primitives::PublicKey;
+use cairn_primitives::authority::{AuthorityRecord, Lane, Refusal};
 use libp2p::{Multiaddr, PeerId, Stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -152,7 +153,7 @@ impl Driver {
             let sequence = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX).max(last.saturating_add(1));
             let addresses: Vec<Multiaddr> = self.config.external.iter().chain(&self.listening).cloned().collect();
             let genesis = self.config.genesis;
-            let said = Statement::new(genesis, validators.epoch, pair.public(), self.local, &addresses, sequence);
+            let said = record::statement(genesis, validators.epoch, pair.public(), self.local, &addresses, sequence);
             let (epoch, record) = (validators.epoch, said.sign(pair));
             Arc::new(Identity { genesis, epoch, validators: validators.keys.clone(), record })
         });
@@ -292,7 +293,7 @@ impl Driver {
         }
         self.validators.attempts.remove(&peer);
         self.timers.cancel(Timer::OpenLink(peer));
-        self.book.learn(peer, record.addresses(), Role::Validator);
+        self.book.learn(peer, record::addresses(record), Role::Validator);
         self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
         let queues = self.validators.links.open(key);
         // Whoever hears of it can send at once.

@@ -4,6 +4,7 @@ use super::chain::{look_at_block, look_at_certificate};
 use super::strict;
 use super::transactions::look_at_extrinsic;
 use crate::fixture::{GENESIS, certificate, chain, proposal, quorum, set, vote};
+use cairn_primitives::authority::{Answer, AuthorityRecord, HANDSHAKE_BYTES_MAX, Hello, Lane, Refusal, Statement};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::certificate::CERTIFICATE_BYTES_MAX;
 use cairn_primitives::message::{
@@ -11,7 +12,8 @@ use cairn_primitives::message::{
     SyncResponse, TRANSACTIONS_BYTES_MAX, TransactionGossip,
 };
 use cairn_primitives::{
-    Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, OpaqueExtrinsic, Subject, View, VoteKind,
+    Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, KeyPair, OpaqueExtrinsic, Subject, View,
+    VoteKind,
 };
 use cairn_sync::{BlockSource, ValidatorSets, serve, verify_range};
 use parity_scale_codec::Encode;
@@ -162,4 +164,37 @@ pub(crate) fn block_gossip_seeds() -> Vec<Vec<u8>> {
     weak.finalization = Some(certificate(set(), Subject::Finalize(proposal(&weak.block)), 1..3));
     blocks.push(weak);
     blocks.iter().map(Encode::encode).collect()
+}
+
+/// The three messages of a handshake between validators.
+pub(crate) fn handshake(bytes: &[u8]) {
+    let peer = [1];
+    let look = |record: &AuthorityRecord| {
+        if record.check(&GENESIS, Epoch(0), &peer).is_ok() {
+            let statement = &record.statement;
+            assert_eq!((statement.genesis, statement.epoch, statement.peer.as_slice()), (GENESIS, Epoch(0), &peer[..]));
+        }
+    };
+    if let Some(hello) = strict::<Hello>("handshake", bytes, HANDSHAKE_BYTES_MAX) {
+        look(&hello.record);
+    }
+    if let Some(Answer::Accepted(record)) = strict("handshake answer", bytes, HANDSHAKE_BYTES_MAX) {
+        look(&record);
+    }
+    strict::<Result<(), Refusal>>("handshake agreement", bytes, HANDSHAKE_BYTES_MAX);
+}
+
+pub(crate) fn handshake_seeds() -> Vec<Vec<u8>> {
+    let key = KeyPair::from_seed(&[1; 32]);
+    let addresses = vec![vec![4, 127, 0, 0, 1, 6, 0x76, 0x7d]];
+    let statement =
+        Statement { genesis: GENESIS, epoch: Epoch(0), key: key.public(), peer: vec![1], addresses, sequence: 1 };
+    let record = statement.sign(&key);
+    vec![
+        Hello { lane: Lane::Large, link: 7, record: record.clone() }.encode(),
+        Answer::Accepted(Box::new(record)).encode(),
+        Answer::Refused(Refusal::Epoch).encode(),
+        Ok::<(), Refusal>(()).encode(),
+        Err::<(), _>(Refusal::OwnKey).encode(),
+    ]
 }
