@@ -52,6 +52,11 @@ sim: setup ## simulate whole networks under faults, one from each of SEEDS=10000
 fuzz: setup ## fuzz every decoder and machine, SECONDS (600) each; TARGET names some of them
 	@scripts/fuzz.sh -s $(or $(SECONDS),600) $(TARGET)
 
+.PHONY: bench
+bench: setup ## compare the state store with its peers; ACCOUNTS (100000), BENCH_FLAGS="--blocks 50 --rounds 3 ..."
+	@$(CARGO) run $(RELEASE) --manifest-path tests/bench/Cargo.toml --bin state-bench -- \
+		--accounts $(or $(ACCOUNTS),100000) $(BENCH_FLAGS)
+
 .PHONY: lint
 lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
 	cargo fmt --all --check
