@@ -20,7 +20,7 @@ use cairn_runtime::{
     BlockContext, BlockLimits, BlockOutcome, EventRecord, InvalidTransaction, StateReadError, StateReader, Transaction,
     build_block, execute_block, keys, next_validators,
 };
-use cairn_storage::{Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
+use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
 
@@ -137,6 +137,13 @@ impl Ledger {
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
+    }
+
+    /// What writes pages and history of the state behind the committed blocks, for a thread of its own. Without one, the
+    /// ledger writes them itself, block by block, when too much is unsaved.
+    #[must_use]
+    pub fn checkpointer(&self) -> Checkpointer {
+        self.state.checkpointer()
     }
 
     /// What remembers verified signatures, to be shared with the mempool.

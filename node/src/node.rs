@@ -171,6 +171,8 @@ impl Common {
         let rpc =
             self.start_servers(&mut supervisor, &mempool, pool_config, &consensus, &sync_handle, &network).await?;
         self.banner(&rpc, &network).await;
+        let checkpointer = ledger.checkpointer();
+        supervisor.thread("checkpoints", move || Ok(checkpointer.run()?))?;
         let driver = LedgerDriver {
             ledger,
             mempool,

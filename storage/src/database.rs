@@ -10,11 +10,15 @@ pub type Record = (Vec<u8>, Vec<u8>);
 /// What survives a crash of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The batch and all before it are on disk before `write` returns.
+    /// The batch and all before it that are not derived are on disk before `write` returns.
     Synced,
     /// The batch is visible at once and on disk at the latest with the next synced one; a crash loses it or not, but
     /// never one batch without losing all later ones.
     Unsynced,
+    /// The batch is visible at once and not logged: until the next [`Database::flush`] the end of the process may lose it
+    /// with all later ones of its kind, whatever became of the others; but never leaves it and loses a batch before it. For
+    /// what can be computed again from the rest.
+    Derived,
 }
 
 /// The order of a scan.
@@ -110,6 +114,12 @@ pub trait Database: DatabaseView {
     /// # Errors
     /// The engine failed; nothing was applied, and the database must not be written to again.
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError>;
+
+    /// Puts on disk all that was written, in whatever way.
+    ///
+    /// # Errors
+    /// The engine failed; the database must not be written to again.
+    fn flush(&self) -> Result<(), DatabaseError>;
 
     /// The current version, unmoved by later writes. Hold it briefly: it keeps replaced records alive.
     fn snapshot(&self) -> Box<dyn DatabaseView + '_>;

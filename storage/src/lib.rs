@@ -34,6 +34,7 @@ pub use database::{Database, DatabaseView, Direction, Durability, KeyRange, Reco
 pub use error::{DatabaseError, ErrorClass};
 pub use memory::MemoryDatabase;
 pub use state::{
-    HistoryMode, Overlay, StagedState, StateConfig, StateError, StateHead, StateReadModel, StateStore, StateView,
+    CheckpointLimits, Checkpointer, HistoryMode, Overlay, StagedState, StateConfig, StateError, StateHead,
+    StateReadModel, StateStore, StateView,
 };
 pub use table::Table;

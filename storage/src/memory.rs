@@ -1,7 +1,7 @@
 //! The database in memory: for tests, simulation and the browser.
 //!
-//! A snapshot shares the tables; the first write to a table after it copies that table once. Unsynced batches can be
-//! lost on purpose, which is how a simulated disk crashes.
+//! A snapshot shares the tables; the first write to a table after it copies that table once. Unsynced and derived batches
+//! can be lost on purpose, which is how a simulated disk crashes.
 
 use crate::batch::{Operation, WriteBatch};
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange, Record};
@@ -21,6 +21,21 @@ struct Contents {
     tables: Tables,
     /// One entry a batch since the last synced one, oldest first.
     unsynced: Vec<Undo>,
+    /// The same for derived ones since the last flush.
+    derived: Vec<Undo>,
+}
+
+impl Contents {
+    /// Takes batches back, the last one first.
+    fn undo(&mut self, lost: Vec<Undo>) {
+        for (table, key, value) in lost.into_iter().flat_map(Vec::into_iter).rev() {
+            let records = Arc::make_mut(self.tables.entry(table).or_default());
+            match value {
+                Some(value) => records.insert(key, value),
+                None => records.remove(&key),
+            };
+        }
+    }
 }
 
 /// A [`Database`] in memory; clones share the contents.
@@ -40,7 +55,11 @@ impl MemoryDatabase {
     #[must_use]
     pub fn fork(&self) -> Self {
         let contents = self.read();
-        let copy = Contents { tables: contents.tables.clone(), unsynced: contents.unsynced.clone() };
+        let copy = Contents {
+            tables: contents.tables.clone(),
+            unsynced: contents.unsynced.clone(),
+            derived: contents.derived.clone(),
+        };
         Self { contents: Arc::new(RwLock::new(copy)) }
     }
 
@@ -50,19 +69,32 @@ impl MemoryDatabase {
         self.read().unsynced.len()
     }
 
-    /// Crashes: of the batches since the last synced one, the first `kept` survive.
+    /// Crashes: of the batches since the last synced one, the first `kept` survive. Where one is lost, no derived one does.
     pub fn lose_unsynced(&self, kept: usize) {
         let mut contents = self.write_lock();
         let kept = kept.min(contents.unsynced.len());
         let lost = contents.unsynced.split_off(kept);
-        for (table, key, value) in lost.into_iter().flat_map(Vec::into_iter).rev() {
-            let records = Arc::make_mut(contents.tables.entry(table).or_default());
-            match value {
-                Some(value) => records.insert(key, value),
-                None => records.remove(&key),
-            };
+        if !lost.is_empty() {
+            let derived = std::mem::take(&mut contents.derived);
+            contents.undo(derived);
         }
+        contents.undo(lost);
         contents.unsynced.clear();
+    }
+
+    /// How many derived batches the end of the process could lose now.
+    #[must_use]
+    pub fn unflushed_count(&self) -> usize {
+        self.read().derived.len()
+    }
+
+    /// Ends the process: of the derived batches since the last flush, the first `kept` survive.
+    pub fn lose_unflushed(&self, kept: usize) {
+        let mut contents = self.write_lock();
+        let kept = kept.min(contents.derived.len());
+        let lost = contents.derived.split_off(kept);
+        contents.undo(lost);
+        contents.derived.clear();
     }
 
     // The lock guards plain data that is replaced record by record; a panic elsewhere leaves it readable.
@@ -129,7 +161,15 @@ impl Database for MemoryDatabase {
         match durability {
             Durability::Synced => contents.unsynced.clear(),
             Durability::Unsynced => contents.unsynced.push(undo),
+            Durability::Derived => contents.derived.push(undo),
         }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), DatabaseError> {
+        let mut contents = self.write_lock();
+        contents.derived.clear();
+        contents.unsynced.clear();
         Ok(())
     }
 

@@ -9,14 +9,15 @@ use std::fmt;
 /// The version of all formats in this module and of the records of the state store.
 ///
 /// 2: [`Table::ValidatorSets`]. There is no migration from 1: the rules of the chains in it had no validators in their
-/// state, so that no block of theirs has the roots that these rules give.
-pub const FORMAT_VERSION: u32 = 2;
+/// state, so that no block of theirs has the roots that these rules give. 3: [`Table::StateKeys`], diffs with values,
+/// checkpoints. There is no migration from 2, which no release had.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A table: a sorted map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Key: a name ([`crate::blocks::META_HEAD`] …). Value: head record, chain identity, state head, lowest height of
-    /// the state's history. Never pruned.
+    /// the state's history; and, derived, the marker of the last checkpoint. Never pruned.
     Meta,
     /// Key: height (u32). Value: header. Only finalized blocks. Never pruned.
     Headers,
@@ -42,19 +43,24 @@ pub enum Table {
     /// deleted from the oldest on, once a finalization makes the records useless.
     Journal,
     /// Key: the bits of the key hash that lead to the page, without trailing zero bytes. Value: a page of the state
-    /// tree. Holds the head only: a page that is replaced is overwritten, one that is merged or emptied is deleted.
+    /// tree. Holds one version only: a page that is replaced is overwritten, one that is merged or emptied is deleted.
+    /// Derived: written by checkpoints.
     StatePages,
     /// Key: escaped storage key, complement of the height (u32). Value: the value from that height on, empty for a
-    /// deletion. In window mode a record is deleted when its successor has left the window.
+    /// deletion. In window mode a record is deleted when its successor has left the window. Derived: written by
+    /// checkpoints.
     StateHistory,
-    /// Key: height (u32). Value: the storage keys that the block changed, `Vec<Vec<u8>>`. In window mode deleted when
-    /// the height leaves the window.
+    /// Key: height (u32). Value: the storage keys that the block changed, `Vec<Vec<u8>>`, by which pruning finds what they
+    /// replaced. In window mode deleted when the height leaves the window. Derived: written by checkpoints.
+    StateKeys,
+    /// Key: height (u32). Value: what the block changed, `Vec<(Vec<u8>, Option<Vec<u8>>)>`: storage keys and new values,
+    /// none for a deletion. Deleted once a checkpoint above the height is on disk for good.
     StateDiffs,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Headers,
         Self::Bodies,
@@ -68,6 +74,7 @@ impl Table {
         Self::Journal,
         Self::StatePages,
         Self::StateHistory,
+        Self::StateKeys,
         Self::StateDiffs,
     ];
 
@@ -88,6 +95,7 @@ impl Table {
             Self::Journal => "journal",
             Self::StatePages => "state_pages",
             Self::StateHistory => "state_history",
+            Self::StateKeys => "state_keys",
             Self::StateDiffs => "state_diffs",
         }
     }

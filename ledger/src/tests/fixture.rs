@@ -10,7 +10,7 @@ use cairn_runtime::{
     AccountInfo, BlockLimits, Era, FeeParameters, GenesisConfig, RuntimeCall, StateReader, Transaction,
     TransactionExtra, client, genesis_state,
 };
-use cairn_storage::{Database, HistoryMode, MemoryDatabase, StateConfig};
+use cairn_storage::{CheckpointLimits, Database, HistoryMode, MemoryDatabase, StateConfig};
 use std::sync::{Arc, OnceLock};
 
 pub(super) const START: u64 = 1_700_000_000_000;
@@ -60,7 +60,9 @@ pub(super) fn open(database: Arc<dyn Database>, history: HistoryMode) -> Ledger 
 }
 
 pub(super) fn open_with(database: Arc<dyn Database>, history: HistoryMode, schedule: EpochSchedule) -> Ledger {
-    let state = StateConfig { history, ..StateConfig::default() };
+    // So little that every other block brings a checkpoint.
+    let unsaved = CheckpointLimits { bytes: 4 << 10, blocks: 2, chunk_bytes: 1 << 10 };
+    let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
     let config = LedgerConfig { genesis: genesis().clone(), schedule, spec_hash: SPEC, state, limits };
     Ledger::open(database, config).unwrap()

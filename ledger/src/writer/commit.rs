@@ -164,6 +164,7 @@ impl Ledger {
             self.validators = execution.next.clone();
         }
         self.next = execution.next;
+        self.state.relieve()?;
         Ok(CommittedBlock {
             height,
             hash,

@@ -8,7 +8,8 @@ use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
 use rocksdb::{
-    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, ReadOptions, SingleThreaded, SnapshotWithThreadMode, WriteOptions,
+    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, FlushOptions, ReadOptions, SingleThreaded,
+    SnapshotWithThreadMode, WriteOptions,
 };
 use std::path::Path;
 
@@ -131,7 +132,14 @@ impl Database for RocksDatabase {
         }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
+        options.disable_wal(durability == Durability::Derived);
         self.rocks.write_opt(writes, &options).map_err(|error| engine("write", &error))
+    }
+
+    fn flush(&self) -> Result<(), DatabaseError> {
+        let families = Table::ALL.into_iter().map(|table| self.family(table)).collect::<Result<Vec<_>, _>>()?;
+        let families: Vec<_> = families.iter().collect();
+        self.rocks.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| engine("flush", &error))
     }
 
     fn snapshot(&self) -> Box<dyn DatabaseView + '_> {

@@ -48,7 +48,9 @@ const fn access(table: Table) -> Access {
         Table::Heights | Table::Transactions | Table::PendingBlocks => Access::Point,
         Table::StatePages => Access::Page,
         Table::Meta | Table::Hashes | Table::Finalizations | Table::ValidatorSets | Table::Journal => Access::Ordered,
-        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory | Table::StateDiffs => Access::Bulk,
+        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory | Table::StateKeys | Table::StateDiffs => {
+            Access::Bulk
+        }
     }
 }
 
@@ -60,6 +62,8 @@ pub(crate) fn database() -> Options {
     // A record that a crash cut short at the very end is dropped; damage before it is refused.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
+    // Derived batches are in no log: all tables reach the disk together, or one could be ahead of what another says of it.
+    options.set_atomic_flush(true);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_background_jobs(2);

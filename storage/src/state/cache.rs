@@ -1,7 +1,7 @@
 //! Buckets and which of their pages stay in memory.
 //!
-//! A page may be dropped only while the database holds it, that is while its bucket belongs to the head. Pages of blocks
-//! that are not committed and pages that a later version replaced are *pinned*: they live as long as a version shows them.
+//! A page may be dropped only while the database holds it. Pages of blocks that no checkpoint has saved, and pages that a
+//! later committed version replaced, stay for as long as a version shows them.
 //! The order of eviction is first in, first out with a second chance for pages that were read since.
 
 use super::page::{Page, subtree_hash};
@@ -26,18 +26,21 @@ pub(super) struct Bucket {
 #[derive(Debug)]
 struct Residence {
     page: Option<Arc<Page>>,
-    pinned: bool,
+    /// Whether the database has the page.
+    saved: bool,
+    /// Whether the database has, or will have, another page in its place.
+    replaced: bool,
 }
 
 impl Bucket {
     /// A bucket that no database holds.
-    pub(super) fn pinned(leaves: u16, page: Arc<Page>) -> Self {
-        Self::new(leaves, Residence { page: Some(page), pinned: true })
+    pub(super) fn unsaved(leaves: u16, page: Arc<Page>) -> Self {
+        Self::new(leaves, Residence { page: Some(page), saved: false, replaced: false })
     }
 
-    /// A bucket of the head.
+    /// A bucket whose page is in the database.
     pub(super) const fn stored(leaves: u16) -> Self {
-        Self::new(leaves, Residence { page: None, pinned: false })
+        Self::new(leaves, Residence { page: None, saved: true, replaced: false })
     }
 
     const fn new(leaves: u16, residence: Residence) -> Self {
@@ -62,7 +65,7 @@ struct Queue {
     bytes: usize,
 }
 
-/// Reads pages and keeps the unpinned ones within a budget.
+/// Reads pages and keeps those that may be dropped within a budget.
 pub(super) struct PageCache {
     database: Arc<dyn Database>,
     bytes_max: usize,
@@ -106,14 +109,14 @@ impl PageCache {
     pub(super) fn pin(bucket: &Bucket, page: &Arc<Page>) {
         let mut residence = bucket.lock();
         residence.page = Some(Arc::clone(page));
-        residence.pinned = true;
+        residence.replaced = true;
     }
 
-    /// Lets the page of a bucket go when memory is short: the database holds it now.
-    pub(super) fn unpin(&self, bucket: &Arc<Bucket>) {
+    /// Lets the page of a bucket go when memory is short, unless it was replaced: the database holds it now.
+    pub(super) fn saved(&self, bucket: &Arc<Bucket>) {
         let mut residence = bucket.lock();
-        residence.pinned = false;
-        let size = residence.page.as_ref().map(|page| page.size());
+        residence.saved = true;
+        let size = residence.page.as_ref().filter(|_| !residence.replaced).map(|page| page.size());
         drop(residence);
         if let Some(size) = size {
             self.admit(bucket, size);
@@ -135,7 +138,7 @@ impl PageCache {
                     continue;
                 }
                 let mut residence = bucket.lock();
-                if !residence.pinned {
+                if residence.saved && !residence.replaced {
                     residence.page = None;
                 }
             }

@@ -11,26 +11,32 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Height;
 use parity_scale_codec::Encode;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// How many keys one call lists at most.
 pub const KEYS_PER_CALL_MAX: usize = 1_000;
 /// How many records are read at once while keys are listed or pruned.
 const CHUNK: usize = 64;
 
-/// Adds what a block changed: a record for each key.
+/// Adds what a block changed: a record for each key. Returns about how many bytes.
 pub(super) fn put<'a>(
     batch: &mut WriteBatch,
     height: Height,
     changes: impl Iterator<Item = (&'a Vec<u8>, Option<&'a Vec<u8>>)>,
-) {
+) -> usize {
+    let mut bytes = 0_usize;
     for (key, value) in changes {
-        batch.put(Table::StateHistory, record_key(key, height), value.cloned().unwrap_or_default());
+        let (record, value) = (record_key(key, height), value.cloned().unwrap_or_default());
+        bytes = bytes.saturating_add(record.len()).saturating_add(value.len());
+        batch.put(Table::StateHistory, record, value);
     }
+    bytes
 }
 
 /// Adds the list of keys that a block changed, by which pruning finds what they replaced.
-pub(super) fn put_diff(batch: &mut WriteBatch, height: Height, keys: &[&Vec<u8>]) {
-    batch.put(Table::StateDiffs, height.0.to_be_bytes(), keys.encode());
+pub(super) fn put_keys(batch: &mut WriteBatch, height: Height, keys: &[&Vec<u8>]) {
+    batch.put(Table::StateKeys, height.0.to_be_bytes(), keys.encode());
 }
 
 /// The value of a key at a height.
@@ -41,7 +47,7 @@ pub(super) fn get(view: &dyn DatabaseView, key: &[u8], height: Height) -> Result
 }
 
 /// At most `count` keys with a prefix that have a value at a height, in order, after `start`.
-pub(super) fn keys(
+fn keys(
     view: &dyn DatabaseView,
     height: Height,
     prefix: &[u8],
@@ -76,11 +82,44 @@ pub(super) fn keys(
     Ok(found)
 }
 
+/// The same with keys that later blocks touched, and whether each has a value now.
+pub(super) fn keys_with(
+    view: &dyn DatabaseView,
+    height: Height,
+    prefix: &[u8],
+    start: Option<&[u8]>,
+    count: usize,
+    touched: &BTreeMap<Vec<u8>, bool>,
+) -> Result<Vec<Vec<u8>>, DatabaseError> {
+    let count = count.min(KEYS_PER_CALL_MAX);
+    let mut found = Vec::new();
+    let mut from = start.map(<[u8]>::to_vec);
+    while found.len() < count {
+        let listed = keys(view, height, prefix, from.as_deref(), count)?;
+        let end = listed.last().filter(|_| listed.len() >= count).cloned();
+        let after = from.as_ref().map_or(Bound::Unbounded, |from| Bound::Excluded(from.clone()));
+        let until = end.clone().map_or(Bound::Unbounded, Bound::Included);
+        let mut page: BTreeSet<_> = listed.into_iter().collect();
+        for (key, has_value) in touched.range((after, until)) {
+            if *has_value {
+                page.insert(key.clone());
+            } else {
+                page.remove(key);
+            }
+        }
+        found.extend(page);
+        let Some(end) = end else { break };
+        from = Some(end);
+    }
+    found.truncate(count);
+    Ok(found)
+}
+
 /// Deletes what the block of `height` replaced, once no height below it is kept.
 pub(super) fn prune(view: &dyn DatabaseView, batch: &mut WriteBatch, height: Height) -> Result<(), DatabaseError> {
-    let diff: Option<Vec<Vec<u8>>> = blocks::read(view, Table::StateDiffs, &height.0.to_be_bytes())?;
-    let lost = || DatabaseError::Missing { table: Table::StateDiffs, reason: format!("height {height}") };
-    for key in diff.ok_or_else(lost)? {
+    let keys: Option<Vec<Vec<u8>>> = blocks::read(view, Table::StateKeys, &height.0.to_be_bytes())?;
+    let lost = || DatabaseError::Missing { table: Table::StateKeys, reason: format!("height {height}") };
+    for key in keys.ok_or_else(lost)? {
         let mut range = KeyRange::between(record_key(&key, height), after_key(&key));
         loop {
             let records = view.scan(Table::StateHistory, &range, Direction::Forward, CHUNK)?;
@@ -100,7 +139,7 @@ pub(super) fn prune(view: &dyn DatabaseView, batch: &mut WriteBatch, height: Hei
             }
         }
     }
-    batch.delete(Table::StateDiffs, height.0.to_be_bytes());
+    batch.delete(Table::StateKeys, height.0.to_be_bytes());
     Ok(())
 }
 

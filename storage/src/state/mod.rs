@@ -14,16 +14,19 @@
 //! - A *bucket* holds all leaves below one node. It splits by one more bit above [`page::SPLIT_LEAVES_MAX`] leaves, and two
 //!   merge at [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
 //!   [`page::INLINE_VALUE_MAX`] bytes lie in the history table only; the page keeps their hash.
-//! - Pages of the head that are on disk may leave memory ([`cache`], byte budget). Pages of blocks that are not final and
-//!   pages that a newer version replaced stay with the versions that show them.
+//! - A committed block writes its diff; pages and history follow in checkpoints ([`checkpoint`]).
+//! - Pages that are on disk may leave memory ([`cache`], byte budget). Pages that no checkpoint has saved and pages that a
+//!   newer version replaced stay with the versions that show them.
 //! - *History*: every value by key and height, so that any kept height is read without a tree. The last
 //!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are also provable.
-//! - Opening streams over the pages, builds the upper levels and compares the root with the recorded one.
+//! - Opening streams over the pages, builds the upper levels, applies the diffs above the last checkpoint and compares the
+//!   root with the recorded one.
 //!
 //! Failure: an error of the database is fatal and leaves memory as it was; a root that does not match is reported at
 //! opening and never worked with.
 
 mod cache;
+mod checkpoint;
 mod error;
 mod history;
 mod open;
@@ -38,6 +41,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{CheckpointLimits, Checkpointer};
 pub use error::StateError;
 pub use history::KEYS_PER_CALL_MAX;
 pub use overlay::{Changes, Overlay};

@@ -1,13 +1,17 @@
-//! Building the tree of the head from its pages.
+//! Building the tree of the head from its pages and the diffs above them.
 
 use super::StateError;
-use super::cache::Bucket;
+use super::cache::{Bucket, PageCache};
+use super::checkpoint::{BlockChanges, Unsaved};
+use super::overlay::Changes;
 use super::page::{Page, subtree_hash};
 use super::tree::{Child, Location, Slot};
+use super::update::update;
+use crate::blocks;
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
-use cairn_primitives::Hash;
+use cairn_primitives::{Hash, Height};
 use std::sync::Arc;
 
 /// How many pages are read at once.
@@ -37,6 +41,31 @@ pub(super) fn build(view: &dyn DatabaseView) -> Result<Slot, StateError> {
         None => Ok(root),
         Some(page) => Err(damaged(&page).into()),
     }
+}
+
+/// What a block changed, as the table of diffs has it.
+type Diff = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Applies the diffs above `saved` up to `head`; returns the tree of the head and what the next checkpoint must write.
+pub(super) fn replay(
+    view: &dyn DatabaseView,
+    cache: &PageCache,
+    mut root: Slot,
+    saved: Height,
+    head: Height,
+) -> Result<(Slot, Unsaved), StateError> {
+    let mut unsaved = Unsaved::default();
+    for height in (saved.next().0..=head.0).map(Height) {
+        let diff: Option<Diff> = blocks::read(view, Table::StateDiffs, &height.0.to_be_bytes())?;
+        let missing = || DatabaseError::Missing { table: Table::StateDiffs, reason: format!("height {height}") };
+        let changes: Changes = diff.ok_or_else(missing)?.into_iter().collect();
+        let updated = update(cache, &root, &changes)?;
+        root = updated.root;
+        // The pages may hold some of these changes already; history must get them all.
+        let effective = vec![true; changes.len()].into();
+        unsaved.push(BlockChanges { height, changes: Arc::new(changes), effective }, &updated.pages);
+    }
+    Ok((root, unsaved))
 }
 
 fn damaged(page: &Summary) -> DatabaseError {

@@ -22,9 +22,9 @@ pub struct Overlay {
     /// The height it would be committed at; zero in an empty store.
     pub(super) height: Height,
     pub(super) root: Slot,
-    pub(super) changes: Changes,
+    pub(super) changes: Arc<Changes>,
     /// For each change, in order, whether it differs from what was there.
-    pub(super) effective: Vec<bool>,
+    pub(super) effective: Arc<[bool]>,
     /// Pages to write (or delete) when it is committed, by the path prefix.
     pub(super) pages: BTreeMap<Hash, Option<Arc<Bucket>>>,
     /// Buckets of the parent that are no part of this version, with their pages.
@@ -42,13 +42,13 @@ impl Overlay {
 
     /// The changes as they were given, those without effect included.
     #[must_use]
-    pub const fn changes(&self) -> &Changes {
+    pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
     /// The changes that differ from the state below.
     pub fn effective_changes(&self) -> impl Iterator<Item = (&Vec<u8>, Option<&Vec<u8>>)> {
-        let marked = self.changes.iter().zip(&self.effective);
+        let marked = self.changes.iter().zip(&*self.effective);
         marked.filter(|(_, effective)| **effective).map(|((key, value), _)| (key, value.as_ref()))
     }
 }

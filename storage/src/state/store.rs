@@ -1,7 +1,8 @@
 //! The state store: one writer that stages blocks into the ledger's batch, and what it shares with readers.
 
 use super::StateError;
-use super::cache::PageCache;
+use super::cache::{Bucket, PageCache};
+use super::checkpoint::{BlockChanges, CheckpointLimits, Checkpointer, Checkpoints, Marker, Progress, Unsaved};
 use super::history;
 use super::open;
 use super::overlay::{Changes, Overlay};
@@ -11,19 +12,22 @@ use super::update::update;
 use super::view::{StateReadModel, StateView};
 use crate::batch::WriteBatch;
 use crate::blocks;
-use crate::database::Database;
+use crate::database::{Database, DatabaseView, Direction, KeyRange};
+use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How many committed versions before the head stay provable at most.
 pub const RECENT_VERSIONS_MAX: usize = 64;
 /// How many heights leave the window in one block at most: pruning catches up with a window that was made smaller, and a
 /// block never waits long for it.
 const PRUNED_HEIGHTS_PER_BLOCK: u32 = 2;
+/// How many diffs are deleted in one block at most.
+const DIFFS_DELETED_PER_BLOCK: u32 = 16;
 /// Key in [`Table::Meta`] of the [`StateRecord`].
 const META_STATE: &[u8] = b"state";
 
@@ -45,11 +49,18 @@ pub struct StateConfig {
     pub cache_bytes: usize,
     /// Memory for versions before the head, in bytes; they are dropped from the oldest on.
     pub recent_bytes: usize,
+    /// How far pages and history may be behind the committed head.
+    pub unsaved: CheckpointLimits,
 }
 
 impl Default for StateConfig {
     fn default() -> Self {
-        Self { history: HistoryMode::Archive, cache_bytes: 32 << 20, recent_bytes: 16 << 20 }
+        Self {
+            history: HistoryMode::Archive,
+            cache_bytes: 32 << 20,
+            recent_bytes: 16 << 20,
+            unsaved: CheckpointLimits::default(),
+        }
     }
 }
 
@@ -91,7 +102,10 @@ pub(super) struct Current {
 pub(super) struct Shared {
     pub(super) database: Arc<dyn Database>,
     pub(super) cache: PageCache,
+    pub(super) checkpoints: Checkpoints,
     config: StateConfig,
+    /// Where both locks are held, this one is taken first.
+    unsaved: RwLock<Unsaved>,
     current: RwLock<Current>,
     next_id: AtomicU64,
 }
@@ -100,6 +114,23 @@ impl Shared {
     // Nothing in a critical section can panic half way.
     pub(super) fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What no checkpoint has saved yet.
+    pub(super) fn unsaved(&self) -> RwLockReadGuard<'_, Unsaved> {
+        self.unsaved.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn unsaved_mut(&self) -> RwLockWriteGuard<'_, Unsaved> {
+        self.unsaved.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) const fn limits(&self) -> CheckpointLimits {
+        self.config.unsaved
+    }
+
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        self.unsaved().exceeds(self.limits())
     }
 
     pub(super) fn reading<'a>(&'a self, root: &'a Slot, height: Height) -> Reading<'a> {
@@ -132,6 +163,14 @@ impl Shared {
 /// The writer's side of the state. Readers get a [`StateReadModel`] or a [`StateView`].
 pub struct StateStore {
     shared: Arc<Shared>,
+    /// The height of the lowest diff that may be in the database.
+    lowest_diff: Height,
+}
+
+impl Drop for StateStore {
+    fn drop(&mut self) {
+        self.shared.checkpoints.ring_over();
+    }
 }
 
 /// A block that was staged into a batch; given back to [`StateStore::apply`] once the batch is durable.
@@ -140,13 +179,15 @@ pub struct StagedState {
     overlay: Arc<Overlay>,
     height: Height,
     lowest: Height,
+    is_first: bool,
 }
 
 impl StateStore {
-    /// Opens the state: reads all pages once, and checks that they give the recorded root.
+    /// Opens the state: reads all pages once, applies the diffs above the last checkpoint, and checks that this gives the
+    /// recorded root.
     ///
     /// # Errors
-    /// The database failed, holds damaged pages, or its pages give another root than the recorded one.
+    /// The database failed, holds damaged pages or diffs, or they give another root than the recorded one.
     pub fn open(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
         let record: Option<StateRecord> = blocks::read(&*database, Table::Meta, META_STATE)?;
         let root = open::build(&*database)?;
@@ -154,15 +195,21 @@ impl StateStore {
             Some(record) => (Some(record.height), record.root, record.lowest),
             None => (None, Slot::EMPTY.hash, Height::ZERO),
         };
+        let marker = if record.is_some() { Marker::read(&*database)? } else { Marker::default() };
+        let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
+        let checkpoints = Checkpoints::new(Progress::new(marker, &root));
+        let (root, unsaved) = open::replay(&*database, &cache, root, marker.height, height.unwrap_or_default())?;
         if root.hash != recorded {
             let height = height.unwrap_or_default();
             return Err(StateError::WrongRoot { height, computed: root.hash, recorded });
         }
         let head = Arc::new(Version { id: 0, height, root });
         let current = RwLock::new(Current { head, recent: VecDeque::new(), lowest });
-        let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
-        let shared = Shared { database, cache, config, current, next_id: AtomicU64::new(1) };
-        Ok(Self { shared: Arc::new(shared) })
+        let lowest_diff = lowest_diff(&*database)?.unwrap_or_else(|| marker.height.next());
+        let next_id = AtomicU64::new(1);
+        let unsaved = RwLock::new(unsaved);
+        let shared = Shared { database, cache, checkpoints, config, unsaved, current, next_id };
+        Ok(Self { shared: Arc::new(shared), lowest_diff })
     }
 
     /// The committed head, or `None` before the genesis state was committed.
@@ -188,8 +235,8 @@ impl StateStore {
             parent_id,
             height,
             root: updated.root,
-            changes,
-            effective: updated.effective,
+            changes: Arc::new(changes),
+            effective: updated.effective.into(),
             pages: updated.pages,
             replaced: updated.replaced,
             kept_bytes: updated.kept_bytes,
@@ -207,11 +254,11 @@ impl StateStore {
         }
     }
 
-    /// Adds an overlay on the committed head to the batch that commits its block: pages, history, diff, pruning and the
-    /// state record. One block a batch; call [`Self::apply`] after the batch is durable.
+    /// Adds an overlay on the committed head to the batch that commits its block: its diff and the state record; of the
+    /// first block pages and history too. One block a batch; call [`Self::apply`] after the batch is durable.
     ///
     /// # Errors
-    /// The overlay does not stand on the head, the height is not the next, or the database failed while pruning.
+    /// The overlay does not stand on the head, or the height is not the next.
     pub fn stage(
         &self,
         overlay: &Arc<Overlay>,
@@ -230,19 +277,31 @@ impl StateStore {
             Some(_) => self.lowest_after(height, lowest),
             None => height,
         };
-        // From here on, readers of older versions find the replaced pages in memory, whatever the batch overwrites.
+        // From here on, readers of older versions find the replaced pages in memory, whatever a checkpoint overwrites.
         for (bucket, page) in &overlay.replaced {
             PageCache::pin(bucket, page);
         }
-        put_pages(overlay, batch);
-        history::put(batch, height, overlay.effective_changes());
-        if let Some(head) = head.height {
-            let keys: Vec<_> = overlay.effective_changes().map(|(key, _)| key).collect();
-            history::put_diff(batch, height, &keys);
-            self.prune(head, lowest, batch)?;
+        if head.height.is_some() {
+            let changes: Vec<_> = overlay.effective_changes().collect();
+            batch.put(Table::StateDiffs, height.0.to_be_bytes(), changes.encode());
+            self.delete_diffs(batch);
+        } else {
+            for (prefix, bucket) in &overlay.pages {
+                put_page(batch, prefix, bucket.as_ref());
+            }
+            history::put(batch, height, overlay.effective_changes());
+            Marker { height, pruned: height }.put(batch);
         }
         batch.put(Table::Meta, META_STATE, StateRecord { height, root: overlay.root.hash, lowest }.encode());
-        Ok(StagedState { overlay: Arc::clone(overlay), height, lowest })
+        let is_first = head.height.is_none();
+        Ok(StagedState { overlay: Arc::clone(overlay), height, lowest, is_first })
+    }
+
+    fn delete_diffs(&self, batch: &mut WriteBatch) {
+        let end = self.shared.checkpoints.flushed().0.saturating_add(1);
+        for height in self.lowest_diff.0..end.min(self.lowest_diff.0.saturating_add(DIFFS_DELETED_PER_BLOCK)) {
+            batch.delete(Table::StateDiffs, height.to_be_bytes());
+        }
     }
 
     fn lowest_after(&self, height: Height, lowest: Height) -> Height {
@@ -256,25 +315,53 @@ impl StateStore {
         }
     }
 
-    /// Deletes what only heights below the new lowest one show.
-    fn prune(&self, head: Height, lowest: Height, batch: &mut WriteBatch) -> Result<(), StateError> {
-        let before = self.shared.current().lowest;
-        for height in before.next().0..=lowest.0.min(head.0) {
-            history::prune(&*self.shared.database, batch, Height(height))?;
+    /// Moves the head to a staged block, whose batch is durable.
+    pub fn apply(&mut self, staged: StagedState) {
+        let StagedState { overlay, height, lowest, is_first } = staged;
+        let head = Arc::new(Version { id: overlay.id, height: Some(height), root: overlay.root.clone() });
+        let mut unsaved = self.shared.unsaved_mut();
+        if !is_first {
+            let (changes, effective) = (Arc::clone(&overlay.changes), Arc::clone(&overlay.effective));
+            unsaved.push(BlockChanges { height, changes, effective }, &overlay.pages);
+        }
+        let dropped = self.shared.replace_head(head, lowest, overlay.kept_bytes);
+        let is_due = unsaved.exceeds(self.shared.limits());
+        drop(unsaved);
+        // Old versions are taken apart after the locks are free.
+        drop(dropped);
+        if is_first {
+            overlay.pages.values().flatten().for_each(|bucket| self.shared.cache.saved(bucket));
+            self.lowest_diff = height.next();
+        } else {
+            let end = self.shared.checkpoints.flushed().next().min(height);
+            let deleted = self.lowest_diff.0.saturating_add(DIFFS_DELETED_PER_BLOCK);
+            self.lowest_diff = Height(deleted.min(end.0).max(self.lowest_diff.0));
+        }
+        if is_due {
+            self.shared.checkpoints.ring_due();
+        }
+    }
+
+    /// Writes chunks of the checkpoint until no more than twice the limits is unsaved: nothing where a thread that runs a
+    /// [`Checkpointer`] keeps up. To be called after each block.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn relieve(&self) -> Result<(), StateError> {
+        let soft = self.shared.limits();
+        let (bytes, blocks) = (soft.bytes.saturating_mul(2), soft.blocks.saturating_mul(2));
+        let limits = CheckpointLimits { bytes, blocks, ..soft };
+        if self.shared.unsaved().exceeds(limits) {
+            let checkpointer = self.checkpointer();
+            while self.shared.is_checkpoint_due() && checkpointer.step()? {}
         }
         Ok(())
     }
 
-    /// Moves the head to a staged block, whose batch is durable.
-    pub fn apply(&mut self, staged: StagedState) {
-        let StagedState { overlay, height, lowest } = staged;
-        let head = Arc::new(Version { id: overlay.id, height: Some(height), root: overlay.root.clone() });
-        let dropped = self.shared.replace_head(head, lowest, overlay.kept_bytes);
-        // Old versions are taken apart after the lock is free.
-        drop(dropped);
-        for bucket in overlay.pages.values().flatten() {
-            self.shared.cache.unpin(bucket);
-        }
+    /// What writes pages and history behind the committed blocks.
+    #[must_use]
+    pub fn checkpointer(&self) -> Checkpointer {
+        Checkpointer::new(Arc::clone(&self.shared))
     }
 
     /// The committed head as it is now, unmoved by later blocks; hold it briefly.
@@ -290,13 +377,24 @@ impl StateStore {
     }
 }
 
-fn put_pages(overlay: &Overlay, batch: &mut WriteBatch) {
-    for (prefix, bucket) in &overlay.pages {
-        let key = Location::page_key(prefix);
-        // A bucket of an overlay is pinned until it is committed, so its page is in memory.
-        match bucket.as_ref().and_then(|bucket| bucket.resident()) {
-            Some(page) => batch.put(Table::StatePages, key, page.record()),
-            None => batch.delete(Table::StatePages, key),
+/// Puts or deletes a page; returns about how many bytes that writes.
+pub(super) fn put_page(batch: &mut WriteBatch, prefix: &Hash, bucket: Option<&Arc<Bucket>>) -> usize {
+    let key = Location::page_key(prefix);
+    // A bucket is resident until a checkpoint has saved it.
+    match bucket.and_then(|bucket| bucket.resident()) {
+        Some(page) => {
+            batch.put(Table::StatePages, key, page.record());
+            key.len().saturating_add(page.record().len())
+        }
+        None => {
+            batch.delete(Table::StatePages, key);
+            key.len()
         }
     }
+}
+
+fn lowest_diff(view: &dyn DatabaseView) -> Result<Option<Height>, DatabaseError> {
+    let first = view.scan(Table::StateDiffs, &KeyRange::all(), Direction::Forward, 1)?;
+    let height = |(key, _): &(Vec<u8>, Vec<u8>)| key.as_slice().try_into().ok().map(u32::from_be_bytes).map(Height);
+    Ok(first.first().and_then(height))
 }

@@ -1,11 +1,12 @@
 //! Rules of the state store; the tree is compared with the `jmt` crate.
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+mod crash;
 mod history;
 mod proofs;
 mod roots;
 
-use super::{Changes, HistoryMode, Overlay, StateConfig, StateStore};
+use super::{Changes, CheckpointLimits, HistoryMode, Overlay, StateConfig, StateStore};
 use crate::batch::WriteBatch;
 use crate::database::{Database, Durability};
 use crate::memory::MemoryDatabase;
@@ -36,8 +37,12 @@ impl Random {
     }
 }
 
-const ARCHIVE: StateConfig =
-    StateConfig { history: HistoryMode::Archive, cache_bytes: 4 << 10, recent_bytes: 64 << 20 };
+const ARCHIVE: StateConfig = StateConfig {
+    history: HistoryMode::Archive,
+    cache_bytes: 4 << 10,
+    recent_bytes: 64 << 20,
+    unsaved: CheckpointLimits { bytes: 16 << 10, blocks: 3, chunk_bytes: 2 << 10 },
+};
 
 /// A store with its model: the values at every height.
 struct Chain {
@@ -64,6 +69,12 @@ impl Chain {
         let staged = self.store.stage(overlay, self.next_height(), &mut batch).unwrap();
         self.database.write(batch, Durability::Synced).unwrap();
         self.store.apply(staged);
+        self.store.relieve().unwrap();
+        self.note(overlay);
+    }
+
+    /// Brings the model to a block.
+    fn note(&mut self, overlay: &Overlay) {
         let mut values = self.model.last().cloned().unwrap_or_default();
         for (key, value) in overlay.changes() {
             match value {
@@ -79,6 +90,11 @@ impl Chain {
         let overlay = self.store.overlay(None, changes).unwrap();
         self.commit_overlay(&overlay);
         overlay.root()
+    }
+
+    /// Brings the derived tables to the head.
+    fn save(&self) {
+        self.store.checkpointer().finish().unwrap();
     }
 
     fn reopen(&mut self) {

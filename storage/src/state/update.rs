@@ -179,7 +179,7 @@ impl Update<'_> {
         let page = Page::pack(at.depth, leaves);
         let hashes: Vec<_> = leaves.iter().map(|leaf| (leaf.key_hash, leaf.hash)).collect();
         let hash = subtree_hash(&hashes, at.depth);
-        let bucket = Arc::new(Bucket::pinned(u16::try_from(leaves.len()).unwrap_or(u16::MAX), Arc::new(page)));
+        let bucket = Arc::new(Bucket::unsaved(u16::try_from(leaves.len()).unwrap_or(u16::MAX), Arc::new(page)));
         self.pages.insert(at.prefix, Some(Arc::clone(&bucket)));
         Slot { hash, child: Child::Bucket(bucket) }
     }

@@ -82,7 +82,12 @@ impl StateReadModel {
     /// The height is pruned or above the head, or the database failed.
     pub fn get_at(&self, height: Height, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.check_kept(height)?;
-        let value = history::get(&*self.shared.database, key, height)?;
+        // First what is in memory: once it is there no more, the table has it.
+        let unsaved = self.shared.unsaved().value(height, key);
+        let value = match unsaved {
+            Some(value) => value,
+            None => history::get(&*self.shared.database, key, height)?,
+        };
         // A block that was committed meanwhile may have pruned what was just read.
         self.check_kept(height)?;
         Ok(value)
@@ -101,7 +106,8 @@ impl StateReadModel {
         count: usize,
     ) -> Result<Vec<Vec<u8>>, StateError> {
         self.check_kept(height)?;
-        let keys = history::keys(&*self.shared.database, height, prefix, start, count)?;
+        let unsaved = self.shared.unsaved().keys(height, prefix);
+        let keys = history::keys_with(&*self.shared.database, height, prefix, start, count, &unsaved)?;
         self.check_kept(height)?;
         Ok(keys)
     }

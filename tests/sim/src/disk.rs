@@ -1,7 +1,7 @@
 //! A disk that survives crashes as faithfully as the database port allows, and no better.
 //!
 //! A machine that loses power keeps every synced batch, and of the later ones a prefix that the caller draws. A process that
-//! is killed keeps them all. A crash can be armed for the k-th write from now on: then the write is lost, or done without
+//! is killed keeps them all. Either way of the derived batches since the last flush a prefix is left. A crash can be armed for the k-th write from now on: then the write is lost, or done without
 //! anybody being told. A full disk refuses a write and, by the rules of the port, must never be written to again by the
 //! same process.
 
@@ -100,11 +100,14 @@ impl Disk {
         self.contents.lose_unsynced(kept);
     }
 
-    /// Hands the disk to a new process.
+    /// Hands the disk to a new process: of the derived batches that were not flushed some are gone, how many is drawn
+    /// from the number of writes so far.
     pub fn reopen(&self) {
         let mut state = self.state();
         state.armed = None;
         state.ended_by = None;
+        let survivors = u64::try_from(self.contents.unflushed_count()).map_or(0, |count| state.writes % (count + 1));
+        self.contents.lose_unflushed(usize::try_from(survivors).unwrap_or_default());
     }
 
     /// The entries of the vote record; `None` if there is none.
@@ -180,6 +183,15 @@ impl Database for Disk {
         let fault = state.next_write()?;
         if fault.is_none_or(WriteFault::is_done) {
             self.contents.write(batch, durability)?;
+        }
+        fault.map_or(Ok(()), WriteFault::refuse)
+    }
+
+    fn flush(&self) -> Result<(), DatabaseError> {
+        let mut state = self.state();
+        let fault = state.next_write()?;
+        if fault.is_none_or(WriteFault::is_done) {
+            self.contents.flush()?;
         }
         fault.map_or(Ok(()), WriteFault::refuse)
     }

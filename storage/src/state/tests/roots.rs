@@ -63,6 +63,7 @@ fn root_with_long_shared_prefixes_equals_jmt() {
         chain.reopen();
     }
     assert_eq!(chain.store.head().unwrap().root, EMPTY_SUBTREE);
+    chain.save();
     assert!(
         chain
             .database

@@ -17,12 +17,14 @@ use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
     Block, Certificate, Epoch, FinalizedBlock, Hash, Height, KeyPair, PublicKey, TimestampMs, View,
 };
-use cairn_storage::StateConfig;
+use cairn_storage::{CheckpointLimits, StateConfig};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Certifications that may wait for the parent, as in the real driver.
 const WAITING_MAX: usize = 64;
+
+const UNSAVED: CheckpointLimits = CheckpointLimits { bytes: 4 << 10, blocks: 3, chunk_bytes: 1 << 10 };
 
 /// What the ledger is asked to do.
 pub(crate) enum Command {
@@ -79,7 +81,8 @@ impl LedgerPart {
             genesis: setup.genesis.clone(),
             schedule: setup.schedule,
             spec_hash: setup.spec_hash,
-            state: StateConfig::default(),
+            // So little that a run has many checkpoints.
+            state: StateConfig { unsaved: UNSAVED, ..StateConfig::default() },
             limits: setup.limits,
         };
         let ledger = Ledger::open(Arc::new(disk.clone()), config)?;
