@@ -10,9 +10,12 @@
 //! function of the root, the key and the claimed value, and looks at no more than [`DEPTH_MAX`] nodes a path.
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
+mod batch;
 mod ics23;
 #[cfg(test)]
 mod tests;
+
+pub use batch::{BATCH_BYTES_MAX, BATCH_KEYS_MAX, BATCH_NODES_MAX, BatchProof, BatchProofError};
 
 use crate::codec::{DecodeError, decode_strict};
 use crate::hash::{Hash, sha256, sha256_concat};
@@ -197,6 +200,13 @@ impl StateProof {
     pub fn to_ics23(&self, key: &[u8]) -> Vec<u8> {
         ics23::encode(self, key)
     }
+}
+
+/// Proofs of several keys as one compressed batch of the protobuf message `ics23.CommitmentProof`, in which every inner
+/// node is written once; each proof with the key that was asked for.
+#[must_use]
+pub fn to_ics23_batch(proofs: &[(&[u8], &StateProof)]) -> Vec<u8> {
+    ics23::encode_batch(proofs)
 }
 
 /// A path that leads to the trusted root.

@@ -1,7 +1,7 @@
 //! Errors of the state store.
 
 use crate::error::{DatabaseError, ErrorClass};
-use cairn_primitives::state_proof::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use cairn_primitives::state_proof::{BatchProofError, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use cairn_primitives::{Hash, Height};
 
 /// Why the state store refused or failed.
@@ -46,6 +46,9 @@ pub enum StateError {
         /// The lowest height that can be proved.
         lowest: Height,
     },
+    /// A batch proof of these keys cannot be made: there are none, too many, or they weigh too much.
+    #[error(transparent)]
+    Batch(#[from] BatchProofError),
     /// The overlay was not made on top of the committed head.
     #[error("the overlay does not stand on the committed head: make it again from its changes")]
     NotOnHead,
@@ -78,7 +81,7 @@ impl StateError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Database(_) | Self::WrongRoot { .. } | Self::NotNext { .. } => ErrorClass::Fatal,
-            Self::KeyLength { .. } | Self::ValueLength { .. } => ErrorClass::Invalid,
+            Self::KeyLength { .. } | Self::ValueLength { .. } | Self::Batch(_) => ErrorClass::Invalid,
             Self::Pruned { .. } | Self::AboveHead { .. } | Self::ProofNotKept { .. } | Self::NotOnHead => {
                 ErrorClass::Unavailable
             }

@@ -25,6 +25,7 @@
 //! Failure: an error of the database is fatal and leaves memory as it was; a root that does not match is reported at
 //! opening and never worked with.
 
+mod batch;
 mod cache;
 mod checkpoint;
 mod error;

@@ -7,7 +7,7 @@ use ics23::HostFunctionsManager;
 use parity_scale_codec::Encode;
 
 /// The published specification: that of `jmt`, with all bits of a key hash as depth.
-fn spec() -> ics23::ProofSpec {
+pub(super) fn spec() -> ics23::ProofSpec {
     ics23::ProofSpec { max_depth: 256, ..jmt::ics23_spec() }
 }
 

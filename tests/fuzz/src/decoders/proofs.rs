@@ -4,7 +4,7 @@ use super::strict;
 use crate::draw::Draw;
 use crate::memory::bounded;
 use cairn_primitives::list_tree::{InclusionProof, ListAccumulator, prove, root};
-use cairn_primitives::state_proof::{PROOF_BYTES_MAX, StateProof};
+use cairn_primitives::state_proof::{BATCH_BYTES_MAX, BatchProof, PROOF_BYTES_MAX, StateProof};
 use cairn_primitives::{Hash, Height};
 use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
 use parity_scale_codec::Encode;
@@ -71,6 +71,45 @@ pub(crate) fn state_proof(bytes: &[u8]) {
 pub(crate) fn state_proof_seeds() -> Vec<Vec<u8>> {
     let proofs = build().proofs.into_iter().zip(0u8..);
     proofs.map(|(proof, number)| [vec![number], proof.encode()].concat()).collect()
+}
+
+/// The keys of a batch: every third from a number on, the same one twice now and then.
+fn batch_keys(first: usize) -> Vec<usize> {
+    (0..4).map(|step| (first + 3 * step) % (KEYS + 5)).chain([first]).collect()
+}
+
+/// The first byte chooses the keys; the rest is a batch proof. One that verifies shows what the state holds.
+pub(crate) fn batch_proof(bytes: &[u8]) {
+    thread_local! {
+        static STATE: State = build();
+    }
+    let mut draw = Draw::new(bytes);
+    let numbers = batch_keys(draw.below(KEYS + 5));
+    let bytes = draw.rest();
+    let Some(proof) = strict::<BatchProof>("batch proof", bytes, BATCH_BYTES_MAX) else { return };
+    assert_eq!(BatchProof::from_bytes(bytes).as_ref(), Ok(&proof));
+    let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
+    STATE.with(|State { root, proofs }| {
+        let Ok(found) = proof.check(root, &keys) else { return };
+        for (number, found) in numbers.iter().zip(found) {
+            assert_eq!(found.map(<[u8]>::to_vec), value(*number), "a forged batch proof of the state");
+        }
+        let singles = numbers.iter().filter_map(|number| proofs.get(*number));
+        let honest = BatchProof::merge(keys.iter().map(Vec::as_slice).zip(singles)).unwrap();
+        assert_eq!(honest, proof, "two proofs of the same keys");
+    });
+}
+
+pub(crate) fn batch_proof_seeds() -> Vec<Vec<u8>> {
+    let State { proofs, .. } = build();
+    let seed = |first: u8| {
+        let numbers = batch_keys(usize::from(first));
+        let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
+        let singles = numbers.iter().filter_map(|number| proofs.get(*number));
+        let proof = BatchProof::merge(keys.iter().map(Vec::as_slice).zip(singles)).unwrap();
+        [vec![first], proof.encode()].concat()
+    };
+    (0..25).map(seed).collect()
 }
 
 fn items() -> Vec<Vec<u8>> {
