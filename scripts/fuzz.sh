@@ -61,7 +61,7 @@ run_one() {
     local before after=0
     before=$(find "$found" -type f | wc -l)
     CAIRN_FUZZ_TARGET=$name nice -n 19 "$runner" "$corpus" "$home/seeds/$name" "$old" -max_total_time="$seconds" \
-        -max_len="$(length "$name")" -timeout=10 -rss_limit_mb=1024 -artifact_prefix="$found/" -print_final_stats=1 \
+        -max_len="$(length "$name")" -timeout=60 -rss_limit_mb=1024 -artifact_prefix="$found/" -print_final_stats=1 \
         -use_value_profile=1 >"$log" 2>&1 || true
     after=$(find "$found" -type f | wc -l)
     local runs coverage inputs
