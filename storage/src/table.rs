@@ -10,8 +10,9 @@ use std::fmt;
 ///
 /// 2: [`Table::ValidatorSets`]. There is no migration from 1: the rules of the chains in it had no validators in their
 /// state, so that no block of theirs has the roots that these rules give. 3: [`Table::StateKeys`], diffs with values,
-/// checkpoints. There is no migration from 2, which no release had.
-pub const FORMAT_VERSION: u32 = 3;
+/// checkpoints. There is no migration from 2, which no release had. 4: [`Table::StateNodes`]. There is none from 3, for the
+/// same reason.
+pub const FORMAT_VERSION: u32 = 4;
 
 /// A table: a sorted map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,10 @@ pub enum Table {
     /// Key: height (u32). Value: the storage keys that the block changed, `Vec<Vec<u8>>`, by which pruning finds what they
     /// replaced. In window mode deleted when the height leaves the window. Derived: written by checkpoints.
     StateKeys,
+    /// Key: depth in steps of four bits (u8), the bits of the key hash that lead to the place, height (u32). Value: the node
+    /// or the leaves that the block of the height replaced there. Archive nodes only. In window mode deleted, some in each
+    /// checkpoint. Derived: written by checkpoints.
+    StateNodes,
     /// Key: height (u32). Value: what the block changed, `Vec<(Vec<u8>, Option<Vec<u8>>)>`: storage keys and new values,
     /// none for a deletion. Deleted once a checkpoint above the height is on disk for good.
     StateDiffs,
@@ -60,7 +65,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Headers,
         Self::Bodies,
@@ -75,6 +80,7 @@ impl Table {
         Self::StatePages,
         Self::StateHistory,
         Self::StateKeys,
+        Self::StateNodes,
         Self::StateDiffs,
     ];
 
@@ -96,6 +102,7 @@ impl Table {
             Self::StatePages => "state_pages",
             Self::StateHistory => "state_history",
             Self::StateKeys => "state_keys",
+            Self::StateNodes => "state_nodes",
             Self::StateDiffs => "state_diffs",
         }
     }

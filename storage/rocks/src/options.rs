@@ -47,7 +47,12 @@ const fn access(table: Table) -> Access {
     match table {
         Table::Heights | Table::Transactions | Table::PendingBlocks => Access::Point,
         Table::StatePages => Access::Page,
-        Table::Meta | Table::Hashes | Table::Finalizations | Table::ValidatorSets | Table::Journal => Access::Ordered,
+        Table::Meta
+        | Table::Hashes
+        | Table::Finalizations
+        | Table::ValidatorSets
+        | Table::Journal
+        | Table::StateNodes => Access::Ordered,
         Table::Headers | Table::Bodies | Table::Events | Table::StateHistory | Table::StateKeys | Table::StateDiffs => {
             Access::Bulk
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  commit of a block ──► log: block, head, diff      (synced: all that a crash must leave)
 //!        │ later, in chunks
-//!        └──► history, then pages, then what left the window, then the marker      (not logged)
+//!        └──► history and past nodes, then pages, then what left the window, then the marker      (not logged)
 //! ```
 //! - A *checkpoint* brings the derived tables to a height and ends with a *marker* that says so. They are written without
 //!   the log: a crash may take any number of the last chunks. Opening applies the diffs above the marker again.
@@ -14,7 +14,8 @@
 //! - Whoever has time drives [`Checkpointer::step`]: a thread of the node, or the writer itself when too much is unsaved.
 
 use super::StateError;
-use super::cache::Bucket;
+use super::archive;
+use super::cache::{Bucket, PageCache};
 use super::history;
 use super::overlay::Changes;
 use super::store::{Shared, put_page};
@@ -24,6 +25,7 @@ use crate::blocks;
 use crate::database::{DatabaseView, Durability};
 use crate::error::DatabaseError;
 use crate::table::Table;
+use cairn_primitives::hash::sha256;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::{BTreeMap, VecDeque};
@@ -50,6 +52,8 @@ pub(super) struct Marker {
     pub(super) height: Height,
     /// Nothing is left in them that only heights below this one show.
     pub(super) pruned: Height,
+    /// The trees from this height on can be found from the past nodes.
+    pub(super) provable: Height,
 }
 
 impl Marker {
@@ -71,6 +75,24 @@ pub(super) struct BlockChanges {
     pub(super) changes: Arc<Changes>,
     /// For each change, in order, whether it differs from what was there.
     pub(super) effective: Arc<[bool]>,
+    /// On an archive node.
+    pub(super) trees: Option<Trees>,
+}
+
+/// The tree before a block and after it.
+#[derive(Clone)]
+pub(super) struct Trees {
+    pub(super) before: Slot,
+    pub(super) after: Slot,
+}
+
+/// The tree that the last checkpoint saved, from which those before it are found.
+#[derive(Clone)]
+pub(super) struct Archived {
+    pub(super) tree: Slot,
+    pub(super) height: Height,
+    /// The lowest height that can be found.
+    pub(super) from: Height,
 }
 
 impl BlockChanges {
@@ -93,6 +115,8 @@ pub(super) struct Unsaved {
     waiting: usize,
     /// Their bytes: changes, and pages.
     waiting_bytes: usize,
+    /// On an archive node.
+    pub(super) archived: Option<Archived>,
 }
 
 impl Unsaved {
@@ -101,21 +125,34 @@ impl Unsaved {
         self.waiting_bytes > limits.bytes || self.blocks.len() > limits.blocks
     }
 
-    pub(super) fn push(&mut self, block: BlockChanges, pages: &Pages) {
+    /// Adds a block; `kept` are the bytes that only its trees keep in memory.
+    pub(super) fn push(&mut self, block: BlockChanges, pages: &Pages, kept: usize) {
         let bytes = |(key, value): (&Vec<u8>, Option<&Vec<u8>>)| {
             key.len().saturating_add(value.map_or(0, Vec::len)).saturating_add(64)
         };
-        let mut added = block.effective().map(bytes).fold(0_usize, usize::saturating_add);
+        let changes = block.effective().map(bytes).fold(0_usize, usize::saturating_add);
+        let kept = if block.trees.is_some() { kept } else { 0 };
+        self.waiting_bytes = self.waiting_bytes.saturating_add(changes).saturating_add(kept);
+        self.put_pages(pages);
+        self.waiting = self.waiting.saturating_add(1);
+        self.blocks.push_back(block);
+    }
+
+    /// Notes pages that the next checkpoint must write.
+    pub(super) fn put_pages(&mut self, pages: &Pages) {
         for (prefix, bucket) in pages {
             let size = |bucket: &Arc<Bucket>| bucket.resident().map_or(0, |page| page.size());
-            added = added.saturating_add(bucket.as_ref().map_or(0, size));
+            self.waiting_bytes = self.waiting_bytes.saturating_add(bucket.as_ref().map_or(0, size));
             if let Some(Some(old)) = self.pages.insert(*prefix, bucket.clone()) {
                 self.waiting_bytes = self.waiting_bytes.saturating_sub(size(&old));
             }
         }
-        self.waiting_bytes = self.waiting_bytes.saturating_add(added);
-        self.waiting = self.waiting.saturating_add(1);
-        self.blocks.push_back(block);
+    }
+
+    /// The tree after a block.
+    pub(super) fn tree(&self, height: Height) -> Option<Slot> {
+        let block = self.blocks.iter().find(|block| block.height == height)?;
+        block.trees.as_ref().map(|trees| trees.after.clone())
     }
 
     /// What the blocks up to a height made of a key; `None` if they did not touch it.
@@ -161,6 +198,8 @@ struct Job {
     pages: VecDeque<(Hash, Option<Arc<Bucket>>)>,
     written: Vec<Arc<Bucket>>,
     bytes: usize,
+    /// The tree after it, on an archive node.
+    tree: Option<Slot>,
 }
 
 /// What is on disk.
@@ -173,11 +212,20 @@ pub(super) struct Progress {
     unflushed_bytes: usize,
     /// The last marker that no crash can take back.
     flushed: Height,
+    /// Whether a window node has no past nodes left from a time as an archive.
+    is_archive_empty: bool,
 }
 
 impl Progress {
     pub(super) fn new(marker: Marker, root: &Slot) -> Self {
-        Self { job: None, marker, is_full: is_full(root, 0), unflushed_bytes: 0, flushed: marker.height }
+        Self {
+            job: None,
+            marker,
+            is_full: is_full(root, 0),
+            unflushed_bytes: 0,
+            flushed: marker.height,
+            is_archive_empty: false,
+        }
     }
 }
 
@@ -290,7 +338,7 @@ impl Checkpointer {
         let chunk = self.shared.limits().chunk_bytes;
         let mut batch = WriteBatch::new();
         if !job.blocks.is_empty() {
-            job.put_history(chunk, &mut batch);
+            job.put_history(chunk, &self.shared.cache, &mut batch)?;
         } else if !job.pages.is_empty() {
             job.put_pages(chunk, was_full, &mut batch);
         } else if marker.pruned < job.marker.pruned {
@@ -301,6 +349,9 @@ impl Checkpointer {
             // Said with the marker of the old checkpoint: a crash prunes neither twice nor never.
             progress.marker.pruned = Height(next);
             progress.marker.put(&mut batch);
+        } else if !progress.is_archive_empty && !self.shared.is_archive() && marker.provable == marker.height {
+            // Only once a marker says that they are of no use: they may be lost one by one.
+            progress.is_archive_empty = !archive::clear(&*self.shared.database, &mut batch)?;
         } else {
             return self.end(&mut progress).map(|()| true);
         }
@@ -324,8 +375,12 @@ impl Checkpointer {
         let height = blocks.back()?.height;
         let pages = std::mem::take(&mut unsaved.pages).into_iter().collect();
         let is_full = is_full(&head.root, 0);
-        let marker = Marker { height, pruned: lowest.max(last.pruned).min(height) };
-        Some(Job { marker, is_full, blocks, pages, written: Vec::new(), bytes })
+        // Past nodes are written for the blocks that have their trees.
+        let unknown = blocks.iter().rev().find(|block| block.trees.is_none());
+        let provable = unknown.map_or(last.provable, |block| block.height);
+        let tree = blocks.back()?.trees.as_ref().map(|trees| trees.after.clone());
+        let marker = Marker { height, pruned: lowest.max(last.pruned).min(height), provable };
+        Some(Job { marker, is_full, blocks, pages, written: Vec::new(), bytes, tree })
     }
 
     fn end(&self, progress: &mut Progress) -> Result<(), StateError> {
@@ -343,6 +398,8 @@ impl Checkpointer {
         while unsaved.blocks.front().is_some_and(|block| block.height <= job.marker.height) {
             unsaved.blocks.pop_front();
         }
+        let Marker { height, provable: from, .. } = job.marker;
+        unsaved.archived = job.tree.map(|tree| Archived { tree, height, from });
         drop(unsaved);
         let blocks = progress.marker.height.0.saturating_sub(progress.flushed.0);
         if progress.unflushed_bytes > REPLAYED_BYTES_MAX || blocks > REPLAYED_BLOCKS_MAX {
@@ -362,7 +419,7 @@ impl Checkpointer {
 }
 
 impl Job {
-    fn put_history(&mut self, chunk: usize, batch: &mut WriteBatch) {
+    fn put_history(&mut self, chunk: usize, cache: &PageCache, batch: &mut WriteBatch) -> Result<(), StateError> {
         let mut bytes = 0_usize;
         while bytes < chunk
             && let Some(block) = self.blocks.pop_front()
@@ -370,7 +427,14 @@ impl Job {
             bytes = bytes.saturating_add(history::put(batch, block.height, block.effective()));
             let keys: Vec<_> = block.effective().map(|(key, _)| key).collect();
             history::put_keys(batch, block.height, &keys);
+            if let Some(Trees { before, after }) = &block.trees {
+                let mut changed: Vec<_> = keys.into_iter().map(|key| sha256(key)).collect();
+                changed.sort_unstable();
+                let before = archive::Tree { cache, root: before };
+                bytes = bytes.saturating_add(archive::put(batch, block.height, before, after, &changed)?);
+            }
         }
+        Ok(())
     }
 
     fn put_pages(&mut self, chunk: usize, was_full: bool, batch: &mut WriteBatch) {

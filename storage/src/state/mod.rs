@@ -19,12 +19,15 @@
 //!   newer version replaced stay with the versions that show them.
 //! - *History*: every value by key and height, so that any kept height is read without a tree. The last
 //!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are also provable.
+//! - *Archive*: what later blocks replaced, for every fourth level of the tree ([`archive`]), so that every height from the
+//!   one where the archive began is provable.
 //! - Opening streams over the pages, builds the upper levels, applies the diffs above the last checkpoint and compares the
 //!   root with the recorded one.
 //!
 //! Failure: an error of the database is fatal and leaves memory as it was; a root that does not match is reported at
 //! opening and never worked with.
 
+mod archive;
 mod batch;
 mod cache;
 mod checkpoint;
@@ -33,6 +36,7 @@ mod history;
 mod open;
 mod overlay;
 mod page;
+mod past;
 mod prove;
 mod store;
 mod tree;

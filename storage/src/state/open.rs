@@ -2,7 +2,8 @@
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::checkpoint::{BlockChanges, Unsaved};
+use super::checkpoint::{Archived, BlockChanges, Marker, Trees, Unsaved};
+use super::history;
 use super::overlay::Changes;
 use super::page::{Page, subtree_hash};
 use super::tree::{Child, Location, Slot};
@@ -46,26 +47,64 @@ pub(super) fn build(view: &dyn DatabaseView) -> Result<Slot, StateError> {
 /// What a block changed, as the table of diffs has it.
 type Diff = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Applies the diffs above `saved` up to `head`; returns the tree of the head and what the next checkpoint must write.
+/// Applies the diffs above the last checkpoint up to `head`; returns the tree of the head and what the next checkpoint must
+/// write.
 pub(super) fn replay(
     view: &dyn DatabaseView,
     cache: &PageCache,
     mut root: Slot,
-    saved: Height,
+    saved: Marker,
     head: Height,
+    is_archive: bool,
 ) -> Result<(Slot, Unsaved), StateError> {
     let mut unsaved = Unsaved::default();
-    for height in (saved.next().0..=head.0).map(Height) {
+    let mut diffs = Vec::new();
+    for height in (saved.height.next().0..=head.0).map(Height) {
         let diff: Option<Diff> = blocks::read(view, Table::StateDiffs, &height.0.to_be_bytes())?;
         let missing = || DatabaseError::Missing { table: Table::StateDiffs, reason: format!("height {height}") };
         let changes: Changes = diff.ok_or_else(missing)?.into_iter().collect();
+        diffs.push((height, changes));
+    }
+    // An archive needs the tree after each block as it was.
+    let is_exact = is_archive && saved.pruned <= saved.height;
+    if is_exact {
+        root = roll_back(view, cache, &root, saved.height, &diffs, &mut unsaved)?;
+        unsaved.archived = Some(Archived { tree: root.clone(), height: saved.height, from: saved.provable });
+    }
+    for (height, changes) in diffs {
         let updated = update(cache, &root, &changes)?;
+        if is_exact {
+            updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
+        }
+        let trees = is_exact.then(|| Trees { before: root, after: updated.root.clone() });
         root = updated.root;
         // The pages may hold some of these changes already; history must get them all.
         let effective = vec![true; changes.len()].into();
-        unsaved.push(BlockChanges { height, changes: Arc::new(changes), effective }, &updated.pages);
+        let block = BlockChanges { height, changes: Arc::new(changes), effective, trees };
+        unsaved.push(block, &updated.pages, updated.kept_bytes);
     }
     Ok((root, unsaved))
+}
+
+/// The tree at the last checkpoint, where the pages on disk may be of the one that a crash cut short.
+fn roll_back(
+    view: &dyn DatabaseView,
+    cache: &PageCache,
+    root: &Slot,
+    saved: Height,
+    diffs: &[(Height, Changes)],
+    unsaved: &mut Unsaved,
+) -> Result<Slot, StateError> {
+    let mut changes = Changes::new();
+    for key in diffs.iter().flat_map(|(_, changes)| changes.keys()) {
+        if !changes.contains_key(key) {
+            changes.insert(key.clone(), history::get(view, key, saved)?);
+        }
+    }
+    let updated = update(cache, root, &changes)?;
+    updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
+    unsaved.put_pages(&updated.pages);
+    Ok(updated.root)
 }
 
 fn damaged(page: &Summary) -> DatabaseError {

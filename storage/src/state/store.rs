@@ -2,7 +2,9 @@
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::checkpoint::{BlockChanges, CheckpointLimits, Checkpointer, Checkpoints, Marker, Progress, Unsaved};
+use super::checkpoint::{
+    Archived, BlockChanges, CheckpointLimits, Checkpointer, Checkpoints, Marker, Progress, Trees, Unsaved,
+};
 use super::history;
 use super::open;
 use super::overlay::{Changes, Overlay};
@@ -125,6 +127,10 @@ impl Shared {
         self.unsaved.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn is_archive(&self) -> bool {
+        self.config.history == HistoryMode::Archive
+    }
+
     pub(super) const fn limits(&self) -> CheckpointLimits {
         self.config.unsaved
     }
@@ -147,7 +153,12 @@ impl Shared {
         }
         let mut bytes = current.recent.iter().fold(0_usize, |sum, (_, kept)| sum.saturating_add(*kept));
         let mut dropped = Vec::new();
-        while current.recent.len() > RECENT_VERSIONS_MAX || bytes > self.config.recent_bytes {
+        // A version below the lowest height goes too: the history has lost the long values that it shows.
+        let is_old = |(version, _): &(Arc<Version>, usize)| version.height < Some(lowest);
+        while current.recent.len() > RECENT_VERSIONS_MAX
+            || bytes > self.config.recent_bytes
+            || current.recent.front().is_some_and(is_old)
+        {
             let Some(oldest) = current.recent.pop_front() else { break };
             bytes = bytes.saturating_sub(oldest.1);
             dropped.push(oldest);
@@ -198,7 +209,8 @@ impl StateStore {
         let marker = if record.is_some() { Marker::read(&*database)? } else { Marker::default() };
         let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
         let checkpoints = Checkpoints::new(Progress::new(marker, &root));
-        let (root, unsaved) = open::replay(&*database, &cache, root, marker.height, height.unwrap_or_default())?;
+        let is_archive = record.is_some() && config.history == HistoryMode::Archive;
+        let (root, unsaved) = open::replay(&*database, &cache, root, marker, height.unwrap_or_default(), is_archive)?;
         if root.hash != recorded {
             let height = height.unwrap_or_default();
             return Err(StateError::WrongRoot { height, computed: root.hash, recorded });
@@ -290,7 +302,7 @@ impl StateStore {
                 put_page(batch, prefix, bucket.as_ref());
             }
             history::put(batch, height, overlay.effective_changes());
-            Marker { height, pruned: height }.put(batch);
+            Marker { height, pruned: height, provable: height }.put(batch);
         }
         batch.put(Table::Meta, META_STATE, StateRecord { height, root: overlay.root.hash, lowest }.encode());
         let is_first = head.height.is_none();
@@ -322,7 +334,11 @@ impl StateStore {
         let mut unsaved = self.shared.unsaved_mut();
         if !is_first {
             let (changes, effective) = (Arc::clone(&overlay.changes), Arc::clone(&overlay.effective));
-            unsaved.push(BlockChanges { height, changes, effective }, &overlay.pages);
+            let before = self.shared.current().head.root.clone();
+            let trees = self.shared.is_archive().then(|| Trees { before, after: overlay.root.clone() });
+            unsaved.push(BlockChanges { height, changes, effective, trees }, &overlay.pages, overlay.kept_bytes);
+        } else if self.shared.is_archive() {
+            unsaved.archived = Some(Archived { tree: overlay.root.clone(), height, from: height });
         }
         let dropped = self.shared.replace_head(head, lowest, overlay.kept_bytes);
         let is_due = unsaved.exceeds(self.shared.limits());

@@ -1,6 +1,7 @@
 //! Rules of the state store; the tree is compared with the `jmt` crate.
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+mod archive;
 mod batch;
 mod crash;
 mod history;

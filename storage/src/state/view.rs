@@ -1,7 +1,9 @@
 //! The readers' side of the state: consistent views of committed versions, and values at past heights.
 
 use super::StateError;
+use super::archive::Tree;
 use super::history;
+use super::past::Past;
 use super::store::{Shared, StateHead, Version};
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{Hash, Height};
@@ -73,7 +75,9 @@ impl StateReadModel {
     pub fn lowest_provable_height(&self) -> Height {
         let current = self.shared.current();
         let oldest = current.recent.front().map_or(&current.head, |(version, _)| version);
-        oldest.height.unwrap_or_default()
+        let oldest = oldest.height.unwrap_or_default();
+        drop(current);
+        self.shared.unsaved().archived.as_ref().map_or(oldest, |archived| archived.from.min(oldest))
     }
 
     /// The value of a key at a height.
@@ -117,8 +121,31 @@ impl StateReadModel {
     /// # Errors
     /// The height is above the head, its tree is not kept any more, or the database failed.
     pub fn prove(&self, height: Height, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, StateError> {
-        let view = self.view_at(height)?;
-        keys.iter().map(|key| view.prove(key)).collect()
+        match self.view_at(height) {
+            Err(StateError::ProofNotKept { .. }) => self.prove_past(height, keys),
+            view => {
+                let view = view?;
+                keys.iter().map(|key| view.prove(key)).collect()
+            }
+        }
+    }
+
+    /// The same where no version with its tree is kept: on an archive node.
+    fn prove_past(&self, height: Height, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, StateError> {
+        let (tree, archived) = {
+            let unsaved = self.shared.unsaved();
+            (unsaved.tree(height), unsaved.archived.clone())
+        };
+        if let Some(tree) = tree {
+            let reading = self.shared.reading(&tree, height);
+            return keys.iter().map(|key| reading.prove(key)).collect();
+        }
+        let Some(archived) = archived.filter(|archived| (archived.from..=archived.height).contains(&height)) else {
+            return Err(StateError::ProofNotKept { height, lowest: self.lowest_provable_height() });
+        };
+        let tree = Tree { cache: &self.shared.cache, root: &archived.tree };
+        let mut past = Past::new(&*self.shared.database, tree, archived.height, height);
+        keys.iter().map(|key| past.prove(key)).collect()
     }
 
     /// Bytes of pages of the head that are in memory and could be dropped: what the cache budget bounds.

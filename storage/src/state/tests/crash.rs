@@ -135,6 +135,18 @@ fn compare(chain: &Chain) {
         let expected: Vec<_> = values.keys().filter(|key| key.starts_with(b"key 1")).take(20).cloned().collect();
         assert_eq!(listed, expected, "{height}");
     }
+    let provable = usize::try_from(reader.lowest_provable_height().0).unwrap();
+    let keys: Vec<_> = (0..12).step_by(3).map(key).collect();
+    for height in provable..chain.model.len() {
+        let proofs = reader.prove(Height(u32::try_from(height).unwrap()), &keys).unwrap();
+        for (key, proof) in keys.iter().zip(proofs) {
+            let value = chain.model[height].get(key).map(Vec::as_slice);
+            assert_eq!(proof.verify(&chain.roots[height], key, value), Ok(()), "{key:?} at {height}");
+        }
+    }
+    if chain.config.history == HistoryMode::Archive {
+        assert_eq!(provable, 0, "an archive keeps all heights provable");
+    }
     for (key, value) in chain.values().iter().step_by(17) {
         assert_eq!(chain.store.get(None, key).unwrap().as_ref(), Some(value));
     }

@@ -138,7 +138,7 @@ fn absence_proof_that_leaves_out_a_neighbour_is_refused() {
 #[test]
 fn recent_versions_are_proved_and_older_ones_refused() {
     let mut random = Random(22);
-    let mut chain = Chain::new(StateConfig { cache_bytes: 0, ..ARCHIVE });
+    let mut chain = Chain::new(StateConfig { cache_bytes: 0, history: HistoryMode::Window(200), ..ARCHIVE });
     for _ in 0..100 {
         chain.commit(random_changes(&mut random, 200, 20, 3));
     }
@@ -160,10 +160,27 @@ fn recent_versions_are_proved_and_older_ones_refused() {
 #[test]
 fn recent_versions_over_their_budget_are_dropped() {
     let mut random = Random(23);
-    let mut chain = Chain::new(StateConfig { recent_bytes: 200_000, ..ARCHIVE });
+    let mut chain = Chain::new(StateConfig { recent_bytes: 200_000, history: HistoryMode::Window(200), ..ARCHIVE });
     for _ in 0..40 {
         chain.commit(random_changes(&mut random, 500, 100, 3));
     }
     let lowest = chain.store.read_model().lowest_provable_height();
     assert!(lowest > Height(0) && lowest < Height(39), "{lowest}");
+}
+
+#[test]
+fn version_below_the_window_is_not_proved_from_memory() {
+    let mut chain = Chain::new(StateConfig { history: HistoryMode::Window(3), ..ARCHIVE });
+    for round in 0..12 {
+        chain.commit([(key(1), Some(vec![round; 3_000]))].into());
+    }
+    chain.save();
+    let reads = chain.store.read_model();
+    assert_eq!((reads.lowest_height(), reads.lowest_provable_height()), (Height(8), Height(8)));
+    let refused = StateError::ProofNotKept { height: Height(7), lowest: Height(8) };
+    assert_eq!(reads.prove(Height(7), &[key(1)]), Err(refused));
+    for height in 8..12 {
+        let proof = reads.prove(Height(height), &[key(1)]).unwrap();
+        assert_eq!(proof[0].verify(&chain.roots[height as usize], &key(1), Some(&[height as u8; 3_000])), Ok(()));
+    }
 }

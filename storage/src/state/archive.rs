@@ -1,0 +1,233 @@
+//! What past trees looked like: the writer's side.
+//!
+//! The archive keeps, for every fourth level of the tree, what each block replaced. A record of table `state_nodes` has
+//! the place of a node (depth in steps of four bits, the bits that lead to it) and a height, and says what was there
+//! *before* the block of that height:
+//! - `0`, hash: a node over more leaves than a bucket holds;
+//! - `1`, leaves: for each the length of its key (u16, big-endian), the key and the leaf hash, in the order of key hashes.
+//!
+//! A place has a record where something below it changed and the place four bits above held a node. So the tree of a
+//! height is read from the first record above the height at each place, and where there is none from the tree that the
+//! last checkpoint saved: an archive begins at any height without a copy of the tree, and what is below its first
+//! height can be dropped by looking at the height alone. When a node with its leaves shrinks to a bucket, all sixteen
+//! places below it get a record: later changes below it get none.
+
+use super::StateError;
+use super::cache::PageCache;
+use super::page::LeafHash;
+use super::tree::{Child, Location, Slot};
+use crate::batch::WriteBatch;
+use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::error::DatabaseError;
+use crate::table::Table;
+use cairn_primitives::hash::sha256;
+use cairn_primitives::{Hash, Height};
+
+/// Bits of a key hash from one recorded level to the next.
+pub(super) const STEP_BITS: u16 = 4;
+/// How many records are deleted at once.
+const CLEARED_PER_STEP: usize = 1_024;
+/// Places below a place.
+pub(super) const STEP_CHILDREN: u8 = 1 << STEP_BITS;
+
+/// What lies at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Image {
+    /// A node over more leaves than a bucket holds, by its hash.
+    Node(Hash),
+    /// All leaves below, in the order of key hashes.
+    Leaves(Vec<PastLeaf>),
+}
+
+/// A leaf of a past tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PastLeaf {
+    pub(super) key_hash: Hash,
+    pub(super) hash: Hash,
+    pub(super) key: Vec<u8>,
+}
+
+impl PastLeaf {
+    pub(super) const fn as_hashes(&self) -> LeafHash {
+        (self.key_hash, self.hash)
+    }
+}
+
+impl Image {
+    fn encode(&self) -> Vec<u8> {
+        let mut record = Vec::new();
+        match self {
+            Self::Node(hash) => {
+                record.push(0);
+                record.extend_from_slice(&hash.0);
+            }
+            Self::Leaves(leaves) => {
+                record.push(1);
+                for leaf in leaves {
+                    let length = u16::try_from(leaf.key.len()).unwrap_or(u16::MAX);
+                    record.extend_from_slice(&length.to_be_bytes());
+                    record.extend_from_slice(&leaf.key);
+                    record.extend_from_slice(&leaf.hash.0);
+                }
+            }
+        }
+        record
+    }
+
+    /// Reads a record; every leaf lies below `at`, in order.
+    pub(super) fn decode(record: &[u8], at: Location) -> Result<Self, DatabaseError> {
+        let damaged = || DatabaseError::damaged(Table::StateNodes, format!("the record of a past node at {at:?}"));
+        match record.split_first() {
+            Some((0, hash)) => Ok(Self::Node(Hash(hash.try_into().map_err(|_| damaged())?))),
+            Some((1, mut rest)) => {
+                let mut leaves: Vec<PastLeaf> = Vec::new();
+                while !rest.is_empty() {
+                    let (leaf, after) = decode_leaf(rest).ok_or_else(damaged)?;
+                    let is_next = leaves.last().is_none_or(|last| last.key_hash < leaf.key_hash);
+                    if !is_next || !at.contains(&leaf.key_hash) {
+                        return Err(damaged());
+                    }
+                    leaves.push(leaf);
+                    rest = after;
+                }
+                Ok(Self::Leaves(leaves))
+            }
+            _ => Err(damaged()),
+        }
+    }
+}
+
+fn decode_leaf(bytes: &[u8]) -> Option<(PastLeaf, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (hash, rest) = rest.split_first_chunk::<32>()?;
+    Some((PastLeaf { key_hash: sha256(key), hash: Hash(*hash), key: key.to_vec() }, rest))
+}
+
+/// The key of a place's record.
+pub(super) fn record_key(at: Location, height: Height) -> Vec<u8> {
+    let bits = at.prefix.0.get(..usize::from(at.depth.div_ceil(8))).unwrap_or(&at.prefix.0);
+    let mut key = Vec::with_capacity(bits.len().saturating_add(5));
+    key.push(u8::try_from(at.depth / STEP_BITS).unwrap_or(u8::MAX));
+    key.extend_from_slice(bits);
+    key.extend_from_slice(&height.0.to_be_bytes());
+    key
+}
+
+/// The place below that the next bits lead to.
+pub(super) fn child(at: Location, index: u8) -> Location {
+    (0..STEP_BITS)
+        .rev()
+        .fold(at, |at, bit| if index.wrapping_shr(u32::from(bit)) & 1 == 1 { at.right() } else { at.left() })
+}
+
+/// Which place below the one at `depth` a key hash belongs to.
+fn index(key_hash: &Hash, depth: u16) -> u8 {
+    let byte = key_hash.0.get(usize::from(depth / 8)).copied().unwrap_or(0);
+    if depth.is_multiple_of(8) { byte.wrapping_shr(4) } else { byte & 0xf }
+}
+
+/// One version of the tree.
+#[derive(Clone, Copy)]
+pub(super) struct Tree<'a> {
+    pub(super) cache: &'a PageCache,
+    pub(super) root: &'a Slot,
+}
+
+impl<'a> Tree<'a> {
+    /// What lies at a place.
+    pub(super) fn image(&self, at: Location) -> Result<Image, StateError> {
+        self.image_below((self.root, Location::ROOT), at)
+    }
+
+    fn image_below(&self, from: (&'a Slot, Location), at: Location) -> Result<Image, StateError> {
+        let (slot, slot_at) = descend(from, at);
+        match &slot.child {
+            Child::Branch(_) => Ok(Image::Node(slot.hash)),
+            Child::Empty => Ok(Image::Leaves(Vec::new())),
+            Child::Bucket(bucket) => {
+                let page = self.cache.page(bucket, slot_at, &slot.hash)?;
+                let below = page.leaves().filter(|leaf| at.contains(&leaf.key_hash));
+                let past =
+                    below.map(|leaf| PastLeaf { key_hash: leaf.key_hash, hash: leaf.hash, key: leaf.key.to_vec() });
+                Ok(Image::Leaves(past.collect()))
+            }
+        }
+    }
+}
+
+/// The subtree at a place, or the bucket or emptiness above it that it is part of.
+fn descend<'a>(from: (&'a Slot, Location), at: Location) -> (&'a Slot, Location) {
+    let (mut slot, mut slot_at) = from;
+    while let Child::Branch(branch) = &slot.child {
+        if slot_at.depth >= at.depth {
+            break;
+        }
+        (slot, _) = branch.step(&at.prefix, slot_at.depth);
+        slot_at = slot_at.step(&at.prefix);
+    }
+    (slot, slot_at)
+}
+
+/// Adds what a block replaced: `changed` are the key hashes of its changes in order. Returns about how many bytes.
+///
+/// # Errors
+/// A page cannot be read.
+pub(super) fn put(
+    batch: &mut WriteBatch,
+    height: Height,
+    before: Tree<'_>,
+    after: &Slot,
+    changed: &[Hash],
+) -> Result<usize, StateError> {
+    let mut writing = Writing { batch, height, before, bytes: 0 };
+    if !changed.is_empty() && before.root.hash != after.hash {
+        writing.replaced(Location::ROOT, (before.root, Location::ROOT), (after, Location::ROOT), changed)?;
+    }
+    Ok(writing.bytes)
+}
+
+struct Writing<'a, 'b> {
+    batch: &'b mut WriteBatch,
+    height: Height,
+    before: Tree<'a>,
+    bytes: usize,
+}
+
+impl<'a> Writing<'a, '_> {
+    /// Records what was at a place, and at those below it that the block changed.
+    fn replaced(
+        &mut self,
+        at: Location,
+        before: (&'a Slot, Location),
+        after: (&Slot, Location),
+        changed: &[Hash],
+    ) -> Result<(), StateError> {
+        let (key, record) = (record_key(at, self.height), self.before.image_below(before, at)?.encode());
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(record.len());
+        self.batch.put(Table::StateNodes, key, record);
+        if !matches!(before.0.child, Child::Branch(_)) {
+            return Ok(());
+        }
+        let is_gone = !matches!(after.0.child, Child::Branch(_));
+        let mut rest = changed;
+        for number in 0..STEP_CHILDREN {
+            let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);
+            let (here, after_it) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = after_it;
+            if !here.is_empty() || is_gone {
+                let at = child(at, number);
+                self.replaced(at, descend(before, at), descend(after, at), here)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deletes some of the records; false if there are none. For a node that is an archive no more.
+pub(super) fn clear(view: &dyn DatabaseView, batch: &mut WriteBatch) -> Result<bool, DatabaseError> {
+    let records = view.scan(Table::StateNodes, &KeyRange::all(), Direction::Forward, CLEARED_PER_STEP)?;
+    let is_any = !records.is_empty();
+    records.into_iter().for_each(|(key, _)| batch.delete(Table::StateNodes, key));
+    Ok(is_any)
+}
