@@ -17,8 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// The leaves below one node.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// How many.
-    pub(super) leaves: u16,
     touched: AtomicBool,
     residence: Mutex<Residence>,
 }
@@ -34,17 +32,17 @@ struct Residence {
 
 impl Bucket {
     /// A bucket that no database holds.
-    pub(super) fn unsaved(leaves: u16, page: Arc<Page>) -> Self {
-        Self::new(leaves, Residence { page: Some(page), saved: false, replaced: false })
+    pub(super) fn unsaved(page: Arc<Page>) -> Self {
+        Self::new(Residence { page: Some(page), saved: false, replaced: false })
     }
 
     /// A bucket whose page is in the database.
-    pub(super) const fn stored(leaves: u16) -> Self {
-        Self::new(leaves, Residence { page: None, saved: true, replaced: false })
+    pub(super) const fn stored() -> Self {
+        Self::new(Residence { page: None, saved: true, replaced: false })
     }
 
-    const fn new(leaves: u16, residence: Residence) -> Self {
-        Self { leaves, touched: AtomicBool::new(false), residence: Mutex::new(residence) }
+    const fn new(residence: Residence) -> Self {
+        Self { touched: AtomicBool::new(false), residence: Mutex::new(residence) }
     }
 
     /// The page if it is in memory.

@@ -19,7 +19,7 @@ use super::cache::{Bucket, PageCache};
 use super::history;
 use super::overlay::Changes;
 use super::store::{Shared, put_page};
-use super::tree::{Child, Slot};
+use super::tree::{Child, NODE_BITS, Slot};
 use crate::batch::WriteBatch;
 use crate::blocks;
 use crate::database::{DatabaseView, Durability};
@@ -232,11 +232,11 @@ impl Progress {
 /// Whether no bucket lies above the regions.
 fn is_full(slot: &Slot, depth: u16) -> bool {
     match &slot.child {
-        Child::Branch(branch) => {
-            let below = depth.saturating_add(1);
-            below >= REGION_BITS || (is_full(&branch.left, below) && is_full(&branch.right, below))
+        Child::Node(node) => {
+            let below = depth.saturating_add(NODE_BITS);
+            below >= REGION_BITS || node.slots.iter().all(|slot| is_full(slot, below))
         }
-        Child::Bucket(_) | Child::Empty => false,
+        Child::Bucket(..) | Child::Empty => false,
     }
 }
 

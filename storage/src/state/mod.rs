@@ -30,8 +30,10 @@
 mod archive;
 mod batch;
 mod cache;
+mod change;
 mod checkpoint;
 mod error;
+mod hashing;
 mod history;
 mod open;
 mod overlay;
@@ -39,6 +41,7 @@ mod page;
 mod past;
 mod prove;
 mod store;
+mod threads;
 mod tree;
 mod update;
 mod view;

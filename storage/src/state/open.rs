@@ -6,7 +6,7 @@ use super::checkpoint::{Archived, BlockChanges, Marker, Trees, Unsaved};
 use super::history;
 use super::overlay::Changes;
 use super::page::{Page, subtree_hash};
-use super::tree::{Child, Location, Slot};
+use super::tree::{CHILDREN, Child, Location, Slot};
 use super::update::update;
 use crate::blocks;
 use crate::database::{DatabaseView, Direction, KeyRange};
@@ -72,7 +72,7 @@ pub(super) fn replay(
         unsaved.archived = Some(Archived { tree: root.clone(), height: saved.height, from: saved.provable });
     }
     for (height, changes) in diffs {
-        let updated = update(cache, &root, &changes)?;
+        let updated = update(cache, &root, &changes, 1)?;
         if is_exact {
             updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
         }
@@ -101,7 +101,7 @@ fn roll_back(
             changes.insert(key.clone(), history::get(view, key, saved)?);
         }
     }
-    let updated = update(cache, root, &changes)?;
+    let updated = update(cache, root, &changes, 1)?;
     updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
     unsaved.put_pages(&updated.pages);
     Ok(updated.root)
@@ -116,15 +116,17 @@ impl Pages<'_> {
         let Some(page) = self.next.take_if(|page| at.contains(&page.at.prefix)) else { return Ok(Slot::EMPTY) };
         if page.at == at {
             self.advance()?;
-            let bucket = Arc::new(Bucket::stored(page.leaves));
-            return Ok(Slot { hash: page.hash, child: Child::Bucket(bucket) });
+            return Ok(Slot { hash: page.hash, child: Child::Bucket(page.leaves, Arc::new(Bucket::stored())) });
         }
         if page.at.depth <= at.depth {
             return Err(damaged(&page).into());
         }
         self.next = Some(page);
-        let left = self.subtree(at.left())?;
-        Ok(Slot::branch(left, self.subtree(at.right())?))
+        let mut slots = [Slot::EMPTY; CHILDREN];
+        for (index, slot) in slots.iter_mut().enumerate() {
+            *slot = self.subtree(at.child(index))?;
+        }
+        Ok(Slot::node(slots))
     }
 
     fn advance(&mut self) -> Result<(), StateError> {

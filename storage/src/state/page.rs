@@ -40,6 +40,17 @@ pub(super) struct Leaf<'a> {
     pub(super) value: ValueRef<'a>,
 }
 
+impl Leaf<'_> {
+    /// Its size in a record.
+    const fn bytes(&self) -> usize {
+        let value = match self.value {
+            ValueRef::Inline(value) => value.len(),
+            ValueRef::Large(..) => 32,
+        };
+        self.key.len().saturating_add(value).saturating_add(68)
+    }
+}
+
 /// The leaves of one bucket.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -51,7 +62,8 @@ pub(super) struct Page {
 impl Page {
     /// Packs leaves, which are in order.
     pub(super) fn pack(depth: u16, leaves: &[Leaf<'_>]) -> Self {
-        let mut record = Vec::with_capacity(leaves.len().saturating_mul(256));
+        let bytes = leaves.iter().map(Leaf::bytes).fold(2_usize, usize::saturating_add);
+        let mut record = Vec::with_capacity(bytes);
         record.extend_from_slice(&depth.to_be_bytes());
         let mut large = Vec::new();
         for leaf in leaves {

@@ -4,7 +4,7 @@ use super::StateError;
 use super::cache::PageCache;
 use super::history;
 use super::page::{Leaf, Page, ValueRef, split, subtree_hash};
-use super::tree::{Child, Location, Slot};
+use super::tree::{Child, Location, Slot, child_index};
 use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::table::Table;
@@ -38,11 +38,11 @@ impl Version<'_> {
         loop {
             match &slot.child {
                 Child::Empty => return Ok(None),
-                Child::Branch(branch) => {
-                    (slot, _) = branch.step(&key_hash, at.depth);
-                    at = at.step(&key_hash);
+                Child::Node(node) => {
+                    slot = node.step(&key_hash, at.depth);
+                    at = at.child(child_index(&key_hash, at.depth));
                 }
-                Child::Bucket(bucket) => {
+                Child::Bucket(_, bucket) => {
                     let page = self.cache.page(bucket, at, &slot.hash)?;
                     return page.find(&key_hash).map(|leaf| self.value(&leaf)).transpose();
                 }
@@ -91,13 +91,15 @@ impl Version<'_> {
         let page = loop {
             match &slot.child {
                 Child::Empty => return Ok(None),
-                Child::Branch(branch) => {
-                    let (next, sibling) = branch.step(key_hash, at.depth);
-                    siblings.push(sibling.hash);
-                    slot = next;
-                    at = at.step(key_hash);
+                Child::Node(node) => {
+                    let index = child_index(key_hash, at.depth);
+                    let (other, near) = node.siblings(index);
+                    siblings.push(other);
+                    siblings.extend(near);
+                    slot = node.step(key_hash, at.depth);
+                    at = at.child(index);
                 }
-                Child::Bucket(bucket) => break self.cache.page(bucket, at, &slot.hash)?,
+                Child::Bucket(_, bucket) => break self.cache.page(bucket, at, &slot.hash)?,
             }
         };
         let Some(leaf) = page.find(key_hash) else { return Ok(None) };
@@ -119,41 +121,51 @@ impl Version<'_> {
     fn neighbour(&self, slot: &Slot, at: Location, key_hash: &Hash, side: Side) -> Result<Option<Hash>, StateError> {
         match &slot.child {
             Child::Empty => Ok(None),
-            Child::Branch(branch) => {
-                let (near, near_at, far, far_at) = if path_bit(key_hash, at.depth) {
-                    (&branch.right, at.right(), &branch.left, at.left())
-                } else {
-                    (&branch.left, at.left(), &branch.right, at.right())
-                };
-                if let Some(found) = self.neighbour(near, near_at, key_hash, side)? {
+            Child::Node(node) => {
+                let own = child_index(key_hash, at.depth);
+                if let Some(found) = self.neighbour(node.step(key_hash, at.depth), at.child(own), key_hash, side)? {
                     return Ok(Some(found));
                 }
-                // The other child lies wholly on one side of the key hash: its nearest leaf counts if it is the right one.
-                let far_is_before = path_bit(key_hash, at.depth);
-                if far_is_before == (side == Side::Before) { self.edge(far, far_at, side) } else { Ok(None) }
+                let slots = node.slots.iter().enumerate();
+                match side {
+                    Side::Before => self.nearest_edge(slots.take(own).rev(), at, side),
+                    Side::After => self.nearest_edge(slots.skip(own.saturating_add(1)), at, side),
+                }
             }
-            Child::Bucket(bucket) => {
+            Child::Bucket(_, bucket) => {
                 let page = self.cache.page(bucket, at, &slot.hash)?;
                 Ok(nearest(&page, key_hash, side))
             }
         }
     }
 
+    /// The edge of the first of a node's children that has leaves.
+    fn nearest_edge<'b>(
+        &self,
+        slots: impl Iterator<Item = (usize, &'b Slot)>,
+        at: Location,
+        side: Side,
+    ) -> Result<Option<Hash>, StateError> {
+        for (index, slot) in slots {
+            if let Some(found) = self.edge(slot, at.child(index), side)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// The last leaf below (the one before what follows), or the first.
     fn edge(&self, slot: &Slot, at: Location, side: Side) -> Result<Option<Hash>, StateError> {
         match &slot.child {
             Child::Empty => Ok(None),
-            Child::Branch(branch) => {
-                let (left, right) = ((&branch.left, at.left()), (&branch.right, at.right()));
-                let order = if side == Side::Before { [right, left] } else { [left, right] };
-                for (child, at) in order {
-                    if let Some(found) = self.edge(child, at, side)? {
-                        return Ok(Some(found));
-                    }
+            Child::Node(node) => {
+                let slots = node.slots.iter().enumerate();
+                match side {
+                    Side::Before => self.nearest_edge(slots.rev(), at, side),
+                    Side::After => self.nearest_edge(slots, at, side),
                 }
-                Ok(None)
             }
-            Child::Bucket(bucket) => {
+            Child::Bucket(_, bucket) => {
                 let page: Arc<Page> = self.cache.page(bucket, at, &slot.hash)?;
                 let mut leaves = page.leaves().map(|leaf| leaf.key_hash);
                 Ok(if side == Side::Before { leaves.last() } else { leaves.next() })

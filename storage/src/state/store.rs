@@ -53,6 +53,8 @@ pub struct StateConfig {
     pub recent_bytes: usize,
     /// How far pages and history may be behind the committed head.
     pub unsaved: CheckpointLimits,
+    /// Threads for a block's changes; results are the same for any number.
+    pub threads: usize,
 }
 
 impl Default for StateConfig {
@@ -62,6 +64,7 @@ impl Default for StateConfig {
             cache_bytes: 32 << 20,
             recent_bytes: 16 << 20,
             unsaved: CheckpointLimits::default(),
+            threads: 1,
         }
     }
 }
@@ -241,7 +244,7 @@ impl StateStore {
             Some(parent) => (parent.id, &parent.root, parent.height.next()),
             None => (head.id, &head.root, head.height.map_or(Height::ZERO, Height::next)),
         };
-        let updated = update(&self.shared.cache, root, &changes)?;
+        let updated = update(&self.shared.cache, root, &changes, self.shared.config.threads)?;
         Ok(Arc::new(Overlay {
             id: self.shared.new_id(),
             parent_id,

@@ -44,6 +44,7 @@ const ARCHIVE: StateConfig = StateConfig {
     cache_bytes: 4 << 10,
     recent_bytes: 64 << 20,
     unsaved: CheckpointLimits { bytes: 16 << 10, blocks: 3, chunk_bytes: 2 << 10 },
+    threads: 1,
 };
 
 /// A store with its model: the values at every height.

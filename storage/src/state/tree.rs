@@ -1,9 +1,15 @@
 //! The nodes of the tree in memory, immutable and shared between versions.
 
 use super::cache::Bucket;
+use super::hashing::Hashing;
 use cairn_primitives::Hash;
-use cairn_primitives::state_proof::{EMPTY_SUBTREE, inner_hash, path_bit};
+use cairn_primitives::state_proof::{EMPTY_SUBTREE, path_bit};
 use std::sync::Arc;
+
+/// Bits of a key hash from one node in memory to the next.
+pub(super) const NODE_BITS: u16 = 2;
+/// Children of a node.
+pub(super) const CHILDREN: usize = 1 << NODE_BITS;
 
 /// A subtree: its hash and what is below.
 #[derive(Clone, Debug)]
@@ -15,43 +21,76 @@ pub(super) struct Slot {
 #[derive(Clone, Debug)]
 pub(super) enum Child {
     Empty,
-    Bucket(Arc<Bucket>),
+    Bucket(u16, Arc<Bucket>),
     /// A node over more leaves than [`super::page::MERGE_LEAVES_MAX`].
-    Branch(Arc<Branch>),
+    Node(Arc<Node>),
 }
 
-/// An inner node.
+/// Two levels of the tree: four children, and the hashes of their pairs.
 #[derive(Debug)]
-pub(super) struct Branch {
-    pub(super) left: Slot,
-    pub(super) right: Slot,
+pub(super) struct Node {
+    pub(super) slots: [Slot; CHILDREN],
+    pub(super) pairs: [Hash; CHILDREN / 2],
 }
 
-/// The size of a branch in memory, in bytes, for budgets.
-pub(super) const BRANCH_BYTES: usize = size_of::<Branch>().saturating_add(32);
+/// The size of a node in memory, in bytes, for budgets.
+pub(super) const NODE_BYTES: usize = size_of::<Node>().saturating_add(32);
 
 impl Slot {
     pub(super) const EMPTY: Self = Self { hash: EMPTY_SUBTREE, child: Child::Empty };
 
-    pub(super) fn branch(left: Self, right: Self) -> Self {
-        Self { hash: inner_hash(&left.hash, &right.hash), child: Child::Branch(Arc::new(Branch { left, right })) }
+    /// A node over children, hashed at once.
+    pub(super) fn node(slots: [Self; CHILDREN]) -> Self {
+        let mut hashing = Hashing::new();
+        let [a, b, c, d] = slots.each_ref().map(|slot| hashing.known(&slot.hash, slot.leaves()));
+        let pairs = [hashing.join(a, b), hashing.join(c, d)];
+        let whole = hashing.join(pairs[0], pairs[1]);
+        hashing.run();
+        let pairs = pairs.map(|pair| hashing.hash(pair));
+        Self { hash: hashing.hash(whole), child: Child::Node(Arc::new(Node { slots, pairs })) }
     }
 
-    /// How many leaves there are below if no branch is: an upper bound of zero for nothing, of the page for a bucket.
-    pub(super) fn leaves_without_branch(&self) -> Option<usize> {
+    /// How many leaves there are below; [`usize::MAX`] stands for more than a bucket holds.
+    pub(super) fn leaves(&self) -> usize {
         match &self.child {
-            Child::Empty => Some(0),
-            Child::Bucket(bucket) => Some(usize::from(bucket.leaves)),
-            Child::Branch(_) => None,
+            Child::Empty => 0,
+            Child::Bucket(leaves, _) => usize::from(*leaves),
+            Child::Node(_) => usize::MAX,
         }
     }
 }
 
-impl Branch {
-    /// The child on the path to `key_hash`, and the other one.
-    pub(super) fn step(&self, key_hash: &Hash, depth: u16) -> (&Slot, &Slot) {
-        if path_bit(key_hash, depth) { (&self.right, &self.left) } else { (&self.left, &self.right) }
+impl Node {
+    /// The child on the path to `key_hash`, at whose depth the node lies.
+    pub(super) fn step(&self, key_hash: &Hash, depth: u16) -> &Slot {
+        let [a, b, c, d] = &self.slots;
+        match child_index(key_hash, depth) {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        }
     }
+
+    /// The hashes beside the path to a child, from the top: that of the other pair, and that of the other child of its own
+    /// pair unless one of the two is empty and the other a leaf.
+    pub(super) fn siblings(&self, index: usize) -> (Hash, Option<Hash>) {
+        let [left, right] = &self.pairs;
+        let [a, b, c, d] = &self.slots;
+        let (other, near, far) = match index {
+            0 => (right, a, b),
+            1 => (right, b, a),
+            2 => (left, c, d),
+            _ => (left, d, c),
+        };
+        (*other, (near.leaves().saturating_add(far.leaves()) > 1).then_some(far.hash))
+    }
+}
+
+/// Which child of a node at `depth`, a multiple of [`NODE_BITS`], a key hash belongs to.
+pub(super) fn child_index(key_hash: &Hash, depth: u16) -> usize {
+    let byte = key_hash.0.get(usize::from(depth / 8)).copied().unwrap_or_default();
+    usize::from(byte.wrapping_shr(u32::from(6_u16.saturating_sub(depth % 8))) & 3)
 }
 
 /// Where a subtree hangs: the first `depth` bits of `prefix`, the rest of which is zero.
@@ -64,21 +103,14 @@ pub(super) struct Location {
 impl Location {
     pub(super) const ROOT: Self = Self { prefix: Hash::ZERO, depth: 0 };
 
-    pub(super) const fn left(self) -> Self {
-        Self { prefix: self.prefix, depth: self.depth.saturating_add(1) }
-    }
-
-    pub(super) fn right(self) -> Self {
+    /// The place of a child of a node here.
+    pub(super) fn child(self, index: usize) -> Self {
         let mut prefix = self.prefix;
         if let Some(byte) = prefix.0.get_mut(usize::from(self.depth / 8)) {
-            *byte |= 0x80_u8.wrapping_shr(u32::from(self.depth % 8));
+            let bits = u8::try_from(index & 3).unwrap_or_default();
+            *byte |= bits.wrapping_shl(u32::from(6_u16.saturating_sub(self.depth % 8)));
         }
-        Self { prefix, depth: self.depth.saturating_add(1) }
-    }
-
-    /// The place below that `key_hash` belongs to.
-    pub(super) fn step(self, key_hash: &Hash) -> Self {
-        if path_bit(key_hash, self.depth) { self.right() } else { self.left() }
+        Self { prefix, depth: self.depth.saturating_add(NODE_BITS) }
     }
 
     /// Whether `key_hash` lies below.

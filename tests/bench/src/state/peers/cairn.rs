@@ -24,10 +24,10 @@ impl Cairn {
     pub fn open(path: &Path, cache_mib: usize, threads: usize) -> Result<Self> {
         let rocks = RocksOptions { cache_bytes: cache_mib * MIB / 8 };
         let database = Arc::new(RocksDatabase::open(path, rocks)?);
-        let _ = threads;
         let config = StateConfig {
             history: HistoryMode::Window(WINDOW),
             cache_bytes: cache_mib * MIB / 8 * 7,
+            threads,
             ..StateConfig::default()
         };
         let store = StateStore::open(Arc::<RocksDatabase>::clone(&database), config)?;

@@ -1,0 +1,94 @@
+//! Many SHA-256 digests at once: the state tree hashes thousands of nodes that do not depend on each other.
+//!
+//! ```text
+//!   messages ──► AVX-512 on this processor? ──yes──► `wide`: 16 messages, one in each lane, block after block
+//!                                           └─no───► `sha2`, one message after the other
+//! ```
+//! Both give the same digests; which one runs is decided once, at run time. Sixteen lanes hash a node of the tree in about
+//! half the time of the processor's own SHA instructions. A message of more than [`WIDE_BYTES_MAX`] bytes is hashed alone:
+//! lanes of shorter messages would wait for it.
+//!
+//! This is the only crate of the core with `unsafe` code: the call of a function that is compiled for a processor with
+//! AVX-512, behind the check that this is one.
+#![deny(clippy::float_arithmetic)]
+
+#[cfg(target_arch = "x86_64")]
+mod wide;
+
+#[cfg(test)]
+mod tests;
+
+use sha2::{Digest, Sha256};
+
+/// Messages that are hashed together.
+pub const LANES: usize = 16;
+/// A longer message is hashed alone, in bytes.
+pub const WIDE_BYTES_MAX: usize = 503;
+/// The longest tag of [`digest_pairs`], in bytes: with two hashes it fills two blocks.
+pub const TAG_BYTES_MAX: usize = 55;
+
+/// Gives the digest of each message to `put`, in order.
+pub fn digest_all<'a>(messages: impl IntoIterator<Item = &'a [u8]>, mut put: impl FnMut([u8; 32])) {
+    let mut messages = messages.into_iter();
+    loop {
+        let mut group: [&[u8]; LANES] = [&[]; LANES];
+        let mut count = 0;
+        for (place, message) in group.iter_mut().zip(messages.by_ref()) {
+            *place = message;
+            count += 1;
+        }
+        let Some(group) = group.get(..count) else { return };
+        digest_group(group, &mut put);
+        if count < LANES {
+            return;
+        }
+    }
+}
+
+/// Gives the digest of `tag ‖ left ‖ right` for each pair to `put`, in order.
+///
+/// # Panics
+/// The tag is longer than [`TAG_BYTES_MAX`].
+pub fn digest_pairs<'a>(
+    tag: &[u8],
+    pairs: impl IntoIterator<Item = (&'a [u8; 32], &'a [u8; 32])>,
+    mut put: impl FnMut([u8; 32]),
+) {
+    assert!(tag.len() <= TAG_BYTES_MAX, "a tag of {} bytes", tag.len());
+    let mut pairs = pairs.into_iter();
+    let mut buffer = [[0; TAG_BYTES_MAX + 64]; LANES];
+    for message in &mut buffer {
+        message[..tag.len()].copy_from_slice(tag);
+    }
+    loop {
+        let mut count = 0;
+        for (message, (left, right)) in buffer.iter_mut().zip(pairs.by_ref()) {
+            message[tag.len()..tag.len() + 32].copy_from_slice(left);
+            message[tag.len() + 32..tag.len() + 64].copy_from_slice(right);
+            count += 1;
+        }
+        let mut group: [&[u8]; LANES] = [&[]; LANES];
+        for (place, message) in group.iter_mut().zip(&buffer) {
+            *place = &message[..tag.len() + 64];
+        }
+        digest_group(&group[..count], &mut put);
+        if count < LANES {
+            return;
+        }
+    }
+}
+
+/// At most [`LANES`] messages.
+fn digest_group(group: &[&[u8]], put: &mut impl FnMut([u8; 32])) {
+    #[cfg(target_arch = "x86_64")]
+    if group.len() > LANES / 4
+        && group.iter().all(|message| message.len() <= WIDE_BYTES_MAX)
+        && let Some(digests) = wide::digest_group(group)
+    {
+        digests.into_iter().take(group.len()).for_each(put);
+        return;
+    }
+    for message in group {
+        put(Sha256::digest(message).into());
+    }
+}

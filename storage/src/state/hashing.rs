@@ -1,0 +1,103 @@
+//! Inner nodes that are hashed level by level: first all that need no other, then those that need these, and so on.
+//!
+//! Building a block's tree only *notes* what is to be hashed. The hashes of one level do not depend on each other, so that
+//! many of them are computed at once.
+
+use cairn_primitives::Hash;
+use cairn_primitives::state_proof::{EMPTY_SUBTREE, INNER_DOMAIN};
+use cairn_storage_sha256::digest_pairs;
+
+/// A subtree whose hash is known, or will be after [`Hashing::run`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    index: u32,
+    /// How many hashes of the way up to it have to be computed one after the other.
+    level: u16,
+    pub(super) leaves: usize,
+}
+
+impl Promise {
+    /// The subtree is a node, whose leaves are not counted.
+    pub(super) const fn over_node(self) -> Self {
+        Self { leaves: usize::MAX, ..self }
+    }
+}
+
+struct Step {
+    left: u32,
+    right: u32,
+    result: u32,
+}
+
+/// Hashes, and how those not known yet are made of others.
+pub(super) struct Hashing {
+    hashes: Vec<Hash>,
+    levels: Vec<Vec<Step>>,
+}
+
+impl Hashing {
+    pub(super) fn new() -> Self {
+        Self { hashes: vec![EMPTY_SUBTREE], levels: Vec::new() }
+    }
+
+    /// The subtree without leaves.
+    pub(super) const EMPTY: Promise = Promise { index: 0, level: 0, leaves: 0 };
+
+    /// A subtree with a known hash.
+    pub(super) fn known(&mut self, hash: &Hash, leaves: usize) -> Promise {
+        if leaves == 0 {
+            return Self::EMPTY;
+        }
+        Promise { index: self.push(*hash), level: 0, leaves }
+    }
+
+    /// The subtree over two others: an inner node, unless there is at most one leaf in both.
+    pub(super) fn join(&mut self, left: Promise, right: Promise) -> Promise {
+        match (left.leaves, right.leaves) {
+            (0, 0 | 1) => right,
+            (1, 0) => left,
+            (a, b) => {
+                let result = self.push(EMPTY_SUBTREE);
+                let below = left.level.max(right.level);
+                let level = usize::from(below);
+                while self.levels.len() <= level {
+                    self.levels.push(Vec::new());
+                }
+                if let Some(steps) = self.levels.get_mut(level) {
+                    steps.push(Step { left: left.index, right: right.index, result });
+                }
+                Promise { index: result, level: below.saturating_add(1), leaves: a.saturating_add(b) }
+            }
+        }
+    }
+
+    /// Computes everything that was promised.
+    pub(super) fn run(&mut self) {
+        let mut results = Vec::new();
+        for steps in self.levels.drain(..) {
+            let hashes = &self.hashes;
+            let pairs = steps.iter().map(|step| (&at(hashes, step.left).0, &at(hashes, step.right).0));
+            digest_pairs(INNER_DOMAIN, pairs, |digest| results.push(Hash(digest)));
+            for (step, result) in steps.iter().zip(results.drain(..)) {
+                if let Some(place) = self.hashes.get_mut(step.result as usize) {
+                    *place = result;
+                }
+            }
+        }
+    }
+
+    /// The hash of a subtree, after [`Self::run`].
+    pub(super) fn hash(&self, promise: Promise) -> Hash {
+        *at(&self.hashes, promise.index)
+    }
+
+    fn push(&mut self, hash: Hash) -> u32 {
+        let index = u32::try_from(self.hashes.len()).expect("a block has far fewer nodes than 2^32");
+        self.hashes.push(hash);
+        index
+    }
+}
+
+fn at(hashes: &[Hash], index: u32) -> &Hash {
+    hashes.get(index as usize).expect("an index is one of a pushed hash")
+}
