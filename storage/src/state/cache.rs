@@ -28,17 +28,19 @@ struct Residence {
     saved: bool,
     /// Whether the database has, or will have, another page in its place.
     replaced: bool,
+    /// What the page adds to the bytes of the queue; zero for a page that may not be dropped.
+    counted: usize,
 }
 
 impl Bucket {
     /// A bucket that no database holds.
     pub(super) fn unsaved(page: Arc<Page>) -> Self {
-        Self::new(Residence { page: Some(page), saved: false, replaced: false })
+        Self::new(Residence { page: Some(page), saved: false, replaced: false, counted: 0 })
     }
 
     /// A bucket whose page is in the database.
     pub(super) const fn stored() -> Self {
-        Self::new(Residence { page: None, saved: true, replaced: false })
+        Self::new(Residence { page: None, saved: true, replaced: false, counted: 0 })
     }
 
     const fn new(residence: Residence) -> Self {
@@ -58,10 +60,25 @@ impl Bucket {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Buckets with pages that may be dropped, and the bytes each was admitted with, oldest first.
-    entries: VecDeque<(Weak<Bucket>, usize)>,
+    /// Buckets with pages that may be dropped, oldest first, and some that have none any more.
+    entries: VecDeque<Weak<Bucket>>,
+    /// How many have one.
+    counted: usize,
+    /// The bytes of these.
     bytes: usize,
 }
+
+impl Queue {
+    fn leave(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.counted = self.counted.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+    }
+}
+
+/// Entries of buckets without a page that may be dropped are swept out once there are so many more than others.
+const STALE_ENTRIES_MIN: usize = 1_024;
 
 /// Reads pages and keeps those that may be dropped within a budget.
 pub(super) struct PageCache {
@@ -86,9 +103,17 @@ impl PageCache {
         }
         let page = Arc::new(self.read(at, hash)?);
         residence.page = Some(Arc::clone(&page));
-        drop(residence);
-        self.admit(bucket, page.size());
+        self.admit(bucket, residence);
         Ok(page)
+    }
+
+    /// Keeps the page of a stored bucket that was just read, if there is room.
+    pub(super) fn keep(&self, bucket: &Arc<Bucket>, page: Page) {
+        if self.bytes().saturating_add(page.size()) <= self.bytes_max {
+            let mut residence = bucket.lock();
+            residence.page = Some(Arc::new(page));
+            self.admit(bucket, residence);
+        }
     }
 
     fn read(&self, at: Location, hash: &Hash) -> Result<Page, DatabaseError> {
@@ -104,48 +129,78 @@ impl PageCache {
     }
 
     /// Keeps the page of a bucket for as long as the bucket: the database will hold another one in its place.
-    pub(super) fn pin(bucket: &Bucket, page: &Arc<Page>) {
+    pub(super) fn pin(&self, bucket: &Bucket, page: &Arc<Page>) {
         let mut residence = bucket.lock();
         residence.page = Some(Arc::clone(page));
         residence.replaced = true;
+        let counted = std::mem::take(&mut residence.counted);
+        drop(residence);
+        self.queue().leave(counted);
     }
 
     /// Lets the page of a bucket go when memory is short, unless it was replaced: the database holds it now.
     pub(super) fn saved(&self, bucket: &Arc<Bucket>) {
         let mut residence = bucket.lock();
         residence.saved = true;
-        let size = residence.page.as_ref().filter(|_| !residence.replaced).map(|page| page.size());
-        drop(residence);
-        if let Some(size) = size {
-            self.admit(bucket, size);
+        if !residence.replaced && residence.page.is_some() {
+            self.admit(bucket, residence);
         }
     }
 
-    fn admit(&self, bucket: &Arc<Bucket>, size: usize) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.entries.push_back((Arc::downgrade(bucket), size));
+    /// Counts the page of a bucket among those that may be dropped, and drops what is too much.
+    fn admit(&self, bucket: &Arc<Bucket>, mut residence: MutexGuard<'_, Residence>) {
+        let size = residence.page.as_ref().map_or(0, |page| page.size());
+        let before = std::mem::replace(&mut residence.counted, size);
+        let mut queue = self.queue();
+        queue.leave(before);
+        queue.counted = queue.counted.saturating_add(1);
         queue.bytes = queue.bytes.saturating_add(size);
-        // Each entry gets one second chance at most in a call, so that the loop ends.
-        let mut chances = queue.entries.len();
-        while queue.bytes > self.bytes_max {
-            let Some((weak, size)) = queue.entries.pop_front() else { break };
-            if let Some(bucket) = weak.upgrade() {
-                if chances > 0 && bucket.touched.swap(false, Ordering::Relaxed) {
-                    chances = chances.saturating_sub(1);
-                    queue.entries.push_back((weak, size));
-                    continue;
-                }
-                let mut residence = bucket.lock();
-                if residence.saved && !residence.replaced {
-                    residence.page = None;
-                }
-            }
-            queue.bytes = queue.bytes.saturating_sub(size);
+        if before == 0 {
+            queue.entries.push_back(Arc::downgrade(bucket));
         }
+        // Who holds the queue takes no bucket that another thread may hold while it waits for the queue.
+        drop(residence);
+        self.evict(&mut queue);
+        if queue.entries.len() > queue.counted.saturating_mul(2).saturating_add(STALE_ENTRIES_MIN) {
+            let is_counted =
+                |bucket: Arc<Bucket>| bucket.residence.try_lock().is_ok_and(|residence| residence.counted > 0);
+            queue.entries.retain(|entry| entry.upgrade().is_some_and(is_counted));
+        }
+    }
+
+    fn evict(&self, queue: &mut Queue) {
+        // Each entry is looked at twice at most in a call, so that the loop ends.
+        let mut left = queue.entries.len().saturating_mul(2);
+        while queue.bytes > self.bytes_max && left > 0 {
+            left = left.saturating_sub(1);
+            let Some(entry) = queue.entries.pop_front() else { break };
+            let Some(bucket) = entry.upgrade() else { continue };
+            // A bucket that is in use just now has a second chance too.
+            let Ok(mut residence) = bucket.residence.try_lock() else {
+                queue.entries.push_back(entry);
+                continue;
+            };
+            if bucket.touched.swap(false, Ordering::Relaxed) && residence.counted > 0 {
+                drop(residence);
+                queue.entries.push_back(entry);
+                continue;
+            }
+            let counted = std::mem::take(&mut residence.counted);
+            if counted > 0 && residence.saved && !residence.replaced {
+                residence.page = None;
+            }
+            drop(residence);
+            queue.leave(counted);
+        }
+    }
+
+    // A panic of another thread cannot leave the counts far from the truth.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of pages that could be dropped.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        self.queue().bytes
     }
 }

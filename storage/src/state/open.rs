@@ -18,24 +18,27 @@ use std::sync::Arc;
 /// How many pages are read at once.
 const CHUNK: usize = 1_024;
 
-/// What is kept of a page while the tree is built.
+/// A page and what was found out about it.
 struct Summary {
     at: Location,
     hash: Hash,
     leaves: u16,
+    page: Page,
 }
 
 /// Streams over the pages, which lie in the order of their prefixes.
 struct Pages<'a> {
     view: &'a dyn DatabaseView,
+    cache: &'a PageCache,
     range: KeyRange,
     ahead: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
     next: Option<Summary>,
 }
 
-/// The tree of all pages; every page's place and hash is recomputed, none stays in memory.
-pub(super) fn build(view: &dyn DatabaseView) -> Result<Slot, StateError> {
-    let mut pages = Pages { view, range: KeyRange::all(), ahead: Vec::new().into_iter(), next: None };
+/// The tree of all pages; every page's place and hash is recomputed, they stay in memory while there is
+/// room.
+pub(super) fn build(view: &dyn DatabaseView, cache: &PageCache) -> Result<Slot, StateError> {
+    let mut pages = Pages { view, cache, range: KeyRange::all(), ahead: Vec::new().into_iter(), next: None };
     pages.advance()?;
     let root = pages.subtree(Location::ROOT)?;
     match pages.next {
@@ -116,7 +119,9 @@ impl Pages<'_> {
         let Some(page) = self.next.take_if(|page| at.contains(&page.at.prefix)) else { return Ok(Slot::EMPTY) };
         if page.at == at {
             self.advance()?;
-            return Ok(Slot { hash: page.hash, child: Child::Bucket(page.leaves, Arc::new(Bucket::stored())) });
+            let bucket = Arc::new(Bucket::stored());
+            self.cache.keep(&bucket, page.page);
+            return Ok(Slot { hash: page.hash, child: Child::Bucket(page.leaves, bucket) });
         }
         if page.at.depth <= at.depth {
             return Err(damaged(&page).into());
@@ -157,5 +162,5 @@ fn summarize(key: &[u8], record: Vec<u8>) -> Result<Summary, DatabaseError> {
         return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf of another page")));
     }
     let leaves = u16::try_from(hashes.len()).unwrap_or(u16::MAX);
-    Ok(Summary { at, hash: subtree_hash(&hashes, at.depth), leaves })
+    Ok(Summary { at, hash: subtree_hash(&hashes, at.depth), leaves, page })
 }

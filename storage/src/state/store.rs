@@ -204,13 +204,13 @@ impl StateStore {
     /// The database failed, holds damaged pages or diffs, or they give another root than the recorded one.
     pub fn open(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
         let record: Option<StateRecord> = blocks::read(&*database, Table::Meta, META_STATE)?;
-        let root = open::build(&*database)?;
+        let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
+        let root = open::build(&*database, &cache)?;
         let (height, recorded, lowest) = match record {
             Some(record) => (Some(record.height), record.root, record.lowest),
             None => (None, Slot::EMPTY.hash, Height::ZERO),
         };
         let marker = if record.is_some() { Marker::read(&*database)? } else { Marker::default() };
-        let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
         let checkpoints = Checkpoints::new(Progress::new(marker, &root));
         let is_archive = record.is_some() && config.history == HistoryMode::Archive;
         let (root, unsaved) = open::replay(&*database, &cache, root, marker, height.unwrap_or_default(), is_archive)?;
@@ -294,7 +294,7 @@ impl StateStore {
         };
         // From here on, readers of older versions find the replaced pages in memory, whatever a checkpoint overwrites.
         for (bucket, page) in &overlay.replaced {
-            PageCache::pin(bucket, page);
+            self.shared.cache.pin(bucket, page);
         }
         if head.height.is_some() {
             let changes: Vec<_> = overlay.effective_changes().collect();
