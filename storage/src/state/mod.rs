@@ -3,17 +3,18 @@
 //! The commitment is the SHA-256 tree of the `jmt` crate, hash by hash (see [`cairn_primitives::state_proof`]). How it is
 //! kept:
 //! ```text
-//!   version (root) ──► Branch ──► Branch ──► Bucket ──► page of up to 8 leaves: key hash, leaf hash, key, value
-//!                        │ hash, hash           │
-//!                        └ shared between       └ resident, or read from table `state_pages` when asked for
-//!                          versions, immutable
+//!   version (root) ──► Node ──► Node ──► Bucket ──► page of a few leaves: key hash, leaf hash, key, value
+//!                       │ 4 hashes          │
+//!                       └ shared between    └ resident, or read from table `state_pages` when asked for
+//!                         versions, immutable
 //! ```
-//! - The *upper levels* are binary nodes in memory, never changed once made: a block copies the paths it touches and shares
-//!   the rest. A committed version, a block that is not final and a view of a reader are each one root; none waits for
+//! - The *upper levels* are nodes in memory, each for two levels of the tree, never changed once made: a block copies the
+//!   paths it touches and shares the rest. A committed version, a block that is not final and a view of a reader are each one root; none waits for
 //!   another, and a competing block costs what it changes.
-//! - A *bucket* holds all leaves below one node. It splits by one more bit above [`page::SPLIT_LEAVES_MAX`] leaves, and two
-//!   merge at [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
+//! - A *bucket* holds all leaves below one node. It splits in four above [`page::SPLIT_LEAVES_MAX`] leaves, and four merge at [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
 //!   [`page::INLINE_VALUE_MAX`] bytes lie in the history table only; the page keeps their hash.
+//! - A block's hashes are computed level by level, many at once ([`hashing`]), parts of the tree on several threads
+//!   ([`update`]); the root is the same for any number.
 //! - A committed block writes its diff; pages and history follow in checkpoints ([`checkpoint`]).
 //! - Pages that are on disk may leave memory ([`cache`], byte budget). Pages that no checkpoint has saved and pages that a
 //!   newer version replaced stay with the versions that show them.

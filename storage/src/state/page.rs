@@ -9,10 +9,10 @@ use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, inner_hash, leaf_hash, path_bit};
 use std::sync::Arc;
 
-/// A bucket with more leaves is split: pages of about 1 KiB, of which a block rewrites one for each change.
-pub const SPLIT_LEAVES_MAX: usize = 8;
-/// Two neighbouring buckets with together this many leaves or fewer become one; half of a split, so that a key that comes
-/// and goes does not split and merge each time.
+/// A bucket with more leaves is split in four: pages of about 1 KiB, of which a block copies one for each change.
+pub const SPLIT_LEAVES_MAX: usize = 12;
+/// Four neighbouring buckets with together this many leaves or fewer become one; well below a split, so that a key that
+/// comes and goes does not split and merge each time.
 pub const MERGE_LEAVES_MAX: usize = 4;
 /// A longer value does not lie in the page, in bytes: an account does, and pages stay small.
 pub const INLINE_VALUE_MAX: usize = 128;

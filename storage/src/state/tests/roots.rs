@@ -25,6 +25,47 @@ fn root_of_random_history_equals_jmt() {
 }
 
 #[test]
+fn root_of_large_blocks_on_any_number_of_threads_equals_jmt() {
+    let mut random = Random(11);
+    let mut chains = [1, 2, 3, 8].map(|threads| Chain::new(StateConfig { threads, ..ARCHIVE }));
+    let jmt_store = MockTreeStore::default();
+    let tree = Sha256Jmt::new(&jmt_store);
+    for version in 0..24_u64 {
+        let (count, deletions) = [(2_500, 1), (1_200, 5), (6_000, 10), (700, 0)][(version % 4) as usize];
+        let changes = random_changes(&mut random, 3_000, count, deletions);
+        let set = changes.iter().map(|(key, value)| (KeyHash(sha256(key).0), value.clone()));
+        let (root, batch) = tree.put_value_set(set, version).unwrap();
+        jmt_store.write_tree_update_batch(batch).unwrap();
+        let overlays = chains.each_mut().map(|chain| {
+            let overlay = chain.store.overlay(None, changes.clone()).unwrap();
+            chain.commit_overlay(&overlay);
+            if version % 5 == 4 {
+                chain.reopen();
+            }
+            overlay
+        });
+        let places =
+            |overlay: &Overlay| overlay.pages.iter().map(|(at, page)| (*at, page.is_some())).collect::<Vec<_>>();
+        for overlay in &overlays {
+            assert_eq!(overlay.root(), Hash(root.0), "version {version}");
+            assert_eq!(overlay.effective, overlays[0].effective, "version {version}");
+            assert_eq!(places(overlay), places(&overlays[0]), "version {version}");
+        }
+    }
+}
+
+#[test]
+fn deleting_everything_in_one_block_on_two_threads_equals_jmt() {
+    let mut chain = Chain::new(StateConfig { threads: 2, ..ARCHIVE });
+    let keys = || (0..2_000).map(key);
+    chain.commit(keys().map(|key| (key, Some(vec![1]))).collect());
+    // All but three, which become one bucket at the root; then these too.
+    chain.commit(keys().skip(3).map(|key| (key, None)).collect());
+    assert_eq!(chain.roots.last().unwrap(), &jmt_root(chain.values()));
+    assert_eq!(chain.commit(keys().map(|key| (key, None)).collect()), EMPTY_SUBTREE);
+}
+
+#[test]
 fn root_of_each_content_equals_jmt() {
     let mut random = Random(2);
     let mut chain = Chain::new(ARCHIVE);
