@@ -32,6 +32,7 @@ use cairn_storage::{Database, HistoryMode, StateConfig};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
@@ -44,6 +45,8 @@ const RETENTION_VIEWS: u64 = 64;
 
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Threads for the state tree at most: more wait for memory.
+const STATE_THREADS_MAX: usize = 4;
 
 /// Runs a node until `stop` resolves or a part of it ends.
 ///
@@ -337,11 +340,13 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
         History::Window(blocks) => HistoryMode::Window(blocks),
     };
     let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
+    // A large block's changes are hashed on several; the root is the same for any number.
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STATE_THREADS_MAX);
     let ledger_config = LedgerConfig {
         genesis: launch.genesis.clone(),
         schedule: launch.spec.epoch_schedule(),
         spec_hash: launch.spec.spec_hash(),
-        state: StateConfig { history, cache_bytes, ..StateConfig::default() },
+        state: StateConfig { history, cache_bytes, threads, ..StateConfig::default() },
         limits: block_limits(),
     };
     Ledger::open(database, ledger_config).map_err(|error| {

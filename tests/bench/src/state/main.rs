@@ -19,6 +19,10 @@ use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// The node's allocator, for all peers.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Compares the cost of state writes.
 #[derive(Parser, Clone, Debug)]
 struct Arguments {
