@@ -15,7 +15,7 @@
 use super::StateError;
 use super::cache::PageCache;
 use super::page::LeafHash;
-use super::tree::{Child, Location, Slot};
+use super::tree::{Child, Location, Slot, child_index};
 use crate::batch::WriteBatch;
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
@@ -143,9 +143,9 @@ impl<'a> Tree<'a> {
     fn image_below(&self, from: (&'a Slot, Location), at: Location) -> Result<Image, StateError> {
         let (slot, slot_at) = descend(from, at);
         match &slot.child {
-            Child::Branch(_) => Ok(Image::Node(slot.hash)),
+            Child::Node(_) => Ok(Image::Node(slot.hash)),
             Child::Empty => Ok(Image::Leaves(Vec::new())),
-            Child::Bucket(bucket) => {
+            Child::Bucket(_, bucket) => {
                 let page = self.cache.page(bucket, slot_at, &slot.hash)?;
                 let below = page.leaves().filter(|leaf| at.contains(&leaf.key_hash));
                 let past =
@@ -159,12 +159,12 @@ impl<'a> Tree<'a> {
 /// The subtree at a place, or the bucket or emptiness above it that it is part of.
 fn descend<'a>(from: (&'a Slot, Location), at: Location) -> (&'a Slot, Location) {
     let (mut slot, mut slot_at) = from;
-    while let Child::Branch(branch) = &slot.child {
+    while let Child::Node(node) = &slot.child {
         if slot_at.depth >= at.depth {
             break;
         }
-        (slot, _) = branch.step(&at.prefix, slot_at.depth);
-        slot_at = slot_at.step(&at.prefix);
+        slot = node.step(&at.prefix, slot_at.depth);
+        slot_at = slot_at.child(child_index(&at.prefix, slot_at.depth));
     }
     (slot, slot_at)
 }
@@ -206,10 +206,10 @@ impl<'a> Writing<'a, '_> {
         let (key, record) = (record_key(at, self.height), self.before.image_below(before, at)?.encode());
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(record.len());
         self.batch.put(Table::StateNodes, key, record);
-        if !matches!(before.0.child, Child::Branch(_)) {
+        if !matches!(before.0.child, Child::Node(_)) {
             return Ok(());
         }
-        let is_gone = !matches!(after.0.child, Child::Branch(_));
+        let is_gone = !matches!(after.0.child, Child::Node(_));
         let mut rest = changed;
         for number in 0..STEP_CHILDREN {
             let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);

@@ -77,7 +77,7 @@ pub(super) fn replay(
     for (height, changes) in diffs {
         let updated = update(cache, &root, &changes, 1)?;
         if is_exact {
-            updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
+            updated.replaced.iter().for_each(|(bucket, page)| cache.pin(bucket, page));
         }
         let trees = is_exact.then(|| Trees { before: root, after: updated.root.clone() });
         root = updated.root;
@@ -105,7 +105,7 @@ fn roll_back(
         }
     }
     let updated = update(cache, root, &changes, 1)?;
-    updated.replaced.iter().for_each(|(bucket, page)| PageCache::pin(bucket, page));
+    updated.replaced.iter().for_each(|(bucket, page)| cache.pin(bucket, page));
     unsaved.put_pages(&updated.pages);
     Ok(updated.root)
 }

@@ -113,6 +113,25 @@ impl Location {
         Self { prefix, depth: self.depth.saturating_add(NODE_BITS) }
     }
 
+    /// The place one bit below, to the left.
+    pub(super) const fn left(self) -> Self {
+        Self { prefix: self.prefix, depth: self.depth.saturating_add(1) }
+    }
+
+    /// The place one bit below, to the right.
+    pub(super) fn right(self) -> Self {
+        let mut prefix = self.prefix;
+        if let Some(byte) = prefix.0.get_mut(usize::from(self.depth / 8)) {
+            *byte |= 0x80_u8.wrapping_shr(u32::from(self.depth % 8));
+        }
+        Self { prefix, depth: self.depth.saturating_add(1) }
+    }
+
+    /// The place one bit below that `key_hash` belongs to.
+    pub(super) fn step(self, key_hash: &Hash) -> Self {
+        if path_bit(key_hash, self.depth) { self.right() } else { self.left() }
+    }
+
     /// Whether `key_hash` lies below.
     pub(super) fn contains(self, key_hash: &Hash) -> bool {
         (0..self.depth).all(|depth| path_bit(&self.prefix, depth) == path_bit(key_hash, depth))
