@@ -157,7 +157,7 @@ impl<'a> Tree<'a> {
 }
 
 /// The subtree at a place, or the bucket or emptiness above it that it is part of.
-fn descend<'a>(from: (&'a Slot, Location), at: Location) -> (&'a Slot, Location) {
+fn descend(from: (&Slot, Location), at: Location) -> (&Slot, Location) {
     let (mut slot, mut slot_at) = from;
     while let Child::Node(node) = &slot.child {
         if slot_at.depth >= at.depth {
