@@ -246,7 +246,7 @@ impl Network {
             next_validators_hash: self.set.hash(),
         };
         let header = Header::new(parent.hash, parent.height.next(), Hash::ZERO, Hash::ZERO, &context);
-        let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(view.0.to_le_bytes().to_vec())] };
+        let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(view.0.to_le_bytes().to_vec())].into() };
         block.header.extrinsics_root = block.extrinsics_root();
         let (hash, height) = (block.header.hash(), parent.height.next());
         self.places.insert(hash, Head { height, hash, view, timestamp });

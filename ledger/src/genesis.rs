@@ -3,7 +3,7 @@
 use crate::error::LedgerError;
 use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::{self, ListAccumulator};
-use cairn_primitives::{Block, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{Block, Body, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
 use cairn_runtime::{EventRecord, next_validators};
 use cairn_storage::blocks::{self, ChainIdentity};
 use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
@@ -54,7 +54,7 @@ impl Genesis {
         let mut header = Header::new(Hash::ZERO, Height::ZERO, state_root, list_tree::root(nothing), &context);
         header.digest.push(DigestItem::Other(spec_hash.0.to_vec()));
         let hash = header.hash();
-        Ok(Self { block: Block { header, extrinsics: Vec::new() }, hash, state, validators })
+        Ok(Self { block: Block { header, extrinsics: Body::default() }, hash, state, validators })
     }
 
     /// The hash that names the chain.

@@ -15,8 +15,8 @@
 //!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
-//! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`SIGNATURES_REMEMBERED_MAX`]
-//! remembered signatures.
+//! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`TRANSACTIONS_REMEMBERED_MAX`]
+//! remembered transactions.
 //! Failure: an outside block that breaks a rule is [`Verdict::Invalid`]; a database error is fatal and leaves the
 //! committed state as it was.
 
@@ -27,7 +27,10 @@ mod epoch;
 mod error;
 mod genesis;
 mod key_points;
+mod known;
+mod parallel;
 mod pending;
+mod prepare;
 mod reader;
 mod signatures;
 mod writer;
@@ -36,9 +39,11 @@ pub use check::Verdict;
 pub use epoch::{Handover, OpenedEpoch};
 pub use error::{ErrorClass, LedgerError, ReadError};
 pub use genesis::Genesis;
+pub use known::TRANSACTIONS_REMEMBERED_MAX;
 pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};
+pub use prepare::PreparedBlock;
 pub use reader::{Head, HeadState, Reader, StateAt};
-pub use signatures::{SIGNATURES_REMEMBERED_MAX, SignatureChecker};
+pub use signatures::SignatureChecker;
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
 
 #[cfg(test)]

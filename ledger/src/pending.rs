@@ -103,10 +103,15 @@ impl PendingBlocks {
         self.blocks.insert(hash, pending);
     }
 
+    /// Takes a block out.
+    pub(crate) fn take(&mut self, hash: &Hash) -> Option<Pending> {
+        let pending = self.blocks.remove(hash)?;
+        self.bytes = self.bytes.saturating_sub(pending.bytes());
+        Some(pending)
+    }
+
     fn remove(&mut self, hash: &Hash) {
-        if let Some(pending) = self.blocks.remove(hash) {
-            self.bytes = self.bytes.saturating_sub(pending.bytes());
-        }
+        drop(self.take(hash));
     }
 
     /// The tip of a branch other than that of `parent`: certified ones last, since they were voted for; older views

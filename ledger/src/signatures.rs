@@ -1,18 +1,22 @@
 //! Each signature is verified once per node: what the mempool verified is remembered until the block comes.
+//!
+//! The verdict is kept with the decoded transaction, and [`KnownTransactions`] finds that by the bytes in a block. Signatures
+//! are verified in batches on all cores; the answers do not depend on how many there are.
 
 use crate::error::LedgerError;
 use crate::key_points::KeyPoints;
+use crate::known::KnownTransactions;
+use crate::parallel::map_chunks;
 use crate::reader::Reader;
-use cairn_primitives::crypto::{SignedMessage, verify_batch_with};
+use cairn_primitives::crypto::{BATCH_MAX, SignedMessage, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
-use cairn_primitives::{Hash, Height};
-use cairn_runtime::{BLOCK_HASH_COUNT, InvalidTransaction, SignatureClaim, Transaction};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
+use cairn_runtime::{BLOCK_HASH_COUNT, InvalidTransaction, SignatureClaim, Transaction, TransactionError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// How many verified signatures are remembered: more than the mempool and the blocks above the head hold together,
-/// at 64 bytes each.
-pub const SIGNATURES_REMEMBERED_MAX: usize = 1 << 17;
+/// Extrinsics that one thread decodes at a time.
+const DECODED_TOGETHER: usize = 512;
 
 /// Where the hashes of earlier blocks come from: a transaction's era names one of them.
 pub(crate) trait Ancestors {
@@ -20,37 +24,45 @@ pub(crate) trait Ancestors {
     fn hash_at(&self, height: Height) -> Result<Option<Hash>, LedgerError>;
 }
 
-/// Verifies transactions' signatures in batches and remembers which hold.
+/// Decodes transactions, verifies their signatures in batches, and remembers those that hold.
 #[derive(Clone)]
 pub struct SignatureChecker {
     genesis: Hash,
     keys: Arc<KeyPoints>,
-    verified: Arc<Mutex<Verified>>,
+    known: KnownTransactions,
 }
 
-/// Pairs of transaction and era block, oldest first.
-#[derive(Default)]
-struct Verified {
-    known: BTreeSet<(Hash, Hash)>,
-    order: VecDeque<(Hash, Hash)>,
-}
-
-impl Verified {
-    fn remember(&mut self, entry: (Hash, Hash)) {
-        if self.known.insert(entry) {
-            self.order.push_back(entry);
-        }
-        while self.order.len() > SIGNATURES_REMEMBERED_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
-        }
-    }
-}
+/// A signature to verify: the transaction's place, and the block that its era names.
+type Open = (usize, Hash);
 
 impl SignatureChecker {
     pub(crate) fn new(genesis: Hash) -> Self {
-        Self { genesis, keys: Arc::default(), verified: Arc::default() }
+        Self { genesis, keys: Arc::default(), known: KnownTransactions::default() }
+    }
+
+    /// The transactions of a block, remembered or decoded; at fault, the place of the first that does not decode.
+    pub(crate) fn decode(&self, extrinsics: &[OpaqueExtrinsic]) -> Result<Vec<Transaction>, (usize, TransactionError)> {
+        let mut found = self.known.find(extrinsics);
+        let missing: Vec<_> = (0usize..)
+            .zip(&found)
+            .zip(extrinsics)
+            .filter_map(|((place, known), extrinsic)| known.is_none().then_some((place, extrinsic)))
+            .collect();
+        let decoded = map_chunks(&missing, DECODED_TOGETHER, |chunk| {
+            let decode = |(place, extrinsic): &(usize, &OpaqueExtrinsic)| {
+                let transaction = Transaction::decode(OpaqueExtrinsic::clone(extrinsic));
+                transaction.map(|transaction| (*place, transaction)).map_err(|error| (*place, error))
+            };
+            chunk.iter().map(decode).collect::<Result<Vec<_>, _>>()
+        });
+        for chunk in decoded {
+            for (place, transaction) in chunk? {
+                if let Some(entry) = found.get_mut(place) {
+                    *entry = Some(transaction);
+                }
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Checks the signatures of transactions for a block at `height`; one answer each, in order.
@@ -66,28 +78,30 @@ impl SignatureChecker {
         ancestors: &dyn Ancestors,
     ) -> Result<Vec<Result<(), InvalidTransaction>>, LedgerError> {
         let mut results: Vec<Result<(), InvalidTransaction>> = Vec::with_capacity(transactions.len());
-        let mut claims: Vec<(usize, (Hash, Hash), SignatureClaim)> = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
         let mut era_blocks = BTreeMap::new();
         for (position, transaction) in transactions.iter().enumerate() {
             results.push(Ok(()));
             let Some(signed) = transaction.signed() else { continue };
-            let era_block = match era_block(&signed.extra.era, height, self.genesis, ancestors, &mut era_blocks)? {
-                Ok(hash) => hash,
-                Err(invalid) => {
-                    set(&mut results, position, invalid);
-                    continue;
-                }
-            };
-            let entry = (transaction.hash(), era_block);
-            if self.lock().known.contains(&entry) {
-                continue;
-            }
-            match transaction.signature_claim(&self.genesis, &era_block) {
-                Ok(claim) => claims.push((position, entry, claim)),
+            match era_block(&signed.extra.era, height, self.genesis, ancestors, &mut era_blocks)? {
+                Ok(hash) if transaction.is_signature_known(&self.genesis, &hash) => {}
+                Ok(hash) => open.push((position, hash)),
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        self.verify_claims(&claims, &mut results);
+        let verdicts = map_chunks(&open, BATCH_MAX, |batch| self.verify(transactions, batch));
+        let mut verified = Vec::with_capacity(open.len());
+        for ((position, era_block), verdict) in open.into_iter().zip(verdicts.into_iter().flatten()) {
+            match (verdict, transactions.get(position)) {
+                (Ok(()), Some(transaction)) => {
+                    transaction.remember_signature(&self.genesis, &era_block);
+                    verified.push(transaction);
+                }
+                (Ok(()), None) => {}
+                (Err(invalid), _) => set(&mut results, position, invalid),
+            }
+        }
+        self.known.remember(verified.into_iter());
         Ok(results)
     }
 
@@ -103,29 +117,30 @@ impl SignatureChecker {
         self.check(transactions, reader.head().height.next(), reader)
     }
 
-    fn verify_claims(
-        &self,
-        claims: &[(usize, (Hash, Hash), SignatureClaim)],
-        results: &mut [Result<(), InvalidTransaction>],
-    ) {
-        let messages: Vec<_> = claims
-            .iter()
-            .map(|(_, _, claim)| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
-            .collect();
-        let verdicts = verify_batch_with(&messages, &mut |key| self.keys.point(key));
-        let mut verified = self.lock();
-        for ((position, entry, _), valid) in claims.iter().zip(verdicts) {
-            if valid {
-                verified.remember(*entry);
-            } else {
-                set(results, *position, InvalidTransaction::BadProof);
-            }
-        }
+    /// Forgets the transactions of a committed block: they do not come again.
+    pub(crate) fn forget(&self, transactions: &[Transaction]) {
+        self.known.forget(transactions);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Verified> {
-        // A panic elsewhere cannot leave a half-made entry that would pass for verified.
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Verifies one batch; the answers in its order.
+    fn verify(&self, transactions: &[Transaction], batch: &[Open]) -> Vec<Result<(), InvalidTransaction>> {
+        let claims: Vec<Result<SignatureClaim, InvalidTransaction>> = batch
+            .iter()
+            .map(|(position, era_block)| {
+                let transaction = transactions.get(*position).ok_or(InvalidTransaction::BadProof)?;
+                transaction.signature_claim(&self.genesis, era_block)
+            })
+            .collect();
+        let messages: Vec<_> = claims
+            .iter()
+            .flatten()
+            .map(|claim| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
+            .collect();
+        let mut valid = verify_batch_with(&messages, &mut |key| self.keys.point(key)).into_iter();
+        let verdict = |claim: Result<SignatureClaim, InvalidTransaction>| {
+            claim.and_then(|_| if valid.next() == Some(true) { Ok(()) } else { Err(InvalidTransaction::BadProof) })
+        };
+        claims.into_iter().map(verdict).collect()
     }
 }
 

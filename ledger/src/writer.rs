@@ -7,22 +7,29 @@ use crate::check::{Verdict, check_block};
 use crate::epoch::{NamedSet, OpenedEpoch};
 use crate::error::LedgerError;
 use crate::genesis::Genesis;
+use crate::parallel::map_chunks;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
 use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
-use cairn_primitives::list_tree::{self, ListAccumulator};
+use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{
-    AccountId32, Block, Certificate, Epoch, EpochSchedule, Evidence, Hash, Header, Height, TimestampMs, ValidatorIndex,
-    View,
+    AccountId32, Block, Body, Certificate, Epoch, EpochSchedule, Evidence, Hash, Header, Height, TimestampMs,
+    ValidatorIndex, View,
 };
 use cairn_runtime::{
     BlockContext, BlockLimits, BlockOutcome, EventRecord, InvalidTransaction, StateReadError, StateReader, Transaction,
     build_block, execute_block, keys, next_validators,
 };
 use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
-use parity_scale_codec::Encode;
+use parity_scale_codec::{Compact, Encode};
 use std::sync::Arc;
+
+/// Keys that one thread reads at a time.
+const KEYS_READ_TOGETHER: usize = 1_024;
+
+/// Room for an event, in bytes: few need more.
+const EVENT_BYTES_USUAL: usize = 96;
 
 /// What a ledger is opened with.
 #[derive(Clone, Debug)]
@@ -115,6 +122,15 @@ impl StateReader for BranchState<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError> {
         self.state.get(self.overlay, key).map_err(StateReadError::new)
     }
+
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+        let read = |keys: &[Vec<u8>]| keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>, _>>();
+        let chunks = map_chunks(keys, KEYS_READ_TOGETHER, read);
+        chunks.into_iter().try_fold(Vec::with_capacity(keys.len()), |mut values, chunk| {
+            values.append(&mut chunk?);
+            Ok(values)
+        })
+    }
 }
 
 /// The blocks below a block that is not final.
@@ -197,6 +213,18 @@ impl Ledger {
         transactions
     }
 
+    /// How many extrinsics the pending blocks from the head's child up to and including `tip` have together.
+    #[must_use]
+    pub fn pending_count(&self, tip: &Hash) -> usize {
+        let mut count = 0usize;
+        let mut hash = *tip;
+        while let Some(pending) = self.pending.get(&hash) {
+            count = count.saturating_add(pending.transactions.len());
+            hash = pending.block.header.parent_hash;
+        }
+        count
+    }
+
     /// Builds a block from candidates, executes it, and keeps it as pending.
     ///
     /// # Errors
@@ -227,8 +255,8 @@ impl Ledger {
         execution.holds = true;
         let context = self.consensus_context(request, &parent, events_root, execution.next.hash);
         let extrinsics: Vec<_> = built.transactions.iter().map(|transaction| transaction.bytes().clone()).collect();
-        let extrinsics_root = list_tree::root(extrinsics.iter().map(Encode::encode));
-        let header = Header::new(parent.hash, height, execution.overlay.root(), extrinsics_root, &context);
+        let extrinsics = Body::from(extrinsics);
+        let header = Header::new(parent.hash, height, execution.overlay.root(), extrinsics.root(), &context);
         let hash = header.hash();
         let block = Arc::new(Block { header, extrinsics });
         let pending = Pending {
@@ -248,28 +276,38 @@ impl Ledger {
     /// # Errors
     /// State or database fail. What is wrong with the block is a [`Verdict`].
     pub fn verify(&mut self, block: &Arc<Block>) -> Result<Verdict, LedgerError> {
-        let hash = block.header.hash();
+        self.verify_decoded(block.header.hash(), block, None)
+    }
+
+    fn verify_decoded(
+        &mut self,
+        hash: Hash,
+        block: &Arc<Block>,
+        decoded: Option<Vec<Transaction>>,
+    ) -> Result<Verdict, LedgerError> {
         if self.pending.get(&hash).is_some() {
             return Ok(Verdict::Valid);
         }
         self.recall(block.header.parent_hash)?;
-        self.admit(hash, block)
+        self.admit(hash, block, decoded)
     }
 
-    /// Checks a block whose parent is in memory, and keeps it.
-    fn admit(&mut self, hash: Hash, block: &Arc<Block>) -> Result<Verdict, LedgerError> {
+    /// Checks a block whose parent is in memory, and keeps it; its transactions may be decoded already.
+    fn admit(
+        &mut self,
+        hash: Hash,
+        block: &Arc<Block>,
+        decoded: Option<Vec<Transaction>>,
+    ) -> Result<Verdict, LedgerError> {
         let Some(parent) = self.parent(&block.header.parent_hash) else { return Ok(Verdict::NotYet) };
         let context = match check_block(block, &parent, self.epoch.epoch, &self.validators) {
             Ok(context) => context,
             Err(error) => return Ok(Verdict::Invalid(error.to_string())),
         };
-        let mut transactions = Vec::with_capacity(block.extrinsics.len());
-        for (index, extrinsic) in block.extrinsics.iter().enumerate() {
-            match Transaction::decode(extrinsic.clone()) {
-                Ok(transaction) => transactions.push(transaction),
-                Err(error) => return Ok(Verdict::Invalid(format!("extrinsic {index}: {error}"))),
-            }
-        }
+        let transactions = match decoded.map_or_else(|| self.signatures.decode(&block.extrinsics), Ok) {
+            Ok(transactions) => transactions,
+            Err((index, error)) => return Ok(Verdict::Invalid(format!("extrinsic {index}: {error}"))),
+        };
         let branch = Branch { ledger: self, parent: parent.hash };
         let answers = self.signatures.check(&transactions, parent.height.next(), &branch)?;
         if let Some((index, Err(invalid))) = answers.into_iter().enumerate().find(|(_, answer)| answer.is_err()) {
@@ -357,7 +395,7 @@ impl Ledger {
         }
         for hash in evicted.into_iter().rev() {
             let Some(block) = blocks::pending::get(&*self.database, &hash)? else { return Ok(()) };
-            if self.admit(hash, &Arc::new(block))? != Verdict::Valid || !self.execute(&hash)? {
+            if self.admit(hash, &Arc::new(block), None)? != Verdict::Valid || !self.execute(&hash)? {
                 return Ok(());
             }
         }
@@ -423,9 +461,22 @@ impl Ledger {
         } else {
             parent.next.clone()
         };
-        let events_root = list_tree::root(outcome.events.iter().map(EventRecord::encode));
-        Ok((Execution { overlay, events: outcome.events.encode(), next, holds: false }, events_root))
+        let (events, events_root) = encode_events(&outcome.events);
+        Ok((Execution { overlay, events, next, holds: false }, events_root))
     }
+}
+
+/// The encoded list of events and the root over its items, each encoded once.
+fn encode_events(events: &[EventRecord]) -> (Vec<u8>, Hash) {
+    let mut encoded = Vec::with_capacity(events.len().saturating_mul(EVENT_BYTES_USUAL));
+    Compact(u32::try_from(events.len()).unwrap_or(u32::MAX)).encode_to(&mut encoded);
+    let mut list = ListAccumulator::default();
+    for event in events {
+        let start = encoded.len();
+        event.encode_to(&mut encoded);
+        list.push(encoded.get(start..).unwrap_or_default());
+    }
+    (encoded, list.root())
 }
 
 fn appended(history: &ListAccumulator, hash: &Hash) -> ListAccumulator {

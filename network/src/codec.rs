@@ -93,7 +93,7 @@ mod tests {
     fn large_response() -> SyncResponse {
         let header = Header::decode(&mut parity_scale_codec::IoReader(std::io::repeat(0))).unwrap();
         let extrinsics = vec![OpaqueExtrinsic::new(vec![0; BLOCK_BYTES_MAX])];
-        let block = FinalizedBlock { block: Block { header, extrinsics }, finalization: None };
+        let block = FinalizedBlock { block: Block { header, extrinsics: extrinsics.into() }, finalization: None };
         SyncResponse::Blocks(vec![block.clone(), block.clone(), block])
     }
 

@@ -2,14 +2,28 @@
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::crypto::PublicKey;
+use crate::hash::compare_32;
 use blake2::{Blake2b512, Digest};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
+use std::cmp::Ordering;
 use std::fmt;
 
 /// An account: for ed25519 and sr25519 the public key itself.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, TypeInfo)]
 pub struct AccountId32(pub [u8; 32]);
+
+impl PartialOrd for AccountId32 {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for AccountId32 {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_32(&self.0, &other.0)
+    }
+}
 
 impl From<PublicKey> for AccountId32 {
     fn from(key: PublicKey) -> Self {

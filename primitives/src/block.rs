@@ -1,12 +1,13 @@
 //! Blocks and what comes with them once they are final.
 
 use crate::certificate::Certificate;
-use crate::hash::{Hash, blake2_256};
+use crate::hash::{Hash, blake2_256_concat};
 use crate::header::Header;
 use crate::list_tree;
-use parity_scale_codec::{Compact, Decode, Encode, EncodeLike, Error, Input, Output};
+use parity_scale_codec::{Compact, CompactLen, Decode, Encode, EncodeLike, Error, Input, Output};
 use std::fmt;
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
 
 /// A block larger than this is refused before it is decoded, in bytes.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
@@ -35,7 +36,22 @@ impl OpaqueExtrinsic {
     /// BLAKE2b-256 of the encoding with the length prefix: what clients call the extrinsic's hash.
     #[must_use]
     pub fn hash(&self) -> Hash {
-        self.using_encoded(blake2_256)
+        self.prefix().using_encoded(|prefix| blake2_256_concat(&[prefix, &self.0]))
+    }
+
+    /// The length of the encoding with the length prefix, in bytes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        Compact::<u32>::compact_len(&self.prefix().0).saturating_add(self.0.len())
+    }
+
+    /// The hash of its leaf in the tree of a block's extrinsics: of the encoding with the length prefix.
+    fn leaf_hash(&self) -> Hash {
+        self.prefix().using_encoded(|prefix| list_tree::leaf_hash_concat(prefix, &self.0))
+    }
+
+    fn prefix(&self) -> Compact<u32> {
+        Compact(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -51,7 +67,7 @@ impl Encode for OpaqueExtrinsic {
     }
 
     fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
-        Compact(u32::try_from(self.0.len()).unwrap_or(u32::MAX)).encode_to(dest);
+        self.prefix().encode_to(dest);
         dest.write(&self.0);
     }
 }
@@ -74,14 +90,88 @@ pub struct Block {
     /// The header.
     pub header: Header,
     /// The extrinsics, in the order of execution.
-    pub extrinsics: Vec<OpaqueExtrinsic>,
+    pub extrinsics: Body,
+}
+
+/// The extrinsics of a block; cheap to clone, and hashed once, whoever asks for the root first.
+#[derive(Clone, Default)]
+pub struct Body(Arc<HashedList>);
+
+#[derive(Clone, Default)]
+struct HashedList {
+    extrinsics: Vec<OpaqueExtrinsic>,
+    root: OnceLock<Hash>,
+}
+
+impl Body {
+    /// The RFC 6962 root of the extrinsics, each leaf an encoded extrinsic with its length prefix.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        let leaves = || list_tree::root_of_leaves(self.iter().map(OpaqueExtrinsic::leaf_hash));
+        *self.0.root.get_or_init(leaves)
+    }
+}
+
+impl From<Vec<OpaqueExtrinsic>> for Body {
+    fn from(extrinsics: Vec<OpaqueExtrinsic>) -> Self {
+        Self(Arc::new(HashedList { extrinsics, root: OnceLock::new() }))
+    }
+}
+
+impl Deref for Body {
+    type Target = Vec<OpaqueExtrinsic>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.extrinsics
+    }
+}
+
+impl DerefMut for Body {
+    /// Whoever changes the list makes a list of its own, whose root is not known.
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        let list = Arc::make_mut(&mut self.0);
+        list.root = OnceLock::new();
+        &mut list.extrinsics
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.extrinsics == other.0.extrinsics
+    }
+}
+
+impl Eq for Body {}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.extrinsics, f)
+    }
+}
+
+impl Encode for Body {
+    fn size_hint(&self) -> usize {
+        self.0.extrinsics.size_hint()
+    }
+
+    fn encode_to<T: Output + ?Sized>(&self, dest: &mut T) {
+        self.0.extrinsics.encode_to(dest);
+    }
+}
+
+impl EncodeLike for Body {}
+
+impl Decode for Body {
+    fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
+        Vec::decode(input).map(Self::from)
+    }
 }
 
 impl Block {
-    /// The RFC 6962 root of the extrinsics, each leaf an encoded extrinsic with its length prefix.
+    /// The root of the extrinsics: [`Body::root`].
     #[must_use]
     pub fn extrinsics_root(&self) -> Hash {
-        list_tree::root(self.extrinsics.iter().map(Encode::encode))
+        self.extrinsics.root()
     }
 }
 

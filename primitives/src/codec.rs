@@ -3,7 +3,7 @@
 //! SCALE itself accepts unsorted maps, overlong compact numbers in places and trailing bytes; bytes that are hashed or
 //! signed must have one form only.
 
-use parity_scale_codec::{Compact, Decode, DecodeLimit, Encode, Error, Input};
+use parity_scale_codec::{Compact, Decode, DecodeLimit, Encode, Error, Input, Output};
 
 /// Nesting deeper than this is refused before it can exhaust the stack. The deepest legal value is a batch of batches,
 /// which the runtime bounds lower.
@@ -48,7 +48,29 @@ pub fn decode_strict<T: Decode + Encode>(what: &'static str, bytes: &[u8], limit
     }
     let value = T::decode_all_with_depth_limit(DEPTH_MAX, &mut &*bytes)
         .map_err(|error| DecodeError::Malformed { what, reason: error.to_string() })?;
-    if value.using_encoded(|again| again == bytes) { Ok(value) } else { Err(DecodeError::NotCanonical { what }) }
+    if encodes_to(&value, bytes) { Ok(value) } else { Err(DecodeError::NotCanonical { what }) }
+}
+
+/// Whether `bytes` are the encoding of the value; compares on the way and allocates nothing.
+pub(crate) fn encodes_to(value: &impl Encode, bytes: &[u8]) -> bool {
+    let mut comparison = Comparison { rest: bytes, equal: true };
+    value.encode_to(&mut comparison);
+    comparison.equal && comparison.rest.is_empty()
+}
+
+/// Takes an encoding and compares it with what is expected.
+struct Comparison<'a> {
+    rest: &'a [u8],
+    equal: bool,
+}
+
+impl Output for Comparison<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => self.rest = rest,
+            None => self.equal = false,
+        }
+    }
 }
 
 /// Decodes a list of at most `limit` items; a longer one is refused before anything is allocated.

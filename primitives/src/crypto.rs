@@ -5,9 +5,11 @@
 //! group of `curve25519-dalek`, because no library takes keys whose points are known already; tests hold them against
 //! `ed25519-zebra`, Wycheproof and the ZIP-215 vectors.
 
+use crate::hash::compare_32;
 use ed25519_dalek::Signer;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
+use std::cmp::Ordering;
 use std::fmt;
 use zeroize::Zeroizing;
 use zip215::Claim;
@@ -17,8 +19,20 @@ mod zip215;
 pub use zip215::KeyPoint;
 
 /// An ed25519 public key in its compressed form; not every value is a point of the curve.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, TypeInfo)]
 pub struct PublicKey(pub [u8; 32]);
+
+impl PartialOrd for PublicKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for PublicKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_32(&self.0, &other.0)
+    }
+}
 
 /// An ed25519 signature: R followed by s.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]

@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::account::AccountId32;
+use crate::codec::encodes_to;
 use crate::crypto::Signature;
 use crate::hash::{Hash, blake2_256};
 use parity_scale_codec::{Compact, Decode, Encode, Error, Input};
@@ -226,7 +227,7 @@ impl<'a> Envelope<'a> {
                 let signature = MultiSignature::decode(&mut input).map_err(malformed)?;
                 let extra = TransactionExtra::decode(&mut input).map_err(malformed)?;
                 let taken = start.get(..start.len().saturating_sub(input.len())).unwrap_or(start);
-                if (&signer, &signature, &extra).encode() != taken {
+                if !encodes_to(&(&signer, &signature, &extra), taken) {
                     return Err(EnvelopeError::NotCanonical);
                 }
                 Ok(Self { signed: Some(SignedPart { signer, signature, extra }), call: input })

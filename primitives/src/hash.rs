@@ -8,12 +8,32 @@ use blake2::digest::consts::{U16, U32};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 use sha2::{Digest, Sha256};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 /// A 32-byte hash; which function made it is said where it is used.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, TypeInfo)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Encode, Decode, TypeInfo)]
 pub struct Hash(pub [u8; 32]);
+
+impl PartialOrd for Hash {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Hash {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_32(&self.0, &other.0)
+    }
+}
+
+/// The order of the bytes. Most pairs differ in the first word, which is compared without a call: lookups in sorted
+/// collections are made of this.
+pub(crate) fn compare_32(one: &[u8; 32], other: &[u8; 32]) -> Ordering {
+    let word = |bytes: &[u8; 32]| bytes.first_chunk().map(|word| u64::from_be_bytes(*word));
+    word(one).cmp(&word(other)).then_with(|| one.cmp(other))
+}
 
 impl Hash {
     /// The hash of 32 zero bytes in place: the parent of the genesis block.
@@ -73,6 +93,16 @@ impl FromStr for Hash {
 #[must_use]
 pub fn blake2_256(bytes: &[u8]) -> Hash {
     Hash(Blake2b::<U32>::digest(bytes).into())
+}
+
+/// BLAKE2b with a 32-byte output, of the parts one after the other.
+#[must_use]
+pub fn blake2_256_concat(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Blake2b::<U32>::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Hash(hasher.finalize().into())
 }
 
 /// BLAKE2b with a 16-byte output.

@@ -16,6 +16,12 @@ pub fn leaf_hash(bytes: &[u8]) -> Hash {
     sha256_concat(&[&[0], bytes])
 }
 
+/// The hash of the leaf that the parts make up, one after the other.
+#[must_use]
+pub fn leaf_hash_concat(first: &[u8], rest: &[u8]) -> Hash {
+    sha256_concat(&[&[0], first, rest])
+}
+
 fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256_concat(&[&[1], &left.0, &right.0])
 }
@@ -26,6 +32,16 @@ pub fn root(items: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Hash {
     let mut list = ListAccumulator::default();
     for item in items {
         list.push(item.as_ref());
+    }
+    list.root()
+}
+
+/// The root of a list, given by the hashes of its leaves.
+#[must_use]
+pub fn root_of_leaves(leaves: impl IntoIterator<Item = Hash>) -> Hash {
+    let mut list = ListAccumulator::default();
+    for leaf in leaves {
+        list.push_leaf(leaf);
     }
     list.root()
 }
@@ -47,7 +63,12 @@ impl ListAccumulator {
 
     /// Appends an item.
     pub fn push(&mut self, bytes: &[u8]) {
-        let mut hash = leaf_hash(bytes);
+        self.push_leaf(leaf_hash(bytes));
+    }
+
+    /// Appends an item, given by the hash of its leaf.
+    fn push_leaf(&mut self, leaf: Hash) {
+        let mut hash = leaf;
         for _ in 0..self.count.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 hash = node_hash(&left, &hash);

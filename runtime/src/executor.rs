@@ -170,6 +170,7 @@ pub fn execute_block(
     let mut execution = Execution::new(state, context)?;
     let (first, rest) = transactions.split_first().ok_or(BlockError::Timestamp { expected: context.timestamp })?;
     execution.apply_inherent(first)?;
+    execution.overlay.preload(rest.iter().flat_map(Transaction::accounts))?;
     let reports = rest.iter().take_while(|transaction| reported(transaction).is_some()).count();
     if reports > BLOCK_REPORTS_MAX {
         return Err(BlockError::Reports(reports));
@@ -225,6 +226,7 @@ pub fn build_block(
         }
     }
     let mut rejected = Vec::new();
+    execution.overlay.preload(candidates.iter().flat_map(Transaction::accounts))?;
     for candidate in candidates {
         let Some(signed) = candidate.signed() else {
             rejected.push((candidate.hash(), InvalidTransaction::Unsigned));

@@ -91,6 +91,12 @@ pub fn parse_system_account(key: &[u8]) -> Option<AccountId32> {
     (system_account(&account) == key).then_some(account)
 }
 
+/// As [`parse_system_account`], for a key that the runtime itself made: the hash in it is not looked at.
+#[must_use]
+pub fn owner_of_system_account(key: &[u8]) -> Option<AccountId32> {
+    key.strip_prefix(&SYSTEM_ACCOUNT)?.get(16..)?.try_into().ok().map(AccountId32)
+}
+
 /// The key of `Timestamp.Now`.
 #[must_use]
 pub fn timestamp_now() -> Vec<u8> {
@@ -140,9 +146,11 @@ mod tests {
         let account = AccountId32([7; 32]);
         let mut key = system_account(&account);
         assert_eq!(parse_system_account(&key), Some(account));
+        assert_eq!(owner_of_system_account(&key), Some(account));
         key[40] ^= 1;
         assert_eq!(parse_system_account(&key), None);
         assert_eq!(parse_system_account(b"short"), None);
+        assert_eq!(owner_of_system_account(&key[..79]), None);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub use runtime_api::{
 };
 pub use state::{StateReadError, StateReader};
 pub use transaction::{SignatureClaim, Transaction, TransactionError};
-pub use validity::{Validity, account, validate};
+pub use validity::{Admittance, Validity, account, validate};
 pub use version::{RuntimeVersion, SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION, code_marker, runtime_version};
 pub use weight::Weight;
 

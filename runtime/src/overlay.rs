@@ -144,6 +144,25 @@ impl<'a> Overlay<'a> {
         self.context
     }
 
+    /// Reads accounts ahead of their first use, all together.
+    pub(crate) fn preload(&mut self, ids: impl Iterator<Item = AccountId32>) -> Result<(), StateReadError> {
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| !self.index.contains_key(id));
+        let keys: Vec<_> = ids.iter().map(keys::system_account).collect();
+        let values = self.state.get_many(&keys)?;
+        let first = self.accounts.len();
+        for ((id, key), value) in ids.iter().zip(keys).zip(values) {
+            let original = AccountInfo::parse(value.as_deref())?;
+            self.accounts.push(CachedAccount { id: *id, key, original, current: original });
+        }
+        // In order, the index is built at once and not one by one.
+        let mut places: BTreeMap<_, _> = ids.into_iter().zip((first..).map(AccountRef)).collect();
+        self.index.append(&mut places);
+        Ok(())
+    }
+
     /// The handle of an account, which need not exist; reads it on first use.
     pub(crate) fn load(&mut self, id: &AccountId32) -> Result<AccountRef, StateReadError> {
         if let Some(found) = self.index.get(id) {

@@ -11,6 +11,14 @@ pub trait StateReader {
     /// # Errors
     /// The state cannot be read; whatever was being executed must be given up, it is not known to be invalid.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError>;
+
+    /// The values under several keys, in the order asked.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
 }
 
 /// The state could not be read or does not decode: the fault of this node, never of a block.

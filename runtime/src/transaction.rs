@@ -10,8 +10,7 @@ use cairn_primitives::extrinsic::{
     EXTRINSIC_BYTES_MAX, Envelope, EnvelopeError, MultiSignature, SignedPart, TransactionImplicit, signing_payload,
 };
 use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic, PublicKey, Signature};
-use parity_scale_codec::Encode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why bytes are not a transaction of these rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +45,8 @@ struct Parts {
     call: RuntimeCall,
     call_offset: usize,
     weight: Weight,
+    /// The chain and the era block for which the signature was verified.
+    verified_for: OnceLock<(Hash, Hash)>,
 }
 
 /// What must verify before a transaction may be in a block.
@@ -75,9 +76,8 @@ impl Transaction {
         let weight = if envelope.signed.is_some() { EXTRINSIC_BASE } else { Weight::ZERO };
         let weight = weight.saturating_add(call.weight());
         let signed = envelope.signed;
-        let encoded = bytes.encode();
-        let hash = cairn_primitives::hash::blake2_256(&encoded);
-        Ok(Self(Arc::new(Parts { hash, encoded_len: encoded.len(), signed, call, call_offset, weight, bytes })))
+        let (hash, encoded_len, verified_for) = (bytes.hash(), bytes.encoded_len(), OnceLock::new());
+        Ok(Self(Arc::new(Parts { hash, bytes, encoded_len, signed, call, call_offset, weight, verified_for })))
     }
 
     /// BLAKE2b-256 of the encoded extrinsic with its length prefix: what clients call its hash.
@@ -120,6 +120,24 @@ impl Transaction {
     #[must_use]
     pub fn sender(&self) -> Option<AccountId32> {
         self.0.signed.as_ref().map(|signed| signed.signer)
+    }
+
+    /// Whether [`Self::remember_signature`] was told that the signature holds on this chain with this era block.
+    #[must_use]
+    pub fn is_signature_known(&self, genesis: &Hash, era_block: &Hash) -> bool {
+        self.0.verified_for.get().is_some_and(|(chain, block)| chain == genesis && block == era_block)
+    }
+
+    /// Notes in all clones that the signature was verified: that [`Self::signature_claim`] of the same arguments holds. Of
+    /// several era blocks, on branches that exclude each other, the first is remembered.
+    pub fn remember_signature(&self, genesis: &Hash, era_block: &Hash) {
+        // An era block that is there already stays; the signature is then verified again where the other one counts.
+        self.0.verified_for.get_or_init(|| (*genesis, *era_block));
+    }
+
+    /// The accounts that the transaction is about, as far as its bytes tell: what is worth reading ahead.
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = AccountId32> {
+        self.sender().into_iter().chain(self.0.call.recipient())
     }
 
     /// What must verify: the caller checks many claims together.

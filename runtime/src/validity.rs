@@ -39,6 +39,46 @@ pub(crate) struct Admission {
     pub(crate) next_nonce: u32,
 }
 
+/// What judging a transaction for the pool takes besides the transaction: read once for many.
+#[derive(Clone, Copy, Debug)]
+pub struct Admittance {
+    parameters: FeeParameters,
+    next_height: Height,
+}
+
+impl Admittance {
+    /// What counts in `state` for a block at `next_height`.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn read(state: &dyn StateReader, next_height: Height) -> Result<Self, StateReadError> {
+        Ok(Self { parameters: PARAMETERS.read(state)?, next_height })
+    }
+
+    /// As [`validate`], in the same state.
+    ///
+    /// # Errors
+    /// As [`validate`].
+    pub fn validate(&self, state: &dyn StateReader, transaction: &Transaction) -> Result<Validity, ValidateError> {
+        let signed = transaction.signed().ok_or(InvalidTransaction::Unsigned)?;
+        let valid_until = last_height(&signed.extra.era, self.next_height)?;
+        let block_weight = timestamp::Call::set { now: 0 }.weight().saturating_add(transaction.weight());
+        if !block_weight.fits(BLOCK_WEIGHT_MAX) {
+            return Err(InvalidTransaction::ExhaustsResources { resource: "weight" }.into());
+        }
+        let info = account(state, &signed.signer)?;
+        let Admission { fee, .. } = check_signed(transaction, signed, &info, &self.parameters)?;
+        Ok(Validity {
+            account_nonce: info.nonce,
+            spendable: info.spendable(EXISTENTIAL_DEPOSIT),
+            cost_max: fee.saturating_add(signed.extra.tip),
+            priority: signed.extra.tip,
+            valid_until,
+            weight: transaction.weight(),
+        })
+    }
+}
+
 /// Judges a transaction for a block at `next_height`; its signature is not looked at, and a nonce ahead of the sender's
 /// is no fault.
 ///
@@ -49,23 +89,7 @@ pub fn validate(
     transaction: &Transaction,
     next_height: Height,
 ) -> Result<Validity, ValidateError> {
-    let signed = transaction.signed().ok_or(InvalidTransaction::Unsigned)?;
-    let valid_until = last_height(&signed.extra.era, next_height)?;
-    let block_weight = timestamp::Call::set { now: 0 }.weight().saturating_add(transaction.weight());
-    if !block_weight.fits(BLOCK_WEIGHT_MAX) {
-        return Err(InvalidTransaction::ExhaustsResources { resource: "weight" }.into());
-    }
-    let info = account(state, &signed.signer)?;
-    let parameters = PARAMETERS.read(state)?;
-    let Admission { fee, .. } = check_signed(transaction, signed, &info, &parameters)?;
-    Ok(Validity {
-        account_nonce: info.nonce,
-        spendable: info.spendable(EXISTENTIAL_DEPOSIT),
-        cost_max: fee.saturating_add(signed.extra.tip),
-        priority: signed.extra.tip,
-        valid_until,
-        weight: transaction.weight(),
-    })
+    Admittance::read(state, next_height)?.validate(state, transaction)
 }
 
 /// The account in `state`; all zero where there is none.

@@ -58,7 +58,7 @@ impl Chain {
         let height = u32::try_from(self.blocks.len()).unwrap() + 1;
         let mut block = Block {
             header: header(self.schedule.epoch_of(Height(height)), height, self.hash(Height(height - 1))),
-            extrinsics: extrinsics.into_iter().map(OpaqueExtrinsic::new).collect(),
+            extrinsics: extrinsics.into_iter().map(OpaqueExtrinsic::new).collect::<Vec<_>>().into(),
         };
         block.header.extrinsics_root = block.extrinsics_root();
         let finalization = is_finalized.then(|| self.certify(self.finalize(height, block.header.hash())));

@@ -26,7 +26,7 @@ fn vote(view: u64) -> ConsensusMessage {
 fn proposal(view: u64, bytes: usize) -> ConsensusMessage {
     let fixture = Fixture::equal(4);
     let block = fixture.block(1, &Fixture::opening(), 1_000_000, view);
-    let block = Arc::new(Block { extrinsics: vec![OpaqueExtrinsic::new(vec![0; bytes])], ..(*block).clone() });
+    let block = Arc::new(Block { extrinsics: vec![OpaqueExtrinsic::new(vec![0; bytes])].into(), ..(*block).clone() });
     let proposal =
         Proposal { epoch: PRESENT.next(), view: View(view), parent_view: View(0), block: place(&block).hash };
     let ConsensusMessage::Vote(vote) = vote(view) else { panic!("a vote") };

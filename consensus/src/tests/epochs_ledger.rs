@@ -82,7 +82,7 @@ impl Script {
             next_validators_hash: self.set(next).hash(),
         };
         let header = Header::new(parent.hash, parent.height.next(), Hash([1; 32]), Hash::ZERO, &context);
-        let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(salt.to_le_bytes().to_vec())] };
+        let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(salt.to_le_bytes().to_vec())].into() };
         block.header.extrinsics_root = block.extrinsics_root();
         Arc::new(block)
     }

@@ -133,7 +133,7 @@ impl Fixture {
             next_validators_hash: self.set.hash(),
         };
         let header = Header::new(parent.hash, parent.height.next(), root, Hash::ZERO, &context);
-        let mut block = Block { header, extrinsics };
+        let mut block = Block { header, extrinsics: extrinsics.into() };
         block.header.extrinsics_root = block.extrinsics_root();
         Arc::new(block)
     }

@@ -36,14 +36,20 @@ fn signature_that_was_verified_is_not_verified_again() {
     let checker = SignatureChecker::new(GENESIS);
     let forged = transaction(Era::Immortal, Hash([1; 32]));
     assert_eq!(check(&checker, &forged, 5), Err(InvalidTransaction::BadProof));
-    assert!(checker.lock().known.is_empty(), "a bad signature is not remembered");
+    assert!(!forged.is_signature_known(&GENESIS, &GENESIS), "a bad signature is not remembered");
     // Only who skips the verification takes it.
-    checker.lock().remember((forged.hash(), GENESIS));
+    forged.remember_signature(&GENESIS, &GENESIS);
     assert_eq!(check(&checker, &forged, 5), Ok(()));
 
     let good = transaction(Era::Immortal, GENESIS);
     assert_eq!(check(&checker.clone(), &good, 5), Ok(()));
-    assert!(checker.lock().known.contains(&(good.hash(), GENESIS)), "clones share what they know");
+    assert!(good.is_signature_known(&GENESIS, &GENESIS));
+    assert!(!good.is_signature_known(&Hash([1; 32]), &GENESIS), "not on another chain");
+    let again = checker.decode(&[good.bytes().clone()]).unwrap().remove(0);
+    assert!(again.is_signature_known(&GENESIS, &GENESIS), "clones share what they know");
+    checker.forget(std::slice::from_ref(&good));
+    let again = checker.decode(&[good.bytes().clone()]).unwrap().remove(0);
+    assert!(!again.is_signature_known(&GENESIS, &GENESIS), "forgotten");
 }
 
 #[test]
@@ -73,18 +79,32 @@ fn batch_answers_in_order() {
     let batch = [forged.clone(), good.clone(), forged, good];
     let answers = checker.check(&batch, Height(1), &Heights).unwrap();
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false, true]);
-    assert_eq!(checker.lock().order.len(), 1);
 }
 
 #[test]
-fn memory_is_bounded_and_forgets_the_oldest() {
-    let mut verified = Verified::default();
-    let entry = |number: usize| (sha256(&number.to_le_bytes()), GENESIS);
-    for number in 0..SIGNATURES_REMEMBERED_MAX + 10 {
-        verified.remember(entry(number));
-        verified.remember(entry(number));
+fn answers_of_many_batches_come_in_order() {
+    let checker = SignatureChecker::new(GENESIS);
+    let signed = |number: u32| {
+        let extra = TransactionExtra { era: Era::Immortal, nonce: number, tip: 0 };
+        let key = KeyPair::from_seed(&[u8::try_from(number % 7).unwrap(); 32]);
+        let era_block = if number % 300 == 5 { Hash([1; 32]) } else { GENESIS };
+        client::sign(&key, &client::remark(vec![1]), extra, &GENESIS, &era_block)
+    };
+    let extrinsics: Vec<_> = (0..1_500).map(signed).collect();
+    let transactions = checker.decode(&extrinsics).unwrap();
+    assert!(transactions.iter().map(Transaction::bytes).eq(&extrinsics));
+    let answers = checker.check(&transactions, Height(1), &Heights).unwrap();
+    let refused: Vec<_> = (0..).zip(&answers).filter(|(_, answer)| answer.is_err()).map(|(place, _)| place).collect();
+    assert_eq!(refused, [5, 305, 605, 905, 1205]);
+}
+
+#[test]
+fn first_extrinsic_that_does_not_decode_is_named() {
+    let checker = SignatureChecker::new(GENESIS);
+    let good = transaction(Era::Immortal, GENESIS).bytes().clone();
+    let mut extrinsics = vec![good; 1_200];
+    for place in [1_100, 700] {
+        extrinsics[place] = OpaqueExtrinsic::new(vec![9; 40]);
     }
-    assert_eq!((verified.known.len(), verified.order.len()), (SIGNATURES_REMEMBERED_MAX, SIGNATURES_REMEMBERED_MAX));
-    assert!(!verified.known.contains(&entry(9)));
-    assert!(verified.known.contains(&entry(10)));
+    assert_eq!(checker.decode(&extrinsics).unwrap_err().0, 700);
 }

@@ -10,11 +10,11 @@ use super::{CommittedBlock, Ledger, read_head};
 use crate::check::Verdict;
 use crate::epoch::OpenedEpoch;
 use crate::error::LedgerError;
+use crate::prepare::PreparedBlock;
 use crate::reader::Published;
 use cairn_primitives::{Certificate, FinalizedBlock, Hash, Height};
 use cairn_runtime::Transaction;
 use cairn_storage::{Durability, WriteBatch, blocks};
-use std::sync::Arc;
 
 impl Ledger {
     /// Commits the finalized block that `finalization` is about, the last of `hashes`, with all its ancestors above the
@@ -44,25 +44,32 @@ impl Ledger {
     /// chain or breaks a rule here; an epoch's last block lacks a finalization; or state or database fail. Nothing was
     /// committed.
     pub fn import(&mut self, finalized: &[FinalizedBlock]) -> Result<Vec<CommittedBlock>, LedgerError> {
-        let mut path = Vec::with_capacity(finalized.len());
-        for entry in finalized {
-            let (hash, height) = (entry.block.header.hash(), entry.block.header.height());
+        self.import_prepared(finalized.iter().cloned().map(PreparedBlock::new).collect())
+    }
+
+    /// As [`Self::import`], for blocks that were prepared while those before them were under way.
+    ///
+    /// # Errors
+    /// As [`Self::import`].
+    pub fn import_prepared(&mut self, blocks: Vec<PreparedBlock>) -> Result<Vec<CommittedBlock>, LedgerError> {
+        let mut path = Vec::with_capacity(blocks.len());
+        for PreparedBlock { block, hash, finalization, transactions } in blocks {
+            let height = block.header.height();
             if height <= self.head.height {
                 self.check_same(hash, height)?;
                 continue;
             }
-            if self.schedule.is_closing(height) && entry.finalization.is_none() {
+            if self.schedule.is_closing(height) && finalization.is_none() {
                 return Err(LedgerError::UnprovedHandover { hash, height });
             }
-            let block = Arc::new(entry.block.clone());
             let parent = block.header.parent_hash;
-            match self.verify(&block)? {
+            match self.verify_decoded(hash, &block, transactions)? {
                 Verdict::Valid => self.check_holds(hash)?,
                 Verdict::Invalid(reason) => return Err(LedgerError::FinalizedInvalid { hash, height, reason }),
                 Verdict::NotYet if height == self.head.height.next() => return Err(self.contradiction(hash, height)),
                 Verdict::NotYet => return Err(LedgerError::UnknownBlock(parent)),
             }
-            path.push((hash, entry.finalization.clone()));
+            path.push((hash, finalization));
         }
         self.commit_all(path)
     }
@@ -125,7 +132,7 @@ impl Ledger {
         finalization: Option<Certificate>,
         durability: Durability,
     ) -> Result<CommittedBlock, LedgerError> {
-        let pending = self.pending.get(&hash).ok_or(LedgerError::UnknownBlock(hash))?.clone();
+        let pending = self.pending.take(&hash).ok_or(LedgerError::UnknownBlock(hash))?;
         let height = pending.block.header.height();
         let execution = pending.execution.filter(|execution| execution.holds);
         let execution = execution.ok_or(LedgerError::UnknownBlock(hash))?;
@@ -157,6 +164,7 @@ impl Ledger {
         }
         self.database.write(batch, durability)?;
         self.state.apply(staged);
+        self.signatures.forget(&pending.transactions);
         self.head = head;
         self.head_timestamp = pending.context.timestamp;
         if let Some(opened) = &opens {

@@ -124,7 +124,7 @@ pub fn vote(view: u64) -> Vote {
 /// A block with one extrinsic of so many bytes.
 pub fn block(bytes: usize) -> Block {
     let header = Header::decode(&mut IoReader(std::io::repeat(0))).unwrap();
-    Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![7; bytes])] }
+    Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![7; bytes])].into() }
 }
 
 /// A proposal of such a block.

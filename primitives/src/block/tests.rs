@@ -17,7 +17,10 @@ fn block() -> Block {
         next_validators_hash: Hash::ZERO,
     };
     let extrinsics = vec![OpaqueExtrinsic::new(vec![4, 2, 3, 4]), OpaqueExtrinsic::new(vec![4; 100])];
-    Block { header: Header::new(Hash::ZERO, Height(1), Hash::ZERO, Hash::ZERO, &context), extrinsics }
+    Block {
+        header: Header::new(Hash::ZERO, Height(1), Hash::ZERO, Hash::ZERO, &context),
+        extrinsics: extrinsics.into(),
+    }
 }
 
 #[test]
@@ -79,4 +82,26 @@ fn extrinsics_root_is_the_list_tree_of_the_encoded_extrinsics() {
 fn finalized_block_round_trip_keeps_the_absence_of_a_finalization() {
     let finalized = FinalizedBlock { block: block(), finalization: None };
     assert_eq!(decode_strict("finalized block", &finalized.encode(), BLOCK_BYTES_MAX), Ok(finalized));
+}
+
+#[test]
+fn root_of_a_body_follows_its_content() {
+    let block = block();
+    let root = block.extrinsics_root();
+    let mut changed = block.clone();
+    assert_eq!(changed.extrinsics_root(), root);
+    changed.extrinsics.pop();
+    assert_ne!(changed.extrinsics, block.extrinsics);
+    let encoded: Vec<_> = changed.extrinsics.iter().map(Encode::encode).collect();
+    assert_eq!(changed.extrinsics_root(), list_tree::root(&encoded), "a changed list is hashed again");
+    assert_eq!(block.extrinsics_root(), root, "the original is as it was");
+}
+
+#[test]
+fn extrinsic_tells_hash_and_length_of_its_encoding() {
+    for length in [3, 63, 64, 300, 16_383, 16_384] {
+        let extrinsic = OpaqueExtrinsic::new(vec![7; length]);
+        assert_eq!(extrinsic.hash(), crate::hash::blake2_256(&extrinsic.encode()), "{length} bytes");
+        assert_eq!(extrinsic.encoded_len(), extrinsic.encode().len(), "{length} bytes");
+    }
 }

@@ -62,3 +62,13 @@ fn bounded_list_with_a_huge_claim_is_refused_before_it_is_read() {
     assert_eq!(decode_bounded::<u8, _>(&mut &*exact, 10, "too long"), Ok(vec![7; 10]));
     assert!(decode_bounded::<u8, _>(&mut &*exact, 9, "too long").is_err());
 }
+
+#[test]
+fn encoding_is_compared_with_all_bytes() {
+    let value = (7u8, vec![1u8, 2, 3]);
+    let bytes = value.encode();
+    assert!(encodes_to(&value, &bytes));
+    for wrong in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat(), &[], &[7, 12, 1, 2, 4]] {
+        assert!(!encodes_to(&value, wrong), "{wrong:?}");
+    }
+}

@@ -25,3 +25,20 @@ fn hash_text_reads_back_with_and_without_prefix() {
         assert!(error.chars().count() < 200, "{error}");
     }
 }
+
+#[test]
+fn order_of_hashes_is_that_of_their_bytes() {
+    let mut hashes = Vec::new();
+    for place in [0, 7, 8, 31] {
+        for byte in [0, 1, 127, 128, 255] {
+            let mut bytes = [5; 32];
+            bytes[place] = byte;
+            hashes.push(Hash(bytes));
+        }
+    }
+    for one in &hashes {
+        for other in &hashes {
+            assert_eq!(one.cmp(other), one.0.cmp(&other.0), "{one} and {other}");
+        }
+    }
+}

@@ -89,7 +89,7 @@ impl FakeChain {
         let proposal = Proposal { epoch: Epoch(0), view: context.view, parent_view: View(0), block: hash };
         let finalization =
             finalized.then(|| Certificate::from_signatures(Subject::Finalize(proposal), [], &validators()));
-        let block = FinalizedBlock { block: Block { header, extrinsics }, finalization };
+        let block = FinalizedBlock { block: Block { header, extrinsics: extrinsics.into() }, finalization };
         entries.push(Entry { block, hash, state });
         let head = Head { height, hash };
         self.heads.send_replace(head);

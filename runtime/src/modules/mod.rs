@@ -11,6 +11,7 @@ pub mod validators;
 use crate::dispatch::{DispatchError, DispatchResult, ModuleError, Origin};
 use crate::overlay::Overlay;
 use crate::weight::Weight;
+use cairn_primitives::AccountId32;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
@@ -53,6 +54,14 @@ impl RuntimeCall {
         match self {
             Self::Utility(call) => call.depth(),
             Self::System(_) | Self::Timestamp(_) | Self::Balances(_) | Self::Validators(_) => 0,
+        }
+    }
+
+    /// The account that a transfer goes to.
+    pub(crate) const fn recipient(&self) -> Option<AccountId32> {
+        match self {
+            Self::Balances(call) => call.recipient(),
+            Self::System(_) | Self::Timestamp(_) | Self::Utility(_) | Self::Validators(_) => None,
         }
     }
 

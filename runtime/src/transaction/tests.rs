@@ -4,6 +4,7 @@ use super::*;
 use crate::testing::{Chain, GENESIS, id, key, signed};
 use crate::{Era, TransactionExtra, client};
 use cairn_primitives::crypto::verify;
+use parity_scale_codec::Encode;
 
 fn verifies(transaction: &Transaction, genesis: &Hash, era_block: &Hash) -> bool {
     let claim = transaction.signature_claim(genesis, era_block).unwrap();
@@ -61,6 +62,18 @@ fn transaction_keeps_hash_length_and_weight_of_its_bytes() {
     assert_eq!(transaction.encoded_len(), transaction.bytes().encode().len());
     assert_eq!(transaction.weight(), EXTRINSIC_BASE.saturating_add(call.weight()));
     assert_eq!((transaction.sender(), transaction.call()), (Some(id(0)), &call));
+}
+
+#[test]
+fn verified_signature_is_remembered_for_its_chain_and_era_block_in_all_clones() {
+    let transaction = signed(0, 0, 0, &client::remark(vec![]));
+    let (clone, other) = (transaction.clone(), Hash([1; 32]));
+    assert!(!transaction.is_signature_known(&GENESIS, &GENESIS));
+    transaction.remember_signature(&GENESIS, &GENESIS);
+    assert!(clone.is_signature_known(&GENESIS, &GENESIS));
+    assert!(!clone.is_signature_known(&GENESIS, &other) && !clone.is_signature_known(&other, &GENESIS));
+    clone.remember_signature(&GENESIS, &other);
+    assert!(clone.is_signature_known(&GENESIS, &GENESIS) && !clone.is_signature_known(&GENESIS, &other));
 }
 
 #[test]

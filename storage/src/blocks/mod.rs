@@ -134,7 +134,7 @@ pub fn body(view: &dyn DatabaseView, height: Height) -> Result<Option<Vec<Opaque
 pub fn block(view: &dyn DatabaseView, height: Height) -> Result<Option<Block>, DatabaseError> {
     let Some(header) = header(view, height)? else { return Ok(None) };
     let extrinsics = body(view, height)?.ok_or_else(|| lost(Table::Bodies, height))?;
-    Ok(Some(Block { header, extrinsics }))
+    Ok(Some(Block { header, extrinsics: extrinsics.into() }))
 }
 
 /// The block of a height with its own finalization, if it has one.

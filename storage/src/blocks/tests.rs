@@ -14,7 +14,7 @@ fn sample(height: u32) -> Block {
         Header { parent_hash: root, number: height, state_root: root, extrinsics_root: root, digest: Vec::new() };
     Block {
         header,
-        extrinsics: vec![OpaqueExtrinsic::new(vec![1, 2, 3, 4]), OpaqueExtrinsic::new(height.to_be_bytes())],
+        extrinsics: vec![OpaqueExtrinsic::new(vec![1, 2, 3, 4]), OpaqueExtrinsic::new(height.to_be_bytes())].into(),
     }
 }
 
@@ -48,7 +48,7 @@ fn blocks_are_found_by_height_and_hash() {
         assert_eq!(super::block(&database, height).unwrap().as_ref(), Some(block));
         assert_eq!(header(&database, height).unwrap().as_ref(), Some(&block.header));
         assert_eq!(header_by_hash(&database, &hash).unwrap().as_ref(), Some(&block.header));
-        assert_eq!(body(&database, height).unwrap().as_ref(), Some(&block.extrinsics));
+        assert_eq!(body(&database, height).unwrap().as_ref(), Some(&*block.extrinsics));
         assert_eq!(
             (hash_of(&database, height).unwrap(), height_of(&database, &hash).unwrap()),
             (Some(hash), Some(height))

@@ -109,7 +109,7 @@ pub(crate) fn context(view: u64, timestamp: u64) -> ConsensusContext {
 /// A block with a body that is what its header says.
 pub(crate) fn sealed(parent: Hash, height: u32, context: &ConsensusContext, extrinsics: Vec<OpaqueExtrinsic>) -> Block {
     let header = Header::new(parent, Height(height), Hash([1; 32]), Hash::ZERO, context);
-    let mut block = Block { header, extrinsics };
+    let mut block = Block { header, extrinsics: extrinsics.into() };
     block.header.extrinsics_root = block.extrinsics_root();
     block
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::weight::{BURN, TRANSFER, Weight};
-use cairn_primitives::MultiAddress;
+use cairn_primitives::{AccountId32, MultiAddress};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
@@ -47,6 +47,18 @@ pub enum Call {
 }
 
 impl Call {
+    pub(crate) const fn recipient(&self) -> Option<AccountId32> {
+        match self {
+            Self::transfer_allow_death { dest: MultiAddress::Id(id), .. }
+            | Self::transfer_keep_alive { dest: MultiAddress::Id(id), .. }
+            | Self::transfer_all { dest: MultiAddress::Id(id), .. } => Some(*id),
+            Self::transfer_allow_death { .. }
+            | Self::transfer_keep_alive { .. }
+            | Self::transfer_all { .. }
+            | Self::burn { .. } => None,
+        }
+    }
+
     pub(crate) const fn weight(&self) -> Weight {
         match self {
             Self::transfer_allow_death { .. } | Self::transfer_keep_alive { .. } | Self::transfer_all { .. } => {

@@ -33,7 +33,7 @@ pub(super) fn look_at_block(block: &Block) {
     look_at_header(&block.header);
     let root = block.extrinsics_root();
     if !block.extrinsics.is_empty() {
-        assert_ne!(root, Block { extrinsics: Vec::new(), header: block.header.clone() }.extrinsics_root());
+        assert_ne!(root, Block { extrinsics: Vec::new().into(), header: block.header.clone() }.extrinsics_root());
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn block(bytes: &[u8]) {
 pub(crate) fn block_seeds() -> Vec<Vec<u8>> {
     let mut block = chain(1).remove(0).block;
     let small = block.encode();
-    block.extrinsics = super::transactions::extrinsics();
+    block.extrinsics = super::transactions::extrinsics().into();
     vec![small, block.encode()]
 }
 

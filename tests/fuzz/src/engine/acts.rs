@@ -106,7 +106,7 @@ fn make_block(world: &mut World, draw: &mut Draw<'_>, view: View, proposer: Vali
     };
     let root = if flaws & 12 == 12 { WRONG_ROOT } else { Hash([1; 32]) };
     let header = Header::new(parent, height.next(), root, Hash::ZERO, &context);
-    let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![flaws & 0xf0])] };
+    let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![flaws & 0xf0])].into() };
     if flaws & 0x30 != 0x30 {
         block.header.extrinsics_root = block.extrinsics_root();
     }
@@ -249,7 +249,7 @@ fn build(
         next_validators_hash: set_in(epoch).hash(),
     };
     let header = Header::new(parent, height.next(), Hash([1; 32]), Hash::ZERO, &context);
-    let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![1])] };
+    let mut block = Block { header, extrinsics: vec![OpaqueExtrinsic::new(vec![1])].into() };
     block.header.extrinsics_root = block.extrinsics_root();
     let block = Arc::new(block);
     world.learn(&block);
