@@ -19,7 +19,7 @@ use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
 use cairn_chain_spec::ChainSpec;
 use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
-use cairn_ledger::{Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader};
+use cairn_ledger::{Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
@@ -149,7 +149,7 @@ impl Common {
         let (mempool, admission) = MempoolHandle::new(pool, block_limits(), around);
 
         let consensus = self.start_consensus(&mut supervisor, &ledger, &ledger_handle, &sync_handle, &network)?;
-        self.start_sync(&mut supervisor, sync_box, &ledger_handle, &network);
+        self.start_sync(&mut supervisor, sync_box, &ledger_handle, ledger.signatures(), &network);
         let router = Router {
             network: network.clone(),
             mempool: mempool.clone(),
@@ -224,6 +224,7 @@ impl Common {
         supervisor: &mut Supervisor,
         mailbox: sync::Mailbox,
         ledger: &LedgerHandle,
+        signatures: SignatureChecker,
         network: &Network,
     ) {
         let head = self.reader.head();
@@ -240,6 +241,8 @@ impl Common {
             sync: machine,
             network: network.clone(),
             ledger: ledger.clone(),
+            signatures,
+            reader: self.reader.clone(),
             bus: self.bus.clone(),
             readiness: self.launch.readiness.clone(),
         };

@@ -14,7 +14,9 @@ use crate::drivers::mempool::MempoolHandle;
 use crate::metrics::Metrics;
 use anyhow::anyhow;
 use cairn_consensus::{EpochStart, Verdict};
-use cairn_ledger::{CommittedBlock, ErrorClass, Head, Ledger, LedgerError, OpenedEpoch, ProposalRequest};
+use cairn_ledger::{
+    CommittedBlock, ErrorClass, Head, Ledger, LedgerError, OpenedEpoch, PreparedBlock, ProposalRequest,
+};
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, PublicKey, View};
@@ -58,7 +60,7 @@ pub enum Command {
     /// Commit blocks that block sync brought.
     Import {
         /// The blocks, lowest first.
-        blocks: Vec<FinalizedBlock>,
+        blocks: Vec<PreparedBlock>,
         /// Takes the outcome.
         reply: oneshot::Sender<Result<(), LedgerError>>,
     },
@@ -176,7 +178,7 @@ impl LedgerDriver {
                 }
                 Command::ServeBlock { to, hash } => self.serve(&to, &hash)?,
                 Command::Import { blocks, reply } => {
-                    let outcome = self.import(&blocks);
+                    let outcome = self.import(blocks);
                     let failure = outcome.as_ref().err().filter(|error| error.class() == ErrorClass::Fatal);
                     let failure = failure.map(|error| anyhow!("{error}"));
                     // Sync has gone only when the node stops.
@@ -283,8 +285,8 @@ impl LedgerDriver {
         }
     }
 
-    fn import(&mut self, blocks: &[FinalizedBlock]) -> Result<(), LedgerError> {
-        let committed = self.ledger.import(blocks)?;
+    fn import(&mut self, blocks: Vec<PreparedBlock>) -> Result<(), LedgerError> {
+        let committed = self.ledger.import_prepared(blocks)?;
         let newest = committed.iter().rev().find_map(|block| {
             let certificate = block.finalization.clone()?;
             let timestamp = block.block.header.context().ok()?.timestamp;
@@ -358,6 +360,15 @@ impl LedgerDriver {
         }
     }
 
+    /// Whether the pool has a transaction that can follow on `tip`.
+    fn has_work(&self, tip: &Hash) -> bool {
+        let ready = self.mempool.status().ready;
+        // Each pending transaction makes at most one ready one useless. Only where these may be all, they are looked at.
+        ready > 0
+            && (ready > self.ledger.pending_count(tip)
+                || !self.mempool.select(&self.ledger.pending_transactions(tip), 1).is_empty())
+    }
+
     /// Tells consensus when there begins or ceases to be something to propose.
     fn tell_work(&self, tip: &mut Hash, work: &mut bool) {
         if self.consensus.is_none() {
@@ -366,7 +377,7 @@ impl LedgerDriver {
         if self.ledger.pending_block(tip).is_none() {
             *tip = self.ledger.reader().head().hash;
         }
-        let now = !self.mempool.select(&self.ledger.pending_transactions(tip), 1).is_empty();
+        let now = self.has_work(tip);
         if now != *work {
             *work = now;
             self.answer(Input::WorkAvailable(now));

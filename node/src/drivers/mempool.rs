@@ -19,7 +19,9 @@ use cairn_mempool::{AccountState, Ancestors, Input, Known, Origin, Output, Pool,
 use cairn_network::{GossipId, Handle as Network, Offence, PeerId, Verdict};
 use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic};
 use cairn_rpc::{Refusal, SubmitError, TransactionStatus};
-use cairn_runtime::{AccountInfo, BlockLimits, InvalidTransaction, Transaction, TransactionError, ValidateError};
+use cairn_runtime::{
+    AccountInfo, Admittance, BlockLimits, InvalidTransaction, Transaction, TransactionError, ValidateError, Validity,
+};
 use parity_scale_codec::Decode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +32,9 @@ const OFFERS_MAX: usize = 1_024;
 
 /// Transactions admitted as one batch: signature batches gain little beyond this.
 const BATCH_MAX: usize = 1_024;
+
+/// Transactions inserted under one lock: it is held for some hundred microseconds at most.
+const INSERTED_TOGETHER: usize = 64;
 
 /// How often the pool looks for transactions that nobody included.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -175,9 +180,9 @@ impl MempoolHandle {
         {
             let pool = self.shared.pool();
             for (key, value) in block.changes.changes() {
-                let Some(account) = cairn_runtime::keys::parse_system_account(key) else { continue };
+                let Some(account) = cairn_runtime::keys::owner_of_system_account(key) else { continue };
                 if pool.is_sender(&account) {
-                    // The value was encoded by this very runtime; `None` is an account that is gone.
+                    // Key and value were encoded by this very runtime; `None` is an account that is gone.
                     let info = value.as_deref().and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
                     accounts.push((account, account_state(&info.unwrap_or_default())));
                 }
@@ -290,7 +295,7 @@ impl MempoolDriver {
                     Ok(transaction) => {
                         offer_hashes.push(transaction.hash());
                         verdict.push(None);
-                        candidates.push(Candidate { offer_index, index, transaction });
+                        candidates.push(Candidate { offer_index, index, transaction, origin: offer.from.origin() });
                     }
                     Err((hash, refused)) => {
                         offer_hashes.push(hash);
@@ -305,22 +310,21 @@ impl MempoolDriver {
         let signed = self.signatures.check_on_head(&transactions, &self.shared.reader)?;
         let mut local = Vec::new();
         let mut admitted = false;
+        let mut good = Vec::with_capacity(candidates.len());
         for (candidate, signature) in candidates.into_iter().zip(signed) {
-            let Candidate { offer_index, index, transaction } = candidate;
-            let origin = offers.get(offer_index).map_or(Origin::Remote, |offer| offer.from.origin());
-            let outcome = match signature {
-                Ok(()) => self.insert(transaction, origin)?,
-                Err(invalid) => Err(Refused::Invalid(invalid)),
-            };
-            match outcome {
-                Ok(bytes) => {
-                    admitted = true;
-                    local.extend(bytes);
-                }
-                Err(refused) => {
-                    if let Some(place) = verdicts.get_mut(offer_index).and_then(|verdict| verdict.get_mut(index)) {
-                        *place = Some(refused);
+            match signature {
+                Ok(()) => good.push(candidate),
+                Err(invalid) => refuse(&mut verdicts, &candidate, Refused::Invalid(invalid)),
+            }
+        }
+        for group in good.chunks(INSERTED_TOGETHER) {
+            for (candidate, outcome) in group.iter().zip(self.insert(group)?) {
+                match outcome {
+                    Ok(bytes) => {
+                        admitted = true;
+                        local.extend(bytes);
                     }
+                    Err(refused) => refuse(&mut verdicts, candidate, refused),
                 }
             }
         }
@@ -335,57 +339,55 @@ impl MempoolDriver {
         Ok(())
     }
 
-    /// Decodes what the pool does not know yet.
+    /// Decodes an extrinsic that the pool does not know yet.
     fn decode(&self, extrinsic: &OpaqueExtrinsic) -> Result<Transaction, (Hash, Refused)> {
-        let hash = extrinsic.hash();
+        let transaction =
+            Transaction::decode(extrinsic.clone()).map_err(|error| (extrinsic.hash(), Refused::Malformed(error)))?;
+        let hash = transaction.hash();
         match self.shared.pool().known(&hash) {
-            Some(Known::Pending) => return Err((hash, Refused::Pool(cairn_mempool::Refusal::Duplicate))),
+            Some(Known::Pending) => Err((hash, Refused::Pool(cairn_mempool::Refusal::Duplicate))),
             Some(Known::Included(height)) => {
-                return Err((hash, Refused::Pool(cairn_mempool::Refusal::AlreadyIncluded { height })));
+                Err((hash, Refused::Pool(cairn_mempool::Refusal::AlreadyIncluded { height })))
             }
-            None => {}
+            None => Ok(transaction),
         }
-        Transaction::decode(extrinsic.clone()).map_err(|error| (hash, Refused::Malformed(error)))
     }
 
-    /// Puts a transaction with a good signature into the pool; its bytes, if this node is to gossip it.
-    fn insert(
-        &self,
-        transaction: Transaction,
-        origin: Origin,
-    ) -> anyhow::Result<Result<Option<OpaqueExtrinsic>, Refused>> {
+    /// Puts transactions with good signatures into the pool; the bytes of each that this node is to gossip.
+    fn insert(&self, candidates: &[Candidate]) -> anyhow::Result<Vec<Result<Option<OpaqueExtrinsic>, Refused>>> {
+        let mut outcomes = Vec::with_capacity(candidates.len());
+        let mut outputs = Vec::new();
         // The state is read under the lock: a block committed meanwhile is announced to the pool after this insertion.
         let mut pool = self.shared.pool();
-        let head = self.shared.reader.head();
+        let next = self.shared.reader.head().height.next();
         let state = self.shared.reader.state_at_head();
-        let validity = match cairn_runtime::validate(&state, &transaction, head.height.next()) {
-            Ok(validity) => validity,
-            Err(ValidateError::State(error)) => return Err(error.into()),
-            Err(ValidateError::Invalid(invalid)) => return Ok(Err(Refused::Invalid(invalid))),
-        };
-        let Some(signed) = transaction.signed() else { return Ok(Err(Refused::Invalid(InvalidTransaction::Unsigned))) };
-        let bytes = transaction.bytes().clone();
-        let entry = PoolTransaction {
-            hash: transaction.hash(),
-            sender: signed.signer,
-            nonce: u64::from(signed.extra.nonce),
-            priority: validity.priority,
-            cost_max: validity.cost_max,
-            valid_until: validity.valid_until,
-            bytes_len: bytes.bytes().len(),
-            weight: validity.weight.ref_time,
-            payload: transaction,
-        };
-        let account = AccountState { nonce: u64::from(validity.account_nonce), spendable: validity.spendable };
-        let mut outputs = Vec::new();
-        pool.step(self.shared.now_ms(), Input::Insert { transaction: entry, account, origin }, &mut outputs);
+        let admittance = Admittance::read(&state, next)?;
+        for candidate in candidates {
+            let entry = match admittance.validate(&state, &candidate.transaction) {
+                Ok(validity) => entry(&candidate.transaction, &validity),
+                Err(ValidateError::State(error)) => return Err(error.into()),
+                Err(ValidateError::Invalid(invalid)) => Err(invalid),
+            };
+            let (transaction, account) = match entry {
+                Ok(entry) => entry,
+                Err(invalid) => {
+                    outcomes.push(Err(Refused::Invalid(invalid)));
+                    continue;
+                }
+            };
+            let input = Input::Insert { transaction, account, origin: candidate.origin };
+            pool.step(self.shared.now_ms(), input, &mut outputs);
+            outcomes.push(match outputs.last() {
+                Some(Output::Admitted { propagate, .. }) => {
+                    Ok(propagate.then(|| candidate.transaction.bytes().clone()))
+                }
+                Some(Output::Refused { reason, .. }) => Err(Refused::Pool(reason.clone())),
+                _ => Ok(None),
+            });
+        }
         drop(pool);
         self.shared.watchers.tell(&outputs);
-        Ok(match outputs.into_iter().last() {
-            Some(Output::Admitted { propagate, .. }) => Ok(propagate.then_some(bytes)),
-            Some(Output::Refused { reason, .. }) => Err(Refused::Pool(reason)),
-            _ => Ok(None),
-        })
+        Ok(outcomes)
     }
 
     fn answer(&self, from: Source, hashes: Vec<Hash>, verdicts: Vec<Option<Refused>>) {
@@ -426,6 +428,36 @@ struct Candidate {
     offer_index: usize,
     index: usize,
     transaction: Transaction,
+    origin: Origin,
+}
+
+/// Notes why a candidate was not admitted.
+fn refuse(verdicts: &mut [Vec<Option<Refused>>], candidate: &Candidate, refused: Refused) {
+    let verdict = verdicts.get_mut(candidate.offer_index).and_then(|verdict| verdict.get_mut(candidate.index));
+    if let Some(place) = verdict {
+        *place = Some(refused);
+    }
+}
+
+/// A transaction and its sender as the pool takes them.
+fn entry(
+    transaction: &Transaction,
+    validity: &Validity,
+) -> Result<(PoolTransaction<Transaction>, AccountState), InvalidTransaction> {
+    let signed = transaction.signed().ok_or(InvalidTransaction::Unsigned)?;
+    let entry = PoolTransaction {
+        hash: transaction.hash(),
+        sender: signed.signer,
+        nonce: u64::from(signed.extra.nonce),
+        priority: validity.priority,
+        cost_max: validity.cost_max,
+        valid_until: validity.valid_until,
+        bytes_len: transaction.bytes().bytes().len(),
+        weight: validity.weight.ref_time,
+        payload: transaction.clone(),
+    };
+    let account = AccountState { nonce: u64::from(validity.account_nonce), spendable: validity.spendable };
+    Ok((entry, account))
 }
 
 /// Why a transaction was not admitted.

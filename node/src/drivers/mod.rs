@@ -13,6 +13,7 @@
 
 pub mod consensus;
 pub mod epochs;
+mod import;
 pub mod ledger;
 pub mod mempool;
 pub mod router;

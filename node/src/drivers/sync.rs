@@ -1,14 +1,15 @@
 //! The loop around block sync: peers and announcements in, requests and imports out.
 
 use crate::bus::Bus;
-use crate::drivers::ledger::{Command, LedgerHandle};
+use crate::drivers::import::{Imported, Importer};
+use crate::drivers::ledger::LedgerHandle;
 use crate::drivers::tell_network;
 use crate::observability::Readiness;
 use anyhow::bail;
-use cairn_ledger::{ErrorClass, LedgerError};
+use cairn_ledger::{ErrorClass, Reader, SignatureChecker};
 use cairn_network::{GossipId, Handle as Network, Offence, PeerId, SyncError, Verdict};
 use cairn_primitives::message::{SyncRequest, SyncResponse};
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height, ValidatorSet};
+use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Height, ValidatorSet};
 use cairn_sync::{Answer, Input, Output, PeerRef, RequestId, Severity, State, Sync, TICK_INTERVAL_MS};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,11 +125,23 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What came of a request or an import.
+/// What the machine is told of an import.
+fn outcome_of(Imported { height, hash, outcome }: Imported) -> Input {
+    match outcome {
+        Ok(()) => Input::Imported { height, hash },
+        Err(error) => {
+            if error.class() == ErrorClass::Fatal {
+                tracing::error!(%height, %error, "a finalized block cannot be imported");
+            }
+            Input::ImportFailed { height, reason: error.to_string() }
+        }
+    }
+}
+
+/// What came of a request.
 enum Done {
     Status(PeerRef, Result<SyncResponse, SyncError>),
     Blocks(PeerRef, RequestId, Result<SyncResponse, SyncError>),
-    Imported(Height, Hash, Result<(), LedgerError>),
 }
 
 /// What the loop works with.
@@ -139,6 +152,10 @@ pub struct SyncDriver {
     pub network: Network,
     /// Where blocks go.
     pub ledger: LedgerHandle,
+    /// What decodes and verifies them before.
+    pub signatures: SignatureChecker,
+    /// What is committed already.
+    pub reader: Reader,
     /// Where committed blocks are told.
     pub bus: Bus,
     /// Where it is told that the node has caught up.
@@ -169,23 +186,11 @@ impl SyncDriver {
     pub async fn run(self, mut mailbox: Mailbox) -> anyhow::Result<()> {
         let mut blocks = self.bus.blocks();
         let mut heads = self.bus.heads();
-        let (imports, mut import_box) = mpsc::channel::<Vec<FinalizedBlock>>(IMPORTS_MAX);
+        let (imports, import_box) = mpsc::channel::<Vec<FinalizedBlock>>(IMPORTS_MAX);
         let (imported, mut imported_box) = mpsc::channel(EVENTS_MAX);
-        let ledger = self.ledger.clone();
-        let importer = tokio::spawn(async move {
-            while let Some(batch) = import_box.recv().await {
-                let Some(last) = batch.last() else { continue };
-                let (height, hash) = (last.block.header.height(), last.block.header.hash());
-                let (reply, outcome) = tokio::sync::oneshot::channel();
-                if ledger.send(Command::Import { blocks: batch, reply }).await.is_err() {
-                    return;
-                }
-                let Ok(outcome) = outcome.await else { return };
-                if imported.send(Done::Imported(height, hash, outcome)).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let importer =
+            Importer { ledger: self.ledger.clone(), signatures: self.signatures.clone(), reader: self.reader.clone() };
+        let importing = importer.start(import_box, imported);
         let mut this = Loop {
             driver: self,
             seen: mailbox.seen,
@@ -207,7 +212,7 @@ impl SyncDriver {
                     None => break,
                 },
                 Some(done) = this.work.join_next() => done.map(|done| this.done(done)).unwrap_or_default(),
-                Some(done) = imported_box.recv() => this.done(done),
+                Some(done) = imported_box.recv() => Some(outcome_of(done)),
                 block = blocks.recv() => match block {
                     Ok(block) => Some(Input::LocalHead { height: block.height, hash: block.hash }),
                     Err(RecvError::Lagged(_)) => {
@@ -222,7 +227,7 @@ impl SyncDriver {
                 this.step(input)?;
             }
         }
-        importer.abort();
+        drop(importing);
         Ok(())
     }
 }
@@ -274,13 +279,6 @@ impl Loop {
                     Ok(SyncResponse::Status { .. }) | Err(_) => Answer::Failed,
                 };
                 Input::Blocks { peer, id, answer }
-            }
-            Done::Imported(height, hash, Ok(())) => Input::Imported { height, hash },
-            Done::Imported(height, _, Err(error)) => {
-                if error.class() == ErrorClass::Fatal {
-                    tracing::error!(%height, %error, "a finalized block cannot be imported");
-                }
-                Input::ImportFailed { height, reason: error.to_string() }
             }
         })
     }

@@ -62,7 +62,7 @@ fn import(blocks: &[Arc<Block>]) -> (Command, oneshot::Receiver<Result<(), Ledge
     let (reply, outcome) = oneshot::channel();
     let entry =
         |block: &Arc<Block>| FinalizedBlock { block: Block::clone(block), finalization: Some(finalization(block)) };
-    (Command::Import { blocks: blocks.iter().map(entry).collect(), reply }, outcome)
+    (Command::Import { blocks: blocks.iter().map(entry).map(PreparedBlock::new).collect(), reply }, outcome)
 }
 
 /// What consensus was told, in short.
