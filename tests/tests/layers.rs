@@ -23,6 +23,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("cairn-rpc", &["cairn-primitives"]),
     ("cairn-node", &["*"]),
     ("cairn-tests", &["*"]),
+    ("cairn-pipeline", &["cairn-primitives", "cairn-runtime", "cairn-storage", "cairn-storage-rocks", "cairn-ledger"]),
     // The simulator takes the pure cores alone, so that a seed gives the same run everywhere.
     (
         "cairn-sim",

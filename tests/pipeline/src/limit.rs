@@ -1,0 +1,72 @@
+//! The rate at which this machine verifies signatures when it does nothing else.
+
+use crate::meter::{Cost, timed};
+use anyhow::{Context, ensure};
+use cairn_primitives::crypto::{BATCH_MAX, SignedMessage, verify_batch};
+use cairn_primitives::{Hash, OpaqueExtrinsic};
+use cairn_runtime::{SignatureClaim, Transaction};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// What verification costs.
+pub(crate) struct Limit {
+    /// Of all signatures.
+    pub(crate) cost: Cost,
+    /// How many there were.
+    pub(crate) signatures: f64,
+    /// On how many threads.
+    pub(crate) threads: usize,
+}
+
+/// Verifies the signatures of the first blocks, from bytes, in batches, on all cores; the keys are decompressed each time.
+pub(crate) fn measure(transfers: &[Vec<OpaqueExtrinsic>]) -> anyhow::Result<Limit> {
+    let mut claims = Vec::new();
+    for extrinsic in transfers.iter().take(10).flatten() {
+        let transaction = Transaction::decode(extrinsic.clone())?;
+        // All transfers are immortal; which chain it is makes no difference to the cost, so nothing here needs to hold.
+        claims.push(transaction.signature_claim(&Hash::ZERO, &Hash::ZERO)?);
+    }
+    let claims = valid(claims)?;
+    let threads = thread::available_parallelism()?.get();
+    let ((), cost) = timed(|| verify_all(&claims, threads))?;
+    Ok(Limit { cost, signatures: f64::from(u32::try_from(claims.len())?), threads })
+}
+
+/// The same messages under signatures that hold: batches with wrong ones would be looked at again one by one.
+fn valid(claims: Vec<SignatureClaim>) -> anyhow::Result<Vec<SignatureClaim>> {
+    let count = u32::try_from(claims.len())?;
+    crate::accounts::in_parts(count, |place| {
+        let claim = usize::try_from(place).ok().and_then(|place| claims.get(place))?;
+        let key = crate::accounts::key(place);
+        let signature = key.sign(&claim.payload);
+        Some(SignatureClaim { key: key.public(), payload: claim.payload.clone(), signature })
+    })?
+    .into_iter()
+    .map(|claim| claim.context("a claim was lost"))
+    .collect()
+}
+
+fn verify_all(claims: &[SignatureClaim], threads: usize) -> anyhow::Result<()> {
+    let chunks: Vec<_> = claims.chunks(BATCH_MAX).collect();
+    let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let items: Vec<_> = chunk
+                        .iter()
+                        .map(|claim| SignedMessage {
+                            key: claim.key,
+                            message: &claim.payload,
+                            signature: claim.signature,
+                        })
+                        .collect();
+                    let refused = verify_batch(&items).into_iter().filter(|valid| !valid).count();
+                    wrong.fetch_add(refused, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    ensure!(wrong.into_inner() == 0, "signatures of our own do not hold");
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The measured passes over the same transfers.
+
+use crate::Options;
+use crate::base::{copy, remove};
+use crate::chain::Chain;
+use crate::meter::{Cost, add_to, timed};
+use anyhow::{Context, ensure};
+use cairn_ledger::{Ledger, PreparedBlock, Reader, SignatureChecker, Verdict};
+use cairn_primitives::{Block, FinalizedBlock, OpaqueExtrinsic};
+use cairn_runtime::{BlockContext, Transaction, execute_block};
+use parity_scale_codec::{Decode, Encode};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+/// Blocks that are prepared ahead of the one that is imported.
+const PREPARED_AHEAD: usize = 2;
+
+/// What the leader's way costs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Proposed {
+    pub(crate) propose: Cost,
+    pub(crate) commit: Cost,
+}
+
+/// What each stage costs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Stages {
+    pub(crate) decode: Cost,
+    pub(crate) verify: Cost,
+    pub(crate) check: Cost,
+    pub(crate) execute: Cost,
+    pub(crate) root: Cost,
+    pub(crate) commit: Cost,
+    pub(crate) close: Cost,
+}
+
+impl Stages {
+    /// All stages together.
+    pub(crate) fn sum(&self) -> Cost {
+        let mut sum = Cost::default();
+        for stage in [self.decode, self.verify, self.check, self.execute, self.root, self.commit, self.close] {
+            sum += stage;
+        }
+        sum
+    }
+}
+
+/// Builds and commits the blocks; the encoded blocks come back with their finalizations.
+pub(crate) fn propose(
+    chain: &Chain,
+    options: &Options,
+    transfers: Vec<Vec<OpaqueExtrinsic>>,
+) -> anyhow::Result<(Proposed, Vec<Vec<u8>>)> {
+    let path = copy(options, "propose")?;
+    let (mut costs, mut blocks) = (Proposed::default(), Vec::new());
+    let work = |ledger: &mut Ledger| {
+        for extrinsics in transfers {
+            blocks.push(propose_one(chain, ledger, extrinsics, &mut costs)?);
+        }
+        Ok(())
+    };
+    chain.with_ledger(&path, options, work)?;
+    remove(&path)?;
+    Ok((costs, blocks))
+}
+
+fn propose_one(
+    chain: &Chain,
+    ledger: &mut Ledger,
+    extrinsics: Vec<OpaqueExtrinsic>,
+    costs: &mut Proposed,
+) -> anyhow::Result<Vec<u8>> {
+    // As the pool does it when they arrive.
+    let candidates = extrinsics.into_iter().map(Transaction::decode).collect::<Result<Vec<_>, _>>()?;
+    let checked = ledger.signatures().check_on_head(&candidates, &ledger.reader())?;
+    ensure!(checked.iter().all(Result::is_ok), "a signature of our own does not hold");
+    let request = chain.request(ledger);
+    let built = add_to(&mut costs.propose, || Ok(ledger.propose(&request, &candidates)?))?;
+    ensure!(built.rejected.is_empty(), "a transfer was refused: {:?}", built.rejected.first());
+    let finalization = chain.finalization(&built.block)?;
+    let hash = built.block.header.hash();
+    drop(add_to(&mut costs.commit, || Ok(ledger.commit(&[hash], &finalization)?))?);
+    let block = Block::clone(&built.block);
+    Ok(FinalizedBlock { block, finalization: Some(finalization) }.encode())
+}
+
+/// Takes the blocks through the stages one after the other.
+pub(crate) fn stages(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> anyhow::Result<Stages> {
+    let path = copy(options, "stages")?;
+    let mut costs = Stages::default();
+    let work = |ledger: &mut Ledger| blocks.iter().try_for_each(|bytes| take_one(chain, ledger, bytes, &mut costs));
+    let ((), closing) = chain.with_ledger(&path, options, work)?;
+    costs.close = closing;
+    remove(&path)?;
+    Ok(costs)
+}
+
+fn take_one(chain: &Chain, ledger: &mut Ledger, bytes: &[u8], costs: &mut Stages) -> anyhow::Result<()> {
+    let prepared = add_to(&mut costs.decode, || decode(bytes, &ledger.signatures()))?;
+    add_to(&mut costs.verify, || Ok(prepared.verify(&ledger.signatures(), &ledger.reader())?))?;
+    // Execution alone, first on cold pages, which is what it costs, then again, to be taken off what comes below.
+    add_to(&mut costs.execute, || execute_alone(ledger, &prepared))?;
+    let ((), again) = timed(|| execute_alone(ledger, &prepared))?;
+    let (hash, block) = (prepared.hash(), prepared.block().clone());
+    let verdict = add_to(&mut costs.check, || Ok(ledger.verify(&block)?))?;
+    ensure!(verdict == Verdict::Valid, "{verdict:?}");
+    let (holds, both) = timed(|| Ok(ledger.execute(&hash)?))?;
+    ensure!(holds, "a block of our own does not hold");
+    costs.root += both.without(again);
+    let finalization = chain.finalization(&block)?;
+    drop(add_to(&mut costs.commit, || Ok(ledger.commit(&[hash], &finalization)?))?);
+    Ok(())
+}
+
+/// Imports the blocks as block sync does: while one is executed and committed, the next ones are decoded and verified.
+/// What it takes to close the database is in the sum: it writes what was put off.
+pub(crate) fn import(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> anyhow::Result<Cost> {
+    let path = copy(options, "import")?;
+    let (mut cost, closing) = chain.with_ledger(&path, options, |ledger| {
+        let ((), cost) = timed(|| import_all(ledger, blocks))?;
+        let last = FinalizedBlock::decode(&mut blocks.last().context("no blocks")?.as_slice())?;
+        ensure!(last.block.header.height() == ledger.reader().head().height, "the last block is not the head");
+        Ok(cost)
+    })?;
+    cost += closing;
+    remove(&path)?;
+    Ok(cost)
+}
+
+fn import_all(ledger: &mut Ledger, blocks: &[Vec<u8>]) -> anyhow::Result<()> {
+    let (signatures, reader) = (ledger.signatures(), ledger.reader());
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(PREPARED_AHEAD);
+        let preparer = scope.spawn(|| prepare(blocks, &signatures, &reader, sender));
+        for prepared in receiver {
+            ledger.import_prepared(vec![prepared])?;
+        }
+        preparer.join().map_err(|_| anyhow::anyhow!("the preparing thread ended by a panic"))?
+    })
+}
+
+fn prepare(
+    blocks: &[Vec<u8>],
+    signatures: &SignatureChecker,
+    reader: &Reader,
+    sender: SyncSender<PreparedBlock>,
+) -> anyhow::Result<()> {
+    for bytes in blocks {
+        let prepared = decode(bytes, signatures)?;
+        prepared.verify(signatures, reader)?;
+        if sender.send(prepared).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn decode(bytes: &[u8], signatures: &SignatureChecker) -> anyhow::Result<PreparedBlock> {
+    let mut prepared = PreparedBlock::new(FinalizedBlock::decode(&mut &*bytes)?);
+    prepared.decode(signatures);
+    Ok(prepared)
+}
+
+/// Executes a block on the committed state and throws the outcome away.
+fn execute_alone(ledger: &Ledger, prepared: &PreparedBlock) -> anyhow::Result<()> {
+    let header = &prepared.block().header;
+    let context = header.context()?;
+    let reader = ledger.reader();
+    let proposer = reader.current_epoch().validators.get(context.proposer).context("no proposer")?.key.into();
+    let context = BlockContext {
+        genesis: reader.genesis_hash(),
+        epoch: context.epoch,
+        height: header.height(),
+        parent_hash: header.parent_hash,
+        timestamp: context.timestamp,
+        proposer,
+    };
+    let transactions = prepared.transactions().context("the block does not decode")?;
+    drop(execute_block(&reader.state_at_head(), &context, transactions)?);
+    Ok(())
+}
