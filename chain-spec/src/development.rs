@@ -1,6 +1,7 @@
 //! The well-known keys for development: anyone can sign with them, so a live chain refuses them.
 
 use cairn_primitives::KeyPair;
+use cairn_primitives::crypto::sr25519::Sr25519Pair;
 use cairn_primitives::hash::blake2_256;
 use parity_scale_codec::Encode;
 
@@ -23,6 +24,12 @@ pub fn seed(name: &str) -> [u8; 32] {
 #[must_use]
 pub fn key_pair(name: &str) -> KeyPair {
     KeyPair::from_seed(&seed(name))
+}
+
+/// The sr25519 key pair of the development account `//name`: the one that wallets have.
+#[must_use]
+pub fn sr25519_pair(name: &str) -> Sr25519Pair {
+    Sr25519Pair::from_seed(&Sr25519Pair::derive_hard(&ROOT_SEED, chain_code(name)))
 }
 
 /// The name of the `number`-th development account, from 1: the six well-known ones, then `Validator7` and so on.
@@ -64,6 +71,12 @@ mod tests {
     fn development_account_of_alice_has_the_well_known_address() {
         let alice = AccountId32::from(key_pair("Alice").public());
         assert_eq!(alice.to_ss58(42), "5FA9nQDVg267DEd8m1ZypXLBnvN7SFxYwV7ndqSYGiN9TTpu");
+    }
+
+    #[test]
+    fn development_sr25519_account_of_alice_has_the_well_known_address() {
+        let alice = AccountId32(sr25519_pair("Alice").public());
+        assert_eq!(alice.to_ss58(42), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
     }
 
     #[test]

@@ -67,8 +67,10 @@ fn preset(name: &str, id: &str, validators: u16, block_interval_ms: u64) -> Chai
             .collect(),
         validator_authority: None,
         balances: (1..=funded)
-            .map(|number| BalanceEntry {
-                account: account(number).to_ss58(SS58_PREFIX_DEFAULT),
+            .map(account)
+            .chain(development::NAMES.map(|name| AccountId32(development::sr25519_pair(name).public())))
+            .map(|account| BalanceEntry {
+                account: account.to_ss58(SS58_PREFIX_DEFAULT),
                 amount: Amount(DEVELOPMENT_BALANCE),
             })
             .collect(),

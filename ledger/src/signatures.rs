@@ -8,7 +8,7 @@ use crate::key_points::KeyPoints;
 use crate::known::KnownTransactions;
 use crate::parallel::map_chunks;
 use crate::reader::Reader;
-use cairn_primitives::crypto::{BATCH_MAX, SignedMessage, verify_batch_with};
+use cairn_primitives::crypto::{BATCH_MAX, Scheme, SignedMessage, sr25519, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
 use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
 use cairn_runtime::{BLOCK_HASH_COUNT, InvalidTransaction, SignatureClaim, Transaction, TransactionError};
@@ -131,16 +131,30 @@ impl SignatureChecker {
                 transaction.signature_claim(&self.genesis, era_block)
             })
             .collect();
-        let messages: Vec<_> = claims
-            .iter()
-            .flatten()
-            .map(|claim| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
-            .collect();
-        let mut valid = verify_batch_with(&messages, &mut |key| self.keys.point(key)).into_iter();
-        let verdict = |claim: Result<SignatureClaim, InvalidTransaction>| {
-            claim.and_then(|_| if valid.next() == Some(true) { Ok(()) } else { Err(InvalidTransaction::BadProof) })
+        let mut valid = vec![false; claims.len()];
+        for scheme in [Scheme::Ed25519, Scheme::Sr25519] {
+            let signed = || {
+                let claims = claims.iter().zip(0_usize..);
+                claims.filter_map(|(claim, place)| Some((claim.as_ref().ok()?, place)))
+            };
+            let of_scheme = || signed().filter(|(claim, _)| claim.scheme == scheme);
+            let messages: Vec<_> = of_scheme()
+                .map(|(claim, _)| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
+                .collect();
+            let verdicts = match scheme {
+                Scheme::Ed25519 => verify_batch_with(&messages, &mut |key| self.keys.point(key)),
+                Scheme::Sr25519 => sr25519::verify_batch(&messages),
+            };
+            for ((_, place), verdict) in of_scheme().zip(verdicts) {
+                if let Some(valid) = valid.get_mut(place) {
+                    *valid = verdict;
+                }
+            }
+        }
+        let verdict = |(claim, valid): (Result<SignatureClaim, InvalidTransaction>, bool)| {
+            claim.and_then(|_| if valid { Ok(()) } else { Err(InvalidTransaction::BadProof) })
         };
-        claims.into_iter().map(verdict).collect()
+        claims.into_iter().zip(valid).map(verdict).collect()
     }
 }
 

@@ -273,11 +273,14 @@ pub fn parse_header(json: Value) -> anyhow::Result<Header> {
     })
 }
 
-/// An account from what people write: an SS58 address, 0x and 64 digits, or //Alice and so on.
+/// An account from what people write: an SS58 address, 0x and 64 digits, //Alice, sr25519//Alice and so on.
 ///
 /// # Errors
 /// It is none of these, or an address of another chain.
 pub fn account(text: &str, ss58_prefix: u16) -> anyhow::Result<AccountId32> {
+    if text.starts_with("sr25519//") {
+        return keystore::account_key(text).map(|key| key.account());
+    }
     if text.starts_with("//") {
         return keystore::from_argument(text, keystore::KeyKind::Account).map(|key| key.public().into());
     }

@@ -10,6 +10,7 @@
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::vote_record;
 use cairn_chain_spec::development as development_keys;
+use cairn_primitives::signer::AccountKey;
 use cairn_primitives::{KeyPair, PublicKey};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -220,6 +221,19 @@ pub fn from_argument(text: &str, kind: KeyKind) -> anyhow::Result<KeyPair> {
         return Err(Failure::new(ExitKind::Key, message).into());
     }
     read_kind(Path::new(text), kind)
+}
+
+/// The key of an account behind an argument: as [`from_argument`], or `sr25519//Alice` for a development account as wallets
+/// have it.
+///
+/// # Errors
+/// As [`from_argument`].
+pub fn account_key(text: &str) -> anyhow::Result<AccountKey> {
+    let sr25519 = text.strip_prefix("sr25519//").filter(|name| development_keys::NAMES.contains(name));
+    match sr25519 {
+        Some(name) => Ok(development_keys::sr25519_pair(name).into()),
+        None => from_argument(text, KeyKind::Account).map(AccountKey::from),
+    }
 }
 
 /// The libp2p peer id of a node key: base 58 of the identity multihash of the protobuf-encoded public key.

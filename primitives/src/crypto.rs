@@ -1,4 +1,5 @@
-//! ed25519 keys, signatures and their verification by the rules of ZIP-215, one at a time or in batches.
+//! ed25519 keys, signatures and their verification by the rules of ZIP-215, one at a time or in batches; [`sr25519`] has the
+//! other kind of accounts.
 //!
 //! Single and batch verification give the same answer for every input: both use the cofactored equation and accept
 //! non-canonical encodings of points, as ZIP-215 lays down. Signing is RFC 8032. The equations are written here, over the
@@ -14,6 +15,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 use zip215::Claim;
 
+pub mod sr25519;
 mod zip215;
 
 pub use zip215::KeyPoint;
@@ -98,6 +100,15 @@ impl KeyPair {
     pub fn sign(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }
+}
+
+/// How an account signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// ed25519 by the rules of ZIP-215.
+    Ed25519,
+    /// sr25519, see [`sr25519`].
+    Sr25519,
 }
 
 /// What one signature claims.

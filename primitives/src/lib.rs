@@ -22,6 +22,7 @@ pub mod light;
 pub mod list_tree;
 pub mod message;
 pub mod number;
+pub mod signer;
 pub mod state_proof;
 pub mod validator;
 pub mod vote;

@@ -6,6 +6,7 @@ use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
 use cairn_primitives::extrinsic::{
     Envelope, MultiSignature, SignedPart, TransactionExtra, TransactionImplicit, signing_payload,
 };
+use cairn_primitives::signer::AccountKey;
 use cairn_primitives::{
     AccountId32, Epoch, Evidence, Hash, KeyPair, MultiAddress, OpaqueExtrinsic, PublicKey, TimestampMs,
 };
@@ -84,10 +85,33 @@ pub fn sign(
     genesis: &Hash,
     era_block: &Hash,
 ) -> OpaqueExtrinsic {
+    let sign = |payload: &[u8]| MultiSignature::Ed25519(key.sign(payload));
+    signed(key.public().into(), &sign, call, extra, (genesis, era_block))
+}
+
+/// As [`sign`], with a key of either kind.
+#[must_use]
+pub fn sign_by(
+    key: &AccountKey,
+    call: &RuntimeCall,
+    extra: TransactionExtra,
+    genesis: &Hash,
+    era_block: &Hash,
+) -> OpaqueExtrinsic {
+    signed(key.account(), &|payload| key.sign(payload), call, extra, (genesis, era_block))
+}
+
+fn signed(
+    signer: AccountId32,
+    sign: &dyn Fn(&[u8]) -> MultiSignature,
+    call: &RuntimeCall,
+    extra: TransactionExtra,
+    (genesis, era_block): (&Hash, &Hash),
+) -> OpaqueExtrinsic {
     let call = call.encode();
     let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
-    let signature = MultiSignature::Ed25519(key.sign(&signing_payload(&call, &extra, &implicit)));
-    let signed = Some(SignedPart { signer: key.public().into(), signature, extra });
+    let signature = sign(&signing_payload(&call, &extra, &implicit));
+    let signed = Some(SignedPart { signer, signature, extra });
     OpaqueExtrinsic::new(Envelope { signed, call: &call }.to_bytes())
 }
 

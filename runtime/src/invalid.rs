@@ -45,7 +45,7 @@ pub enum InvalidTransaction {
     #[error("the signature is not valid for this chain, spec version, era and content")]
     BadProof,
     /// The signature is of a scheme that is not accepted.
-    #[error("{scheme} signatures are not accepted: sign with an ed25519 key")]
+    #[error("{scheme} signatures are not accepted: sign with an ed25519 or sr25519 key")]
     UnsupportedSignature {
         /// Name of the scheme.
         scheme: &'static str,

@@ -13,7 +13,6 @@ use crate::version::runtime_version;
 use crate::weight::Weight;
 use crate::{DispatchClass, Era};
 use cairn_primitives::codec::{DecodeError, decode_strict};
-use cairn_primitives::crypto::verify;
 use cairn_primitives::extrinsic::EXTRINSIC_BYTES_MAX;
 use cairn_primitives::{AccountId32, Hash, Height, OpaqueExtrinsic};
 use parity_scale_codec::{Decode, Encode};
@@ -207,7 +206,7 @@ fn judge(
     };
     let era_block = era_block.ok_or(InvalidTransaction::AncientBirthBlock)?;
     let claim = transaction.signature_claim(&context.genesis_hash, &era_block)?;
-    if !verify(&claim.key, &claim.payload, &claim.signature) {
+    if !claim.holds() {
         return Err(InvalidTransaction::BadProof.into());
     }
     let nonce = signed.extra.nonce;

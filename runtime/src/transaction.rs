@@ -6,6 +6,7 @@ use crate::modules::utility::BATCH_DEPTH_MAX;
 use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
 use crate::weight::{EXTRINSIC_BASE, Weight};
 use cairn_primitives::codec::{DecodeError, decode_strict};
+use cairn_primitives::crypto::{Scheme, sr25519, verify};
 use cairn_primitives::extrinsic::{
     EXTRINSIC_BYTES_MAX, Envelope, EnvelopeError, MultiSignature, SignedPart, TransactionImplicit, signing_payload,
 };
@@ -56,8 +57,21 @@ pub struct SignatureClaim {
     pub key: PublicKey,
     /// The signed bytes.
     pub payload: Vec<u8>,
+    /// How the key signs.
+    pub scheme: Scheme,
     /// The signature.
     pub signature: Signature,
+}
+
+impl SignatureClaim {
+    /// Whether the signature is valid, checked alone.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match self.scheme {
+            Scheme::Ed25519 => verify(&self.key, &self.payload, &self.signature),
+            Scheme::Sr25519 => sr25519::verify(&self.key.0, &self.payload, &self.signature.0),
+        }
+    }
 }
 
 impl Transaction {
@@ -148,15 +162,15 @@ impl Transaction {
     /// There is no signature, or it is of a scheme that is not accepted.
     pub fn signature_claim(&self, genesis: &Hash, era_block: &Hash) -> Result<SignatureClaim, InvalidTransaction> {
         let signed = self.signed().ok_or(InvalidTransaction::Unsigned)?;
-        let signature = match signed.signature {
-            MultiSignature::Ed25519(signature) => signature,
-            MultiSignature::Sr25519(_) => return Err(InvalidTransaction::UnsupportedSignature { scheme: "sr25519" }),
+        let (scheme, signature) = match signed.signature {
+            MultiSignature::Ed25519(signature) => (Scheme::Ed25519, signature),
+            MultiSignature::Sr25519(signature) => (Scheme::Sr25519, Signature(signature)),
             MultiSignature::Ecdsa(_) => return Err(InvalidTransaction::UnsupportedSignature { scheme: "ecdsa" }),
         };
         let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
         let call = self.0.bytes.bytes().get(self.0.call_offset..).unwrap_or_default();
         let payload = signing_payload(call, &signed.extra, &implicit);
-        Ok(SignatureClaim { key: PublicKey(signed.signer.0), payload, signature })
+        Ok(SignatureClaim { key: PublicKey(signed.signer.0), payload, scheme, signature })
     }
 }
 

@@ -4,7 +4,7 @@ use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
 /// The version of the rules: part of every signed payload, so it changes with every change of meaning.
-pub const SPEC_VERSION: u32 = 2;
+pub const SPEC_VERSION: u32 = 3;
 
 /// The version of call indices and transaction extensions: part of every signed payload.
 pub const TRANSACTION_VERSION: u32 = 2;

@@ -3,7 +3,9 @@
 
 use super::*;
 use cairn_primitives::KeyPair;
+use cairn_primitives::crypto::sr25519::Sr25519Pair;
 use cairn_primitives::hash::sha256;
+use cairn_primitives::signer::AccountKey;
 use cairn_runtime::{TransactionExtra, client};
 
 const GENESIS: Hash = Hash([9; 32]);
@@ -50,6 +52,26 @@ fn signature_that_was_verified_is_not_verified_again() {
     checker.forget(std::slice::from_ref(&good));
     let again = checker.decode(&[good.bytes().clone()]).unwrap().remove(0);
     assert!(!again.is_signature_known(&GENESIS, &GENESIS), "forgotten");
+}
+
+#[test]
+fn signatures_of_both_schemes_are_checked_in_one_block() {
+    let extra = TransactionExtra { era: Era::Immortal, nonce: 0, tip: 0 };
+    let sr25519 = |seed, era_block: Hash| {
+        let key = AccountKey::from(Sr25519Pair::from_seed(&[seed; 32]));
+        Transaction::decode(client::sign_by(&key, &client::remark(vec![1]), extra, &GENESIS, &era_block)).unwrap()
+    };
+    let forged = Hash([1; 32]);
+    let block = [
+        sr25519(1, GENESIS),
+        transaction(Era::Immortal, GENESIS),
+        sr25519(2, forged),
+        transaction(Era::Immortal, forged),
+        sr25519(3, GENESIS),
+    ];
+    let results = SignatureChecker::new(GENESIS).check(&block, Height(5), &Heights).unwrap();
+    let bad = || Err(InvalidTransaction::BadProof);
+    assert_eq!(results, [Ok(()), Ok(()), bad(), bad(), Ok(())]);
 }
 
 #[test]

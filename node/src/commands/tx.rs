@@ -6,8 +6,9 @@ use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::keystore::{self, KeyKind};
 use crate::output::{Output, amount, parse_amount, table};
 use cairn_primitives::extrinsic::{Era, TransactionExtra};
-use cairn_primitives::{AccountId32, Epoch, Hash, KeyPair, OpaqueExtrinsic, PublicKey};
-use cairn_runtime::client::{self as calls, sign, transfer_allow_death, transfer_keep_alive};
+use cairn_primitives::signer::AccountKey;
+use cairn_primitives::{AccountId32, Epoch, Hash, OpaqueExtrinsic, PublicKey};
+use cairn_runtime::client::{self as calls, sign_by, transfer_allow_death, transfer_keep_alive};
 use cairn_runtime::modules::{balances, system, transaction_payment};
 use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeCall, RuntimeError, RuntimeEvent};
 use parity_scale_codec::{Decode as _, Encode as _};
@@ -79,14 +80,14 @@ fn tokens(text: &str, properties: &Properties) -> anyhow::Result<u128> {
 /// Somebody with a key and a node to submit to.
 struct Sender<'a> {
     args: &'a SubmitArgs,
-    key: KeyPair,
+    key: AccountKey,
     client: Client,
     properties: Properties,
 }
 
 impl<'a> Sender<'a> {
     async fn new(args: &'a SubmitArgs) -> anyhow::Result<Self> {
-        let key = keystore::from_argument(&args.from, KeyKind::Account)?;
+        let key = keystore::account_key(&args.from)?;
         let client = Client::connect(&args.node.url).await?;
         check_versions(&client).await?;
         let properties = client.properties().await?;
@@ -124,7 +125,7 @@ impl<'a> Sender<'a> {
         let elapsed = started.elapsed();
         let (height, index) = place_of(client, &block, &extrinsic).await?;
         let outcome = outcome_at(client, &block, index, properties).await?;
-        let from = AccountId32::from(key.public()).to_ss58(properties.ss58_format);
+        let from = key.account().to_ss58(properties.ss58_format);
         let words = |base_units| amount(base_units, properties.token_decimals, &properties.token_symbol);
         let mut rows = vec![("transaction", hash.to_string()), ("from", from.clone())];
         rows.extend(about);
@@ -178,13 +179,13 @@ async fn check_versions(client: &Client) -> anyhow::Result<()> {
 
 async fn build(
     client: &Client,
-    key: &KeyPair,
+    key: &AccountKey,
     call: &RuntimeCall,
     mortal: u64,
     tip: u128,
     properties: &Properties,
 ) -> anyhow::Result<OpaqueExtrinsic> {
-    let address = AccountId32::from(key.public()).to_ss58(properties.ss58_format);
+    let address = key.account().to_ss58(properties.ss58_format);
     let genesis = client.genesis_hash().await?;
     let nonce: u32 = client.call("system_accountNextIndex", vec![address.into()]).await?;
     let (era, era_block) = if mortal == 0 {
@@ -201,7 +202,7 @@ async fn build(
         let text: String = client.call("chain_getBlockHash", vec![birth.into()]).await?;
         (era, client::hash(&text)?)
     };
-    Ok(sign(key, call, TransactionExtra { era, nonce, tip }, &genesis, &era_block))
+    Ok(sign_by(key, call, TransactionExtra { era, nonce, tip }, &genesis, &era_block))
 }
 
 /// Submits and waits for finality; gives the block's hash.
