@@ -480,6 +480,8 @@ fn rpc_config(config: &NodeConfig) -> RpcConfig {
         batch_len_max: section.batch_max,
         connections_max: usize::try_from(section.connections_max).unwrap_or(usize::MAX),
         subscriptions_per_connection_max: section.subscriptions_max,
+        calls_per_second_max: section.calls_per_second_max,
+        offers_unsafe: section.offers_unsafe(),
         call_timeout: Duration::from_millis(u64::from(section.request_time_ms_max)),
         ..RpcConfig::default()
     }

@@ -180,6 +180,10 @@ impl TransactionPort for Transactions {
         Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(states)))
     }
 
+    fn watch(&self, hash: &Hash) -> StatusStream {
+        Box::pin(tokio_stream::wrappers::ReceiverStream::new(self.mempool.watch(*hash)))
+    }
+
     async fn pending(&self, limit: usize) -> Vec<OpaqueExtrinsic> {
         self.mempool.pending(limit)
     }

@@ -1,10 +1,25 @@
-//! Which web pages may call. A page sends its origin with every request that could reach us, so a page that has its name
+//! Who may call: which web pages, and who is the node's owner.
+//!
+//! A page sends its origin with every request that could reach us, so a page that has its name
 //! point at this machine is refused as well; programs send no origin and are not concerned.
 
 use crate::config::AllowedOrigins;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+
+/// That a request may call methods for the node's owner; in its extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner;
+
+/// Whether the headers carry the bearer token. Takes the same time wherever the first difference is.
+pub(crate) fn has_token(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    given.is_some_and(|given| {
+        let differences = given.iter().zip(token.as_bytes()).fold(0, |bits, (left, right)| bits | (left ^ right));
+        !token.is_empty() && given.len() == token.len() && differences == 0
+    })
+}
 
 /// Names of this machine.
 const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -40,6 +55,9 @@ impl AllowedOrigins {
                 AllowOrigin::predicate(move |origin, _| allowed.contain(origin))
             }
         };
-        CorsLayer::new().allow_methods([Method::POST]).allow_headers([CONTENT_TYPE]).allow_origin(origins)
+        CorsLayer::new()
+            .allow_methods([Method::POST])
+            .allow_headers([CONTENT_TYPE, AUTHORIZATION])
+            .allow_origin(origins)
     }
 }

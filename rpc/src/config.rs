@@ -32,6 +32,22 @@ pub struct RpcConfig {
     pub keys_max: usize,
     /// The most transactions in one `cairn_submitBatch`.
     pub submit_batch_len_max: usize,
+    /// The most `chainHead_v1_follow` subscriptions on one connection.
+    pub follows_per_connection_max: usize,
+    /// The most blocks that one of them pins; beyond it the subscription stops.
+    pub pinned_blocks_max: usize,
+    /// The most operations under way for one of them; each storage item counts.
+    pub operations_per_follow_max: usize,
+    /// The most transactions that one connection has broadcast by `transaction_v1_broadcast`.
+    pub broadcasts_per_connection_max: usize,
+    /// Point reads that one client address may make in a second; walks, proofs and blocks count as ten.
+    pub calls_per_second_max: u32,
+    /// Whether that holds for clients on the same machine too.
+    pub limits_loopback: bool,
+    /// Whether methods for the node's owner are offered to everybody who can connect.
+    pub offers_unsafe: bool,
+    /// Whoever sends this as a bearer token may call them as well.
+    pub unsafe_token: Option<String>,
 }
 
 /// Web origins that may call.
@@ -61,6 +77,14 @@ impl Default for RpcConfig {
             expensive_calls_max: 4,
             keys_max: 1_000,
             submit_batch_len_max: 1_000,
+            follows_per_connection_max: 4,
+            pinned_blocks_max: 512,
+            operations_per_follow_max: 32,
+            broadcasts_per_connection_max: 16,
+            calls_per_second_max: 1_000,
+            limits_loopback: false,
+            offers_unsafe: true,
+            unsafe_token: None,
         }
     }
 }

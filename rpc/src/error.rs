@@ -78,6 +78,20 @@ codes! {
     OriginRefused = -32051, "origin_refused", "The origin is not allowed", false;
     /// The subscriber took no message for too long.
     SlowSubscriber = -32052, "slow_subscriber", "The subscriber is too slow", true;
+    /// The client calls more often than it may.
+    RateLimited = -32053, "rate_limited", "Too many calls in a short time", true;
+    /// The method is for the node's owner alone.
+    UnsafeMethod = -32054, "unsafe_method", "The method is not served to this client", false;
+    /// More `chainHead_v1_follow` subscriptions than one connection may have.
+    TooManyFollows = -32800, "too_many_follows", "Too many chainHead_v1_follow subscriptions", false;
+    /// The block was not reported by the follow subscription, or is not pinned any more.
+    BlockNotPinned = -32801, "block_not_pinned", "The block is not pinned by the subscription", false;
+    /// The follow subscription does not report runtimes.
+    FollowWithoutRuntime = -32802, "follow_without_runtime", "The subscription was made without runtimes", false;
+    /// The operation does not wait to be continued.
+    NothingToContinue = -32803, "nothing_to_continue", "The operation does not wait to be continued", false;
+    /// A block hash is named twice.
+    DuplicateHashes = -32804, "duplicate_hashes", "A block hash is named twice", false;
     /// The bytes are not an extrinsic.
     BadFormat = 1001, "malformed", "Extrinsic has invalid format", false;
     /// The transaction is not valid now.
@@ -126,13 +140,21 @@ struct ErrorData {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 impl RpcError {
     /// An error with the code's own message.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        let data = ErrorData { reason: code.reason(), retryable: code.is_retryable(), message: None, min_height: None };
+        let data = ErrorData {
+            reason: code.reason(),
+            retryable: code.is_retryable(),
+            message: None,
+            min_height: None,
+            retry_after_ms: None,
+        };
         Self { code, message: code.message().to_owned(), data }
     }
 
@@ -148,6 +170,13 @@ impl RpcError {
     #[must_use]
     pub fn invalid_params(detail: impl Into<String>) -> Self {
         Self::with_detail(Code::InvalidParams, detail)
+    }
+
+    /// The client may try again after so many milliseconds.
+    pub(crate) fn rate_limited(retry_after_ms: u64) -> Self {
+        let mut error = Self::new(Code::RateLimited);
+        error.data.retry_after_ms = Some(retry_after_ms);
+        error
     }
 
     /// The stable name of the reason, as in `data.reason`.

@@ -13,6 +13,7 @@
 mod access;
 pub mod config;
 pub mod error;
+mod follow;
 mod heads;
 mod json;
 mod methods;
@@ -20,7 +21,11 @@ mod metrics;
 mod middleware;
 mod params;
 pub mod ports;
+mod rate;
 pub mod server;
+mod session;
+mod storage_query;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -32,3 +37,9 @@ pub use ports::{
     TransactionPort, TransactionStatus,
 };
 pub use server::{Server, ServerHandle, StartError};
+
+/// The OpenRPC document of all methods, as `rpc.discover` answers and `docs/openrpc.json` holds it.
+#[must_use]
+pub fn openrpc() -> serde_json::Value {
+    table::document()
+}

@@ -1,14 +1,27 @@
 //! What happens around every call, in a batch or alone: time limit, metrics, and errors in our shape.
 
+use crate::access::Owner;
 use crate::error::{Code, RpcError};
 use crate::metrics::CallMetrics;
+use crate::session::Session;
+use crate::table::{Access, METHODS, Method};
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
-use jsonrpsee::server::{BatchResponseBuilder, MethodCallback, MethodResponse, Methods};
+use jsonrpsee::server::{BatchResponseBuilder, MethodCallback, MethodResponse, Methods, ResponsePayload};
 use jsonrpsee::types::{Id, Request};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Groups whose methods belong to what their connection has under way.
+const SESSION_GROUPS: [&str; 2] = ["chainHead_v1_", "transaction_v1_"];
+
+/// Ends of subscriptions that are answered by `null`, as the specification of their groups has it; the server library
+/// answers all of them by whether there was such a subscription.
+const ENDS_BY_NULL: [&str; 3] = ["chainHead_v1_unfollow", "archive_v1_stopStorage", "archive_v1_stopStorageDiff"];
+
+/// As those, but an error where there was none.
+const END_BY_NULL_OR_ERROR: &str = "transactionWatch_v1_unwatch";
 
 /// How a request came; put into its extensions when its connection is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +37,8 @@ pub(crate) struct Guard {
     metrics: CallMetrics,
     /// Methods that need a connection that stays.
     websocket_only: BTreeSet<&'static str>,
+    /// Who may call, and the tokens that it costs, by name; the rest is a point read that everybody may make.
+    rules: BTreeMap<&'static str, (Access, u32)>,
     call_timeout: Duration,
     response_bytes_max: u32,
     subscriptions_max: u32,
@@ -33,10 +48,15 @@ impl Guard {
     pub(crate) fn new(methods: &Methods, metrics: CallMetrics, config: &crate::config::RpcConfig) -> Self {
         let needs_websocket = |name: &&'static str| {
             let callback = methods.method(name);
-            matches!(callback, Some(MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_)))
+            let is_session = SESSION_GROUPS.iter().any(|group| name.starts_with(group));
+            is_session || matches!(callback, Some(MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_)))
+        };
+        let rule = |method: &'static Method| {
+            method.names().map(|name| (name, (method.access, method.cost.tokens()))).collect::<Vec<_>>()
         };
         Self {
             metrics,
+            rules: METHODS.iter().flat_map(rule).collect(),
             websocket_only: methods.method_names().filter(needs_websocket).collect(),
             call_timeout: config.call_timeout,
             response_bytes_max: config.response_bytes_max,
@@ -51,13 +71,21 @@ impl Guard {
         }
         let over_http = request.extensions.get::<Transport>() == Some(&Transport::Http);
         if over_http && self.websocket_only.contains(&*request.method) {
-            return Err(RpcError::with_detail(Code::MethodNotFound, "subscriptions need a WebSocket connection"));
+            return Err(RpcError::with_detail(Code::MethodNotFound, "this method needs a WebSocket connection"));
+        }
+        let (access, tokens) = self.rules.get(&*request.method).copied().unwrap_or((Access::Safe, 1));
+        if access == Access::Unsafe && request.extensions.get::<Owner>().is_none() {
+            return Err(RpcError::new(Code::UnsafeMethod));
+        }
+        let session = request.extensions.get::<Arc<Session>>();
+        if let Some(budget) = session.and_then(|session| session.budget.as_ref()) {
+            budget.take(tokens, Instant::now()).map_err(RpcError::rate_limited)?;
         }
         Ok(())
     }
 
     /// Gives the errors that the server library makes our shape.
-    fn restate(&self, response: MethodResponse, id: Id<'_>) -> MethodResponse {
+    fn restate(&self, response: MethodResponse, method: &str, id: Id<'_>) -> MethodResponse {
         // The answer to a subscription is on its way already.
         if response.is_subscription() {
             return response;
@@ -71,10 +99,21 @@ impl Guard {
                 let detail = format!("over {} bytes: ask for less at a time", self.response_bytes_max);
                 RpcError::with_detail(Code::ResponseTooLarge, detail)
             }
+            None if ENDS_BY_NULL.contains(&method) => return null(id),
+            None if method == END_BY_NULL_OR_ERROR => {
+                if response.as_json().get().contains("\"result\":true") {
+                    return null(id);
+                }
+                RpcError::invalid_params("no subscription of this connection has this id")
+            }
             Some(_) | None => return response,
         };
         MethodResponse::error(id, error)
     }
+}
+
+fn null(id: Id<'_>) -> MethodResponse {
+    MethodResponse::response(id, ResponsePayload::success(()), usize::MAX)
 }
 
 /// Puts the guard around the server library's own service.
@@ -115,12 +154,13 @@ where
         let Self { inner, guard } = self.clone();
         async move {
             let id = request.id.clone().into_owned();
+            let method = request.method.clone().into_owned();
             let metrics = guard.metrics.of(&request.method).unwrap_or_else(|| guard.metrics.unknown()).clone();
             let started = Instant::now();
             let response = match guard.check(&request) {
                 Err(error) => MethodResponse::error(id, error),
                 Ok(()) => match tokio::time::timeout(guard.call_timeout, inner.call(request)).await {
-                    Ok(response) => guard.restate(response, id),
+                    Ok(response) => guard.restate(response, &method, id),
                     Err(_) => MethodResponse::error(id, RpcError::new(Code::Timeout)),
                 },
             };

@@ -1,6 +1,6 @@
 //! Parameters from outside as checked types.
 //!
-//! Missing trailing parameters and `params: null` mean `null`, hexadecimal text is taken with and without 0x, surplus
+//! Parameters come as a list, or as an object with the names of `docs/rpc.md`. Missing trailing parameters and `params: null` mean `null`, hexadecimal text is taken with and without 0x, surplus
 //! parameters are ignored: some clients rely on each.
 
 use crate::error::RpcError;
@@ -11,29 +11,43 @@ use jsonrpsee::types::params::ParamsSequence;
 use parity_scale_codec::{Compact, Decode};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The longest storage key, in bytes; the longest of the runtime has under 200.
 const KEY_BYTES_MAX: usize = 1024;
 
-/// Positional parameters, read one after the other.
+/// Parameters, read one after the other.
 pub(crate) struct Args<'a> {
-    sequence: Option<ParamsSequence<'a>>,
+    given: Given<'a>,
     position: usize,
+}
+
+/// How the parameters came.
+enum Given<'a> {
+    /// Not at all.
+    Nothing,
+    /// By position.
+    List(ParamsSequence<'a>),
+    /// By name.
+    Named(BTreeMap<Cow<'a, str>, &'a RawValue>),
 }
 
 impl<'a> Args<'a> {
     /// Begins with the first parameter.
     pub(crate) fn new(params: &'a Params<'_>) -> Result<Self, RpcError> {
-        let text = params.as_str().unwrap_or("null");
-        if text == "null" {
-            return Ok(Self { sequence: None, position: 0 });
-        }
-        let inner = text
-            .strip_prefix('[')
-            .ok_or_else(|| RpcError::invalid_params("parameters are a list by position, not an object"))?;
-        let sequence = (inner.trim() != "]").then(|| params.sequence());
-        Ok(Self { sequence, position: 0 })
+        let text = params.as_str().unwrap_or("null").trim();
+        let given = if text == "null" {
+            Given::Nothing
+        } else if let Some(inner) = text.strip_prefix('[') {
+            if inner.trim() == "]" { Given::Nothing } else { Given::List(params.sequence()) }
+        } else {
+            let named = serde_json::from_str(text);
+            Given::Named(named.map_err(|_| RpcError::invalid_params("parameters are a list or an object"))?)
+        };
+        Ok(Self { given, position: 0 })
     }
 
     /// The next parameter, which must be there.
@@ -45,11 +59,18 @@ impl<'a> Args<'a> {
     /// The next parameter, if it is there and not `null`.
     pub(crate) fn optional<T: Deserialize<'a>>(&mut self, name: &'static str) -> Result<Option<T>, RpcError> {
         self.position = self.position.saturating_add(1);
-        let Some(sequence) = self.sequence.as_mut() else { return Ok(None) };
-        sequence.optional_next().map_err(|error| {
-            let reason = error.data().map_or_else(String::new, |data| data.get().trim_matches('"').to_owned());
-            RpcError::invalid_params(format!("parameter {} `{name}`: {reason}", self.position))
-        })
+        let refused =
+            |reason: &str| RpcError::invalid_params(format!("parameter {} `{name}`: {reason}", self.position));
+        match &mut self.given {
+            Given::Nothing => Ok(None),
+            Given::List(sequence) => sequence
+                .optional_next()
+                .map_err(|error| refused(error.data().map_or("malformed", |data| data.get().trim_matches('"')))),
+            Given::Named(named) => match named.get(name) {
+                None => Ok(None),
+                Some(raw) => serde_json::from_str(raw.get()).map_err(|error| refused(&error.to_string())),
+            },
+        }
     }
 }
 
@@ -77,6 +98,7 @@ impl<'de> Deserialize<'de> for Bytes {
 }
 
 /// A storage key or prefix from hexadecimal text, bounded.
+#[derive(Clone)]
 pub(crate) struct Key(pub(crate) Vec<u8>);
 
 impl<'de> Deserialize<'de> for Key {
@@ -99,6 +121,16 @@ impl<'de> Deserialize<'de> for HashArg {
             .map(|bytes| Self(Hash(bytes)))
             .map_err(|bytes| D::Error::custom(format!("a hash has 32 bytes, not {}", bytes.len())))
     }
+}
+
+/// One hash or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum HashArgs {
+    /// One.
+    One(HashArg),
+    /// A list.
+    Many(Vec<HashArg>),
 }
 
 /// A block's height: a number, or hexadecimal text with 0x.

@@ -306,6 +306,9 @@ pub trait TransactionPort: Send + Sync + 'static {
     /// It was refused.
     async fn submit_and_watch(&self, extrinsic: OpaqueExtrinsic) -> Result<StatusStream, SubmitError>;
 
+    /// Follows a transaction that was offered before, from its next state on.
+    fn watch(&self, hash: &Hash) -> StatusStream;
+
     /// The transactions that wait, at most `limit`, in the order in which they would be included.
     async fn pending(&self, limit: usize) -> Vec<OpaqueExtrinsic>;
 

@@ -3,6 +3,7 @@
 //! Connections are accepted here and not by the server library, so that one limit counts every connection (idle HTTP ones
 //! too), slow request heads and bodies time out, and a refused client is told why.
 
+use crate::access::{Owner, has_token};
 use crate::config::{AllowedOrigins, RpcConfig};
 use crate::error::{Code, RpcError};
 use crate::heads::HeadFeed;
@@ -10,6 +11,8 @@ use crate::methods::{self, Context};
 use crate::metrics::{CallMetrics, Counted, ServerMetrics};
 use crate::middleware::{Guard, GuardLayer, Transport};
 use crate::ports::Ports;
+use crate::rate::Budgets;
+use crate::session::Session;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -21,9 +24,9 @@ use jsonrpsee::server::{
 };
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -141,6 +144,9 @@ impl Server {
             methods,
             stop,
             metrics,
+            budgets: Budgets::new(config.calls_per_second_max, config.limits_loopback),
+            offers_unsafe: config.offers_unsafe,
+            unsafe_token: config.unsafe_token.map(Arc::from),
             origins: config.origins,
             places: Arc::new(Semaphore::new(config.connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
@@ -187,6 +193,9 @@ struct Acceptor {
     stop: StopHandle,
     metrics: Arc<ServerMetrics>,
     origins: AllowedOrigins,
+    budgets: Budgets,
+    offers_unsafe: bool,
+    unsafe_token: Option<Arc<str>>,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
 }
@@ -207,7 +216,7 @@ impl Acceptor {
                 () = &mut stopped => return,
             };
             match accepted {
-                Ok((socket, _)) => self.admit(socket),
+                Ok((socket, client)) => self.admit(socket, client.ip()),
                 Err(error) => {
                     tracing::warn!(%error, "RPC cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -217,13 +226,13 @@ impl Acceptor {
     }
 
     /// Serves a connection if there is a place, else says that there is none.
-    fn admit(&self, socket: TcpStream) {
+    fn admit(&self, socket: TcpStream, client: IpAddr) {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             let place = Place { _permit: permit, _counted: Counted::new(&self.metrics.connections) };
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(%error, "RPC connection without TCP_NODELAY");
             }
-            self.serve(socket, Arc::new(place));
+            self.serve(socket, client, Arc::new(place));
             return;
         }
         self.metrics.connections_refused.inc();
@@ -236,16 +245,22 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, socket: TcpStream, place: Arc<Place>) {
+    fn serve(&self, socket: TcpStream, client: IpAddr, place: Arc<Place>) {
         let stopped = self.stop.clone().shutdown();
         let service = self.services.clone().build(self.methods.clone(), self.stop.clone());
         let origins = self.origins.clone();
         let held = Arc::clone(&place);
-        let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let session = Session::new(self.budgets.of(client, Instant::now()));
+        let (offers_unsafe, token) = (self.offers_unsafe, self.unsafe_token.clone());
+        let answer = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            if offers_unsafe || token.as_ref().is_some_and(|token| has_token(request.headers(), token)) {
+                request.extensions_mut().insert(Owner);
+            }
             let (service, held, allowed) = (service.clone(), Arc::clone(&held), origins.allow(request.headers()));
+            let session = Arc::clone(&session);
             async move {
                 let answer = if allowed {
-                    answer(service, request, held).await
+                    answer(service, request, session, held).await
                 } else {
                     response(StatusCode::FORBIDDEN, Code::OriginRefused)
                 };
@@ -278,15 +293,18 @@ impl Acceptor {
 async fn answer(
     mut service: TowerService<Stack<GuardLayer, Identity>, Stack<CorsLayer, Identity>>,
     mut request: Request<Incoming>,
+    session: Arc<Session>,
     place: Arc<Place>,
 ) -> HttpResponse {
     let is_upgrade = ws::is_upgrade_request(&request);
     request.extensions_mut().insert(if is_upgrade { Transport::WebSocket } else { Transport::Http });
+    request.extensions_mut().insert(Arc::clone(&session));
     if is_upgrade {
         let closed = service.on_session_closed();
         // The connection outlives the request that opened it.
         tokio::spawn(async move {
             closed.await;
+            session.close();
             drop(place);
         });
     }

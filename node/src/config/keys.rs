@@ -194,6 +194,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("rpc", "connections_max", number(1, 100_000, "connections"), "1000", "The most connections at once."),
     key("rpc", "subscriptions_max", number(1, 4096, "subscriptions"), "64", "The most subscriptions a connection."),
+    key(
+        "rpc",
+        "calls_per_second_max",
+        number(1, 1_000_000, "calls"),
+        "1000",
+        "Point reads that one client address may make in a second; walks and proofs count as ten.",
+    ),
     key("rpc", "batch_max", number(1, 1000, "calls"), "50", "The most calls in one batch."),
     key(
         "rpc",

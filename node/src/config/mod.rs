@@ -160,6 +160,8 @@ pub struct RpcSection {
     pub subscriptions_max: u32,
     /// The most calls in one batch.
     pub batch_max: u32,
+    /// Point reads that one client address may make in a second.
+    pub calls_per_second_max: u32,
     /// The largest request, in bytes.
     pub request_bytes_max: u32,
     /// The largest response, in bytes.

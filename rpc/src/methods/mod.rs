@@ -1,11 +1,15 @@
 //! The methods by family, and how they are registered.
 
+mod archive;
 mod author;
 mod cairn;
 mod chain;
+mod chain_head;
 mod heads;
+mod operations;
 mod state;
 mod system;
+mod transaction;
 
 use crate::config::RpcConfig;
 use crate::error::{Code, RpcError};
@@ -13,6 +17,7 @@ use crate::heads::{HeadFeed, HeadOrder};
 use crate::metrics::{Counted, ServerMetrics};
 use crate::params::{Args, HashArg};
 use crate::ports::{ChainPort, NodePort, Ports, TransactionPort};
+use crate::session::Session;
 use cairn_primitives::Hash;
 use jsonrpsee::core::SubscriptionError;
 use jsonrpsee::server::{RegisterMethodError, RpcModule, SubscriptionMessage, SubscriptionSink};
@@ -72,7 +77,12 @@ pub(crate) fn module(context: Context) -> Result<Module, RegisterMethodError> {
     author::register(&mut module)?;
     system::register(&mut module)?;
     cairn::register(&mut module)?;
+    archive::register(&mut module)?;
+    chain_head::register(&mut module)?;
+    transaction::register(&mut module)?;
 
+    let document = crate::table::document();
+    module.register_method("rpc.discover", move |_, _, _| Ok::<_, RpcError>(document.clone()))?;
     let mut methods: Vec<_> = module.method_names().chain(["rpc_methods"]).collect();
     methods.sort_unstable();
     let methods = serde_json::json!({ "methods": methods });
@@ -139,17 +149,44 @@ where
     Run: Fn(&Context, P) -> Result<T, RpcError> + Copy + Send + Sync + 'static,
 {
     waiting(module, name, aliases, parse, move |context, parsed| async move {
+        context.heavy(move |context| run(context, parsed)).await
+    })
+}
+
+impl Context {
+    /// Runs what walks state, proves or reads whole blocks on the blocking pool, within the budget of expensive calls.
+    async fn heavy<T, Run>(self: &Arc<Self>, run: Run) -> Result<T, RpcError>
+    where
+        T: Send + 'static,
+        Run: FnOnce(&Self) -> Result<T, RpcError> + Send + 'static,
+    {
         // Closed never: the semaphore lives as long as the context.
-        let permit = Arc::clone(&context.expensive).acquire_owned().await.map_err(|_| RpcError::new(Code::Internal))?;
+        let permit = Arc::clone(&self.expensive).acquire_owned().await.map_err(|_| RpcError::new(Code::Internal))?;
+        let context = Arc::clone(self);
         let answer = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            run(&context, parsed)
+            run(&context)
         });
         answer.await.unwrap_or_else(|error| {
-            tracing::error!(method = name, %error, "an RPC call failed");
+            tracing::error!(%error, "an RPC call failed");
             Err(RpcError::new(Code::Internal))
         })
-    })
+    }
+}
+
+/// Registers a method that belongs to what its connection has under way.
+fn in_session<T, Run>(module: &mut Module, name: &'static str, run: Run) -> Registered
+where
+    T: Serialize + Clone + Send + 'static,
+    Run: Fn(&Arc<Context>, &Arc<Session>, &mut Args<'_>) -> Result<T, RpcError> + Clone + Send + Sync + 'static,
+{
+    // Asynchronous, as some of them start tasks.
+    module.register_async_method(name, move |params, context, extensions| {
+        let session = Session::of(&extensions);
+        let answer = Args::new(&params).and_then(|mut args| run(&context, &session?, &mut args));
+        std::future::ready(answer)
+    })?;
+    Ok(())
 }
 
 fn alias(module: &mut Module, name: &'static str, aliases: &[&'static str]) -> Registered {
@@ -194,6 +231,14 @@ impl Subscriber {
                 self.context.metrics.subscribers_slow.inc();
                 Err(RpcError::new(Code::SlowSubscriber).into())
             }
+        }
+    }
+
+    /// Waits for an answer unless the client leaves first.
+    async fn unless_closed<T>(&self, answer: impl Future<Output = T>) -> Result<T, End> {
+        tokio::select! {
+            () = self.sink.closed() => Err(End::Gone),
+            answer = answer => Ok(answer),
         }
     }
 

@@ -11,11 +11,7 @@ use cairn_primitives::hash::blake2_256;
 use jsonrpsee::core::SubscriptionError;
 use jsonrpsee::server::PendingSubscriptionSink;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::sync::Arc;
-
-/// The longest name of a runtime function, in bytes.
-const FUNCTION_NAME_BYTES_MAX: usize = 128;
 
 pub(super) fn register(module: &mut Module) -> Registered {
     register_storage(module)?;
@@ -24,11 +20,7 @@ pub(super) fn register(module: &mut Module) -> Registered {
         "state_call",
         &["state_callAt"],
         |context, args| {
-            let function = args.required::<Cow<'_, str>>("function")?;
-            if function.len() > FUNCTION_NAME_BYTES_MAX {
-                return Err(RpcError::invalid_params("the function's name is too long"));
-            }
-            let function = function.into_owned();
+            let function = super::archive::function(args)?;
             Ok((function, args.required::<Bytes>("input")?.0, context.at(args)?))
         },
         |context, (function, input, at): (String, Vec<u8>, Hash)| {

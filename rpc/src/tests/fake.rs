@@ -96,6 +96,12 @@ impl FakeChain {
         head
     }
 
+    /// Takes a key out of the state after `head`.
+    pub(super) fn remove(&self, head: &Head, key: &[u8]) {
+        let mut entries = self.entries.lock().unwrap();
+        entries.iter_mut().find(|entry| entry.hash == head.hash).expect("a block").state.remove(key);
+    }
+
     /// Commits `count` blocks, each with its own finalization and a new value under [`KEY`].
     pub(super) fn grow(&self, count: u32) -> Vec<Head> {
         (0..count)
@@ -279,6 +285,10 @@ impl TransactionPort for FakePool {
         self.judge(extrinsic)?;
         let statuses = std::mem::take(&mut *self.statuses.lock().unwrap());
         Ok(Box::pin(futures::stream::iter(statuses)))
+    }
+
+    fn watch(&self, _: &Hash) -> StatusStream {
+        Box::pin(futures::stream::iter(std::mem::take(&mut *self.statuses.lock().unwrap())))
     }
 
     async fn pending(&self, limit: usize) -> Vec<OpaqueExtrinsic> {

@@ -1,10 +1,15 @@
 //! A real server over a fake node, driven over sockets.
 
+mod archive;
+mod chain_head;
 mod client;
+mod contract;
 mod fake;
 mod limits;
+mod malformed;
 mod methods;
 mod subscriptions;
+mod transaction;
 
 use crate::config::RpcConfig;
 use crate::ports::ChainPort;
