@@ -28,6 +28,10 @@ test: build ## run every test, those with the real binary included
 	@$(CARGO) test $(RELEASE) --workspace
 	@$(CARGO) run $(RELEASE) -p cairn-sim --features mutants --bin sim -- mutants --seeds 0..2000
 
+.PHONY: clients
+clients: build ## run unmodified clients (JavaScript, Python, Rust) against a network; CLIENTS names some of them
+	@tests/clients/run.sh "$${CARGO_TARGET_DIR:-target}/release/cairn"
+
 .PHONY: kill-loop
 kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
 	@$(CARGO) run $(RELEASE) -p cairn-tests --bin kill_loop -- --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
