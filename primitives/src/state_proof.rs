@@ -12,10 +12,15 @@
 
 mod batch;
 mod ics23;
+mod range;
 #[cfg(test)]
 mod tests;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_KEYS_MAX, BATCH_NODES_MAX, BatchProof, BatchProofError};
+pub use range::{
+    CHUNK_BYTES_MAX, CHUNK_LEAVES_MAX, KeyRange, RANGE_HASHES_MAX, RANGE_NODES_MAX, RangeCover, RangeProof,
+    RangeProofError, RangeTree, StateChunk, StateLeaf, Subtree,
+};
 
 use crate::codec::{DecodeError, decode_strict};
 use crate::hash::{Hash, sha256, sha256_concat};
