@@ -152,7 +152,7 @@ impl SignatureChecker {
             }
         }
         let verdict = |(claim, valid): (Result<SignatureClaim, InvalidTransaction>, bool)| {
-            claim.and_then(|_| if valid { Ok(()) } else { Err(InvalidTransaction::BadProof) })
+            claim.and(if valid { Ok(()) } else { Err(InvalidTransaction::BadProof) })
         };
         claims.into_iter().zip(valid).map(verdict).collect()
     }
