@@ -39,7 +39,7 @@ fn valid(claims: Vec<SignatureClaim>) -> anyhow::Result<Vec<SignatureClaim>> {
         let claim = usize::try_from(place).ok().and_then(|place| claims.get(place))?;
         let key = crate::accounts::key(place);
         let signature = key.sign(&claim.payload);
-        Some(SignatureClaim { key: key.public(), payload: claim.payload.clone(), signature })
+        Some(SignatureClaim { key: key.public(), signature, ..claim.clone() })
     })?
     .into_iter()
     .map(|claim| claim.context("a claim was lost"))
