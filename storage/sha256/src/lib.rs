@@ -10,12 +10,14 @@
 //!
 //! This is the only crate of the core with `unsafe` code: the call of a function that is compiled for a processor with
 //! AVX-512, behind the check that this is one.
-#![deny(clippy::float_arithmetic)]
+#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "lanes of fixed width; words wrap")]
 mod wide;
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests: a failure here is the point")]
 mod tests;
 
 use sha2::{Digest, Sha256};
@@ -28,6 +30,7 @@ pub const WIDE_BYTES_MAX: usize = 503;
 pub const TAG_BYTES_MAX: usize = 55;
 
 /// Gives the digest of each message to `put`, in order.
+#[allow(clippy::arithmetic_side_effects, reason = "counts to LANES")]
 pub fn digest_all<'a>(messages: impl IntoIterator<Item = &'a [u8]>, mut put: impl FnMut([u8; 32])) {
     let mut messages = messages.into_iter();
     loop {
@@ -49,6 +52,11 @@ pub fn digest_all<'a>(messages: impl IntoIterator<Item = &'a [u8]>, mut put: imp
 ///
 /// # Panics
 /// The tag is longer than [`TAG_BYTES_MAX`].
+#[allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "within buffers of a fixed size, by the assertion"
+)]
 pub fn digest_pairs<'a>(
     tag: &[u8],
     pairs: impl IntoIterator<Item = (&'a [u8; 32], &'a [u8; 32])>,
