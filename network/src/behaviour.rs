@@ -1,14 +1,18 @@
 //! The swarm: transports, protocols and their settings.
 
+use crate::address_limit;
 use crate::codec::SyncCodec;
 use crate::config::NetworkConfig;
+use crate::driver::authorities::RECORD_TTL;
 use crate::error::StartError;
 use crate::gossip::{self, Topics};
 use crate::metrics::Metrics;
 use crate::protocol;
+use cairn_primitives::authority::RECORD_BYTES_MAX;
+use cairn_primitives::validator::VALIDATORS_MAX;
 use libp2p::allow_block_list::{self, BlockedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::kad::store::MemoryStore;
+use libp2p::kad::store::{MemoryStore, MemoryStoreConfig};
 use libp2p::kad::{self, BucketInserts, StoreInserts};
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
@@ -27,12 +31,16 @@ const CONNECTIONS_PER_PEER: u32 = 3;
 /// Streams on one connection at a time; gossip, identify, ping, queries, sync and consensus need about thirty.
 const STREAMS_MAX: usize = 128;
 
+/// Authority records kept: one for each validator of two epochs.
+const RECORDS_MAX: usize = 2 * VALIDATORS_MAX;
+
 /// The QUIC receive window of one stream and of one connection, in bytes.
 const QUIC_WINDOW: (u32, u32) = (2 << 20, 6 << 20);
 
 /// Everything the node speaks.
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
+    pub(crate) addresses: address_limit::Behaviour,
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) blocked: allow_block_list::Behaviour<BlockedPeers>,
     pub(crate) identify: identify::Behaviour,
@@ -115,6 +123,7 @@ fn behaviour(config: &NetworkConfig, names: &Names, metrics: &Metrics) -> Result
         .with_request_timeout(SYNC_TIMEOUT)
         .with_max_concurrent_streams(SYNC_STREAMS_MAX);
     Ok(Behaviour {
+        addresses: address_limit::Behaviour::new(config.limits.per_address),
         limits: connection_limits::Behaviour::new(limits),
         blocked: allow_block_list::Behaviour::default(),
         identify: identify::Behaviour::new(identify),
@@ -133,16 +142,24 @@ fn behaviour(config: &NetworkConfig, names: &Names, metrics: &Metrics) -> Result
 fn kademlia(config: &NetworkConfig, names: &Names) -> kad::Behaviour<MemoryStore> {
     let local = config.node_key.peer_id();
     let mut kad = kad::Config::new(names.kad.clone());
-    // Peers enter the table once identify has shown that they are of this chain; records are stored for nobody; the
-    // swarm task decides when to look around.
+    // Peers enter the table once identify has shown that they are of this chain; a record is stored once the swarm task has
+    // checked it, and it decides when to look around and to tell.
     kad.set_kbucket_inserts(BucketInserts::Manual)
         .set_record_filtering(StoreInserts::FilterBoth)
+        .set_record_ttl(Some(RECORD_TTL))
         .set_periodic_bootstrap_interval(None)
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None)
         .set_query_timeout(Duration::from_secs(10));
-    let mut behaviour = kad::Behaviour::with_config(local, MemoryStore::new(local), kad);
-    behaviour.set_mode(Some(kad::Mode::Server));
+    let store = MemoryStoreConfig {
+        max_records: RECORDS_MAX,
+        max_value_bytes: RECORD_BYTES_MAX,
+        max_provided_keys: 0,
+        max_providers_per_key: 0,
+    };
+    let mut behaviour = kad::Behaviour::with_config(local, MemoryStore::with_config(local, store), kad);
+    // Who talks to reserved peers alone is not to be found by others.
+    behaviour.set_mode(Some(if config.reserved_only { kad::Mode::Client } else { kad::Mode::Server }));
     behaviour
 }

@@ -26,6 +26,12 @@ const PATIENCE: u32 = 100;
 /// Failures in a row after which an ordinary peer is forgotten.
 const FORGET_AFTER: u32 = 10;
 
+/// Addresses worth keeping across restarts: enough to find everybody else again.
+const KEPT_MAX: usize = 256;
+
+/// Of them addresses of one peer, the newest.
+const KEPT_OF_PEER_MAX: usize = 3;
+
 /// How much a peer matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
@@ -128,12 +134,22 @@ impl Book {
         }
     }
 
-    /// Addresses of peers that were reached, each with its peer id.
-    pub(crate) fn reached(&self) -> Vec<Multiaddr> {
-        let reached = self.entries.iter().filter(|(_, entry)| entry.reached);
-        reached
-            .flat_map(|(peer, entry)| entry.addresses.iter().map(|address| address.clone().with(Protocol::P2p(*peer))))
-            .collect()
+    /// The peer no longer counts as a validator: another node runs with its key, or the key is none any more.
+    pub(crate) fn demote(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.get_mut(peer).filter(|entry| entry.role == Role::Validator) {
+            entry.role = Role::Ordinary;
+        }
+    }
+
+    /// Addresses of peers that were reached, each with its peer id; those for which `is_first` holds come first.
+    pub(crate) fn reached(&self, is_first: impl Fn(&PeerId) -> bool) -> Vec<Multiaddr> {
+        let mut reached: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.reached).collect();
+        reached.sort_by_key(|(peer, entry)| (!is_first(peer), std::cmp::Reverse(entry.role)));
+        let newest = reached.into_iter().flat_map(|(peer, entry)| {
+            let addresses = entry.addresses.iter().rev().take(KEPT_OF_PEER_MAX);
+            addresses.map(|address| address.clone().with(Protocol::P2p(*peer)))
+        });
+        newest.take(KEPT_MAX).collect()
     }
 }
 
@@ -235,6 +251,32 @@ mod tests {
         book.learn(reached, [address(1)], Role::Ordinary);
         book.learn(other, [address(2)], Role::Ordinary);
         book.succeeded(&reached);
-        assert_eq!(book.reached(), [address(1).with(Protocol::P2p(reached))]);
+        assert_eq!(book.reached(|_| false), [address(1).with(Protocol::P2p(reached))]);
+    }
+
+    #[test]
+    fn known_addresses_are_bounded_with_connected_peers_and_newest_addresses_first() {
+        let mut book = Book::new(PeerId::random());
+        for _ in 0..PEERS_MAX {
+            let peer = PeerId::random();
+            book.learn(peer, (1..=8).map(address), Role::Ordinary);
+            book.succeeded(&peer);
+        }
+        let connected = *book.peers().last().unwrap();
+        let kept = book.reached(|peer| *peer == connected);
+        assert_eq!(kept.len(), KEPT_MAX);
+        assert_eq!(kept[0], address(8).with(Protocol::P2p(connected)));
+        assert_eq!(kept.iter().filter(|one| one.ends_with(&Protocol::P2p(connected).into())).count(), KEPT_OF_PEER_MAX);
+    }
+
+    #[test]
+    fn validator_demoted_can_be_forgotten_and_a_boot_node_cannot_be_demoted() {
+        let mut book = Book::new(PeerId::random());
+        let (validator, boot) = (PeerId::random(), PeerId::random());
+        book.learn(validator, [address(1)], Role::Validator);
+        book.learn(boot, [address(2)], Role::Boot);
+        book.demote(&validator);
+        book.demote(&boot);
+        assert_eq!((book.role(&validator), book.role(&boot)), (Some(Role::Ordinary), Some(Role::Boot)));
     }
 }

@@ -1,6 +1,7 @@
 //! What a node tells its network: keys, addresses, validators and limits.
 
 use crate::error::StartError;
+use crate::event::BanStatus;
 use cairn_primitives::{Epoch, Hash, KeyPair, PublicKey, ValidatorSet};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -63,6 +64,8 @@ pub struct Limits {
     pub outbound: u32,
     /// Connections that are being set up, in each direction.
     pub pending: u32,
+    /// Connections from one IP address, or from one IPv6 network of 64 bits, those being set up included.
+    pub per_address: u32,
     /// Peers this node dials by itself to be well connected; boot nodes, reserved peers and validators come on top.
     pub peers_wanted: usize,
     /// Sync requests a peer may make per second in the long run.
@@ -81,6 +84,7 @@ impl Default for Limits {
             inbound: 96,
             outbound: 64,
             pending: 64,
+            per_address: 16,
             peers_wanted: 24,
             sync_requests_per_second: 20,
             sync_requests_burst: 60,
@@ -109,6 +113,8 @@ pub struct NetworkConfig {
     pub reserved_only: bool,
     /// Peers remembered from an earlier run, each ending in `/p2p/<peer id>`; see [`crate::NetworkStatus::known`].
     pub known: Vec<Multiaddr>,
+    /// Bans of an earlier run that have not ended; see [`crate::NetworkStatus::banned`].
+    pub banned: Vec<BanStatus>,
     /// The consensus keys, on validators, the newest last: the last one among the epoch's validators is used.
     pub consensus_keys: Vec<KeyPair>,
     /// The validators of the current epoch.
@@ -134,6 +140,7 @@ impl NetworkConfig {
             reserved: Vec::new(),
             reserved_only: false,
             known: Vec::new(),
+            banned: Vec::new(),
             consensus_keys: Vec::new(),
             validators: Validators::default(),
             limits: Limits::default(),

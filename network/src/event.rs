@@ -44,6 +44,12 @@ impl Offence {
     /// All of them.
     pub(crate) const ALL: [Self; 5] = [Self::Malformed, Self::Invalid, Self::Flooding, Self::Useless, Self::Slow];
 
+    /// The offence with a label.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|offence| offence.label() == label)
+    }
+
     /// A word for logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -155,6 +161,8 @@ pub struct PeerStatus {
     pub validator: Option<PublicKey>,
     /// Its reputation: 0 at best, banned at -100.
     pub score: i32,
+    /// Its last offence, as far as it is remembered.
+    pub last_offence: Option<Offence>,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
     /// How long it has been connected.
@@ -170,6 +178,8 @@ pub struct BanStatus {
     pub reason: Offence,
     /// The time left.
     pub remaining: Duration,
+    /// Which ban of the peer it is, from 1 on: each lasts twice as long as the one before.
+    pub count: u32,
 }
 
 /// What the network looks like from here.
@@ -183,6 +193,7 @@ pub struct NetworkStatus {
     pub connected: Vec<PeerStatus>,
     /// Banned peers.
     pub banned: Vec<BanStatus>,
-    /// Addresses of peers that were connected at some time, each with `/p2p/<peer id>`: worth keeping across restarts.
+    /// Addresses of peers that were connected at some time, each with `/p2p/<peer id>`: worth keeping across restarts. At
+    /// most 256, those of connected peers first.
     pub known: Vec<Multiaddr>,
 }

@@ -14,6 +14,8 @@
 //! counts it in a metric, and never makes the swarm task wait. Failures of peers end in a penalty or a closed
 //! connection; a failure of the swarm task ends the events, which the node takes as a reason to stop.
 
+mod address_limit;
+mod authority;
 mod behaviour;
 mod book;
 mod bucket;

@@ -28,6 +28,10 @@ pub(crate) struct Metrics {
     pub(crate) bans: IntCounterVec,
     /// Dials by result.
     pub(crate) dials: IntCounterVec,
+    /// Connections of others that were refused, by reason.
+    pub(crate) refused: IntCounterVec,
+    /// Authority records that others sent, by what became of them.
+    pub(crate) records: IntCounterVec,
     /// Frames waiting for validators, over all streams.
     pub(crate) queued: IntGauge,
 }
@@ -133,6 +137,8 @@ impl Metrics {
             offences: counters("offences_total", "Offences of peers by kind", &["offence"])?,
             bans: counters("bans_total", "Bans by offence", &["offence"])?,
             dials: counters("dials_total", "Dials by result", &["result"])?,
+            refused: counters("refused_connections_total", "Connections of others refused, by reason", &["reason"])?,
+            records: counters("authority_records_total", "Authority records received, by verdict", &["verdict"])?,
             queued: gauge("consensus_queued_frames", "Frames waiting for validators' streams")?,
         };
         metrics.start_at_zero();
@@ -142,7 +148,7 @@ impl Metrics {
             }
             let families =
                 [&metrics.messages, &metrics.bytes, &metrics.drops, &metrics.offences, &metrics.bans, &metrics.dials];
-            for counter in families {
+            for counter in families.into_iter().chain([&metrics.refused, &metrics.records]) {
                 registry.register(Box::new(counter.clone()))?;
             }
         }
@@ -166,6 +172,12 @@ impl Metrics {
         }
         for dial in Dial::ALL {
             self.dials.with_label_values(&[dial.label()]);
+        }
+        for reason in ["limit", "address", "banned"] {
+            self.refused.with_label_values(&[reason]);
+        }
+        for verdict in ["accepted", "refused", "malformed"] {
+            self.records.with_label_values(&[verdict]);
         }
     }
 

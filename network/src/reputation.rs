@@ -46,6 +46,8 @@ struct Ban {
 struct Record {
     score: f64,
     at: Instant,
+    /// The last offence.
+    last: Offence,
     bans: u32,
     ban: Option<Ban>,
 }
@@ -79,13 +81,14 @@ impl Reputation {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
             self.make_room(now);
         }
-        let fresh = Record { score: 0.0, at: now, bans: 0, ban: None };
+        let fresh = Record { score: 0.0, at: now, last: offence, bans: 0, ban: None };
         let record = self.peers.entry(peer).or_insert(fresh);
         if now.saturating_duration_since(record.at) >= BANS_FORGOTTEN_AFTER {
             record.bans = 0;
         }
         record.score = record.score(now) - offence.cost();
         record.at = now;
+        record.last = offence;
         if record.score > BANNED_AT || record.ban.is_some() {
             return None;
         }
@@ -94,6 +97,24 @@ impl Reputation {
         record.bans = record.bans.saturating_add(1);
         record.ban = Some(Ban { reason: offence, until: now + duration });
         Some(duration)
+    }
+
+    /// Takes a ban over from an earlier run; returns when it ends, or `None` if there are too many.
+    pub(crate) fn restore(&mut self, ban: &BanStatus, now: Instant) -> Option<Instant> {
+        if self.peers.len() >= PEERS_MAX {
+            return None;
+        }
+        let until = now + ban.remaining.min(BAN_MAX);
+        let reason = ban.reason;
+        let record = Record {
+            score: BANNED_AT,
+            at: now,
+            last: reason,
+            bans: ban.count.max(1),
+            ban: Some(Ban { reason, until }),
+        };
+        self.peers.insert(ban.peer, record);
+        Some(until)
     }
 
     /// Ends a ban; the peer starts again at 0.
@@ -114,12 +135,17 @@ impl Reputation {
         self.peers.get(peer).map_or(0.0, |record| record.score(now))
     }
 
+    /// The peer's last offence, as far as it is remembered.
+    pub(crate) fn last_offence(&self, peer: &PeerId) -> Option<Offence> {
+        self.peers.get(peer).map(|record| record.last)
+    }
+
     /// Who is banned.
     pub(crate) fn bans(&self, now: Instant) -> Vec<BanStatus> {
         let status = |(peer, record): (&PeerId, &Record)| {
             let ban = record.ban.as_ref()?;
             let remaining = ban.until.saturating_duration_since(now);
-            Some(BanStatus { peer: *peer, reason: ban.reason, remaining })
+            Some(BanStatus { peer: *peer, reason: ban.reason, remaining, count: record.bans })
         };
         self.peers.iter().filter_map(status).collect()
     }
@@ -189,6 +215,21 @@ mod tests {
         now += BANS_FORGOTTEN_AFTER;
         reputation.report(peer, Offence::Malformed, now);
         assert_eq!(reputation.report(peer, Offence::Malformed, now), Some(FIRST));
+    }
+
+    #[test]
+    fn ban_taken_over_from_an_earlier_run_counts_like_one_of_this_run() {
+        let (mut before, peer, now) = (Reputation::new(FIRST), PeerId::random(), Instant::now());
+        before.report(peer, Offence::Malformed, now);
+        before.report(peer, Offence::Malformed, now);
+        let mut after = Reputation::new(FIRST);
+        let kept = before.bans(now + FIRST / 2);
+        assert_eq!(after.restore(&kept[0], now), Some(now + FIRST / 2));
+        assert!(after.is_banned(&peer));
+        assert_eq!((after.last_offence(&peer), after.bans(now)[0].count), (Some(Offence::Malformed), 1));
+        after.unban(&peer, now);
+        after.report(peer, Offence::Malformed, now);
+        assert_eq!(after.report(peer, Offence::Malformed, now), Some(2 * FIRST), "the second ban lasts twice as long");
     }
 
     #[test]

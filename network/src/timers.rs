@@ -9,6 +9,10 @@ use std::time::Instant;
 pub(crate) enum Timer {
     /// Look for peers.
     Discover,
+    /// Tell others this validator's authority record.
+    Publish,
+    /// Look for the authority records of validators without a link.
+    Search,
     /// Dial a peer.
     Dial(PeerId),
     /// Open the consensus streams with a peer.

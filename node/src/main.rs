@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod observability;
 mod output;
+mod peer_file;
 mod ports;
 mod shutdown;
 mod supervisor;

@@ -13,6 +13,7 @@ use crate::launch::{ConsensusKey, Launch, database_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
+use crate::peer_file::{PeerFile, Remembered};
 use crate::ports;
 use crate::supervisor::Supervisor;
 use crate::vote_record::{Found, VoteRecord};
@@ -167,6 +168,8 @@ impl Common {
             stop,
             told: self.epoch.epoch,
         };
+        let peers = PeerFile::new(&self.launch.config.node.data_dir, self.launch.genesis.hash());
+        supervisor.task("peer file", peers.keep(network.clone(), epochs.stop.clone()));
         supervisor.task("epochs", epochs.run());
         supervisor.task("network", router.run(events));
         supervisor.thread("mempool", move || admission.run())?;
@@ -379,9 +382,17 @@ fn start_network(launch: &Launch, validators: Validators) -> anyhow::Result<(Net
     config.boot_nodes.retain(|address| cairn_network::split_peer_address(address).is_ok_and(|(peer, _)| peer != own));
     config.reserved = addresses(&section.reserved, "network.reserved")?;
     config.reserved_only = section.reserved_only;
+    config.external = addresses(&section.external, "network.external")?;
+    let Remembered { known, banned } = PeerFile::new(&launch.config.node.data_dir, launch.genesis.hash()).load();
+    (config.known, config.banned) = (known, banned);
     config.consensus_keys = launch.consensus_keys.iter().map(|key| key.pair.clone()).collect();
     config.validators = validators;
-    config.limits = Limits { inbound: section.peers_in_max, outbound: section.peers_out_max, ..Limits::default() };
+    config.limits = Limits {
+        inbound: section.peers_in_max,
+        outbound: section.peers_out_max,
+        per_address: section.connections_per_address_max,
+        ..Limits::default()
+    };
     config.registry = Some(launch.registry.clone());
     cairn_network::start(config).exit_with(ExitKind::Address, "the peer-to-peer network cannot be started")
 }

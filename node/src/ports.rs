@@ -12,8 +12,8 @@ use cairn_primitives::{
     AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, TimestampMs, ValidatorSet,
 };
 use cairn_rpc::ports::{
-    CallError, ChainPort, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue, ReadError,
-    RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
+    BannedPeer, CallError, ChainPort, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue,
+    ReadError, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
 use parity_scale_codec::Encode;
 use serde_json::Value;
@@ -264,8 +264,23 @@ impl NodePort for Node {
             },
             validator: peer.validator.map(|key| key.to_string()),
             agent: peer.agent,
+            score: peer.score,
+            last_offence: peer.last_offence.map(|offence| offence.label().to_owned()),
+            round_trip_ms: peer.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            connected_seconds: peer.connected.as_secs(),
         });
         peers.collect()
+    }
+
+    async fn banned_peers(&self) -> Vec<BannedPeer> {
+        let Ok(status) = self.network.status().await else { return Vec::new() };
+        let banned = status.banned.into_iter().map(|ban| BannedPeer {
+            peer_id: ban.peer.to_string(),
+            reason: ban.reason.label().to_owned(),
+            seconds_left: ban.remaining.as_secs(),
+            count: ban.count,
+        });
+        banned.collect()
     }
 
     async fn consensus_state(&self) -> Value {

@@ -422,6 +422,28 @@ pub struct Peer {
     pub agent: Option<String>,
     /// Its reported head, if known.
     pub best_block: Option<u32>,
+    /// Its reputation: 0 at best, banned at -100.
+    pub score: i32,
+    /// What it did wrong last, as far as that is remembered: `malformed`, `invalid`, `flooding`, `useless` or `slow`.
+    pub last_offence: Option<String>,
+    /// The last measured round trip, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// How long it has been connected, in seconds.
+    pub connected_seconds: u64,
+}
+
+/// A banned peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BannedPeer {
+    /// Its libp2p peer id.
+    pub peer_id: String,
+    /// The offence that led to the ban.
+    pub reason: String,
+    /// How long the ban still lasts, in seconds.
+    pub seconds_left: u64,
+    /// Which ban of the peer it is: each lasts twice as long as the one before.
+    pub count: u32,
 }
 
 /// The node around the chain.
@@ -441,6 +463,9 @@ pub trait NodePort: Send + Sync + 'static {
 
     /// Connected peers.
     async fn peers(&self) -> Vec<Peer>;
+
+    /// Banned peers.
+    async fn banned_peers(&self) -> Vec<BannedPeer>;
 
     /// The engine's view of consensus (view, leader, power by kind, deadlines, who is missing), `null` where the node
     /// runs no engine.

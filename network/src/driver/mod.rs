@@ -3,12 +3,14 @@
 //! Nothing in the loop waits: long work (handshakes, decoding, answering) is on tasks of its own, and events that find
 //! the node's queue full wait in the outbox (facts) or are dropped (gossip, requests).
 
+pub(crate) mod authorities;
 mod gossip;
 mod outbox;
 mod peers;
 mod sync;
 mod validators;
 
+use crate::address_limit;
 use crate::behaviour::{self, Behaviour, BehaviourEvent, Names};
 use crate::book::{Book, Role};
 use crate::config::{NetworkConfig, split_peer_address};
@@ -19,6 +21,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::reputation::Reputation;
 use crate::timers::{Timer, Timers};
+use authorities::Efforts;
 use futures::StreamExt;
 use gossip::Undecoded;
 use libp2p::multiaddr::Protocol;
@@ -36,6 +39,9 @@ use validators::ValidatorLinks;
 
 /// How long stopping may take until connections are cut.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How far apart peers remembered from an earlier run are dialled at the start: the first of them bring the others.
+const DIAL_SPACING: Duration = Duration::from_millis(50);
 
 /// How long the loop sleeps when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
@@ -59,6 +65,8 @@ struct Driver {
     listening: BTreeSet<Multiaddr>,
     /// How often this node has looked for peers.
     discoveries: u32,
+    /// How often it has looked for validators.
+    efforts: Efforts,
 }
 
 /// Starts the network on the current tokio runtime: listens, then runs until [`Handle::stop`] is called, the events are
@@ -114,6 +122,7 @@ pub fn start(config: NetworkConfig) -> Result<(Handle, mpsc::Receiver<Event>), S
         sync: SyncService::default(),
         listening: BTreeSet::new(),
         discoveries: 0,
+        efforts: Efforts::default(),
         config,
     };
     driver.prepare();
@@ -150,12 +159,20 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 impl Driver {
     fn prepare(&mut self) {
         let now = Instant::now();
+        let mut remembered = Duration::ZERO;
         for peer in self.book.peers() {
-            if self.book.role(&peer) == Some(Role::Reserved) {
+            let role = self.book.role(&peer);
+            if role == Some(Role::Reserved) {
                 self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
             }
-            self.timers.set(Timer::Dial(peer), now);
+            let mut delay = Duration::ZERO;
+            if role == Some(Role::Ordinary) {
+                delay = remembered;
+                remembered += DIAL_SPACING;
+            }
+            self.timers.set(Timer::Dial(peer), now + delay);
         }
+        self.restore_bans(now);
         self.timers.set(Timer::Discover, now + Duration::from_secs(1));
         self.set_validators(self.config.validators.clone());
     }
@@ -241,14 +258,22 @@ impl Driver {
                     self.handle_dial_failed(peer);
                 }
             }
+            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "a connection of another was not taken");
+                if let Some(reason) = address_limit::refusal(&error) {
+                    self.metrics.refused.with_label_values(&[reason]).inc();
+                }
+            }
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.listening.insert(address.clone());
                 self.renew_record();
+                self.renew_efforts();
                 self.outbox.push(Event::Listening(address.with(Protocol::P2p(self.local))));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.remove(&address);
                 self.renew_record();
+                self.renew_efforts();
             }
             SwarmEvent::ListenerClosed { addresses, reason: Err(error), .. } => {
                 for address in &addresses {
@@ -276,6 +301,8 @@ impl Driver {
         while let Some(timer) = self.timers.pop(now) {
             match timer {
                 Timer::Discover => self.discover(),
+                Timer::Publish => self.publish_record(),
+                Timer::Search => self.search_records(),
                 Timer::Dial(peer) => self.dial(peer),
                 Timer::OpenLink(peer) => self.open_link(peer),
                 Timer::Unban(peer) => self.unban(peer),
@@ -292,6 +319,7 @@ impl Driver {
             agent: peer.agent.clone(),
             validator: self.validators.key_of(id),
             score: self.score(id, now),
+            last_offence: self.reputation.last_offence(id),
             round_trip: peer.round_trip,
             connected: now.saturating_duration_since(peer.since),
         };
@@ -300,7 +328,7 @@ impl Driver {
             listening: self.listening.iter().map(|one| one.clone().with(Protocol::P2p(self.local))).collect(),
             connected: self.peers.iter().map(connected).collect(),
             banned: self.reputation.bans(now),
-            known: self.book.reached(),
+            known: self.book.reached(|peer| self.peers.contains_key(peer)),
         }
     }
 }

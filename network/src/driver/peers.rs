@@ -197,13 +197,13 @@ impl Driver {
         }
     }
 
-    /// Asks around for peers: often in the first minute and after each new peer, then seldom.
+    /// Asks around for peers: often in the first minute and after each new peer, then seldom. First those near this node,
+    /// later those near a random place as well, so that in a large network everybody is found in time.
     pub(super) fn discover(&mut self) {
         let kad = &mut self.swarm.behaviour_mut().kad;
         kad.get_closest_peers(self.local);
-        if self.discoveries >= 6 {
-            // Fails only while no peer is known, when there is nothing to ask.
-            drop(kad.bootstrap());
+        if self.discoveries >= 2 {
+            kad.get_closest_peers(PeerId::random());
         }
         let delay = match self.discoveries {
             early @ 0..6 => Duration::from_secs(1 << early),
@@ -213,16 +213,27 @@ impl Driver {
         self.timers.set(Timer::Discover, Instant::now() + delay);
     }
 
-    #[allow(clippy::wildcard_enum_match_arm, reason = "only the result of looking for peers matters")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only peers and records found, and records sent, matter")]
     pub(super) fn handle_kad(&mut self, event: kad::Event) {
-        let kad::Event::OutboundQueryProgressed { result: kad::QueryResult::GetClosestPeers(result), .. } = event
-        else {
-            return;
-        };
-        let peers = match result {
-            Ok(found) => found.peers,
-            Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
-        };
+        match event {
+            kad::Event::OutboundQueryProgressed { result, .. } => match result {
+                kad::QueryResult::GetClosestPeers(Ok(found)) => self.handle_peers_found(found.peers),
+                kad::QueryResult::GetClosestPeers(Err(kad::GetClosestPeersError::Timeout { peers, .. })) => {
+                    self.handle_peers_found(peers);
+                }
+                kad::QueryResult::GetRecord(Ok(kad::GetRecordOk::FoundRecord(found))) => {
+                    self.handle_record_found(found.peer, &found.record);
+                }
+                _ => {}
+            },
+            kad::Event::InboundRequest {
+                request: kad::InboundRequest::PutRecord { source, record: Some(record), .. },
+            } => self.handle_record_put(source, record),
+            _ => {}
+        }
+    }
+
+    fn handle_peers_found(&mut self, peers: Vec<kad::PeerInfo>) {
         let now = Instant::now();
         for found in peers {
             let known = self.book.learn(found.peer_id, found.addrs, Role::Ordinary);
@@ -257,6 +268,21 @@ impl Driver {
             self.timers.cancel(Timer::Dial(peer));
             self.swarm.behaviour_mut().blocked.block_peer(peer);
             self.outbox.push(Event::Banned { peer, reason: offence, duration });
+        }
+    }
+
+    /// Takes over the bans of an earlier run.
+    pub(super) fn restore_bans(&mut self, now: Instant) {
+        for ban in std::mem::take(&mut self.config.banned) {
+            if self.book.role(&ban.peer) == Some(Role::Reserved) {
+                continue;
+            }
+            if let Some(until) = self.reputation.restore(&ban, now) {
+                self.metrics.banned.inc();
+                self.timers.set(Timer::Unban(ban.peer), until);
+                self.timers.cancel(Timer::Dial(ban.peer));
+                self.swarm.behaviour_mut().blocked.block_peer(ban.peer);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The links to other validators: who opens them, how they are put together, replaced and opened again.
 
 use super::Driver;
+use crate::authority::Authorities;
 use crate::book::{Role, retry_delay};
 use crate::config::Validators;
 use crate::event::{Event, Offence};
@@ -71,7 +72,7 @@ struct Running {
 /// All that concerns links.
 pub(super) struct ValidatorLinks {
     links: Arc<Links>,
-    validators: Validators,
+    pub(super) validators: Validators,
     /// What this node shows, if it is a validator.
     identity: Option<Arc<Identity>>,
     last_link: u64,
@@ -80,7 +81,7 @@ pub(super) struct ValidatorLinks {
     halves: BTreeMap<PeerId, Half>,
     established: BTreeMap<PublicKey, Running>,
     /// The newest record seen of each key.
-    newest: BTreeMap<PublicKey, (u64, PeerId)>,
+    pub(super) authorities: Authorities,
     pub(super) handshakes: JoinSet<Outcome>,
     pub(super) running: JoinSet<Ended>,
 }
@@ -96,7 +97,7 @@ impl ValidatorLinks {
             shaking: BTreeMap::new(),
             halves: BTreeMap::new(),
             established: BTreeMap::new(),
-            newest: BTreeMap::new(),
+            authorities: Authorities::default(),
             handshakes: JoinSet::new(),
             running: JoinSet::new(),
         }
@@ -105,6 +106,28 @@ impl ValidatorLinks {
     /// The consensus key of a peer with a link.
     pub(super) fn key_of(&self, peer: &PeerId) -> Option<PublicKey> {
         self.established.iter().find(|(_, running)| running.peer == *peer).map(|(key, _)| *key)
+    }
+
+    /// Whether this node votes in the epoch.
+    pub(super) const fn is_validator(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The consensus key that this node is known by in the epoch.
+    pub(super) fn own_key(&self) -> Option<PublicKey> {
+        self.record().map(|record| record.statement.key)
+    }
+
+    /// This node's authority record.
+    pub(super) fn record(&self) -> Option<&AuthorityRecord> {
+        self.identity.as_ref().map(|identity| &identity.record)
+    }
+
+    /// The validators without a link, in the order of their keys.
+    pub(super) fn missing(&self) -> Vec<PublicKey> {
+        let own = self.own_key();
+        let is_missing = |key: &&PublicKey| own != Some(**key) && !self.established.contains_key(key);
+        self.validators.keys.iter().filter(is_missing).copied().collect()
     }
 
     pub(super) fn close_all(&mut self) {
@@ -121,12 +144,16 @@ impl Driver {
         for key in gone {
             self.close_link(&key);
         }
-        self.validators.newest.retain(|key, _| validators.keys.contains(key));
+        for peer in self.validators.authorities.retain(&validators) {
+            self.demote(&peer);
+        }
         self.validators.validators = validators;
         self.validators.attempts.clear();
-        let key_before = self.own_key();
+        let key_before = self.validators.own_key();
         self.renew_record();
-        if self.own_key() != key_before {
+        self.forget_records();
+        self.renew_efforts();
+        if self.validators.own_key() != key_before {
             // Others know the links by the last key.
             let all: Vec<_> = self.validators.established.keys().copied().collect();
             all.iter().for_each(|key| self.close_link(key));
@@ -136,11 +163,6 @@ impl Driver {
         for peer in peers {
             self.open_link(peer);
         }
-    }
-
-    /// The consensus key that this node is known by in the epoch.
-    fn own_key(&self) -> Option<PublicKey> {
-        self.validators.identity.as_ref().map(|identity| identity.record.statement.key)
     }
 
     /// Signs a new record with the addresses and the epoch of now.
@@ -280,13 +302,14 @@ impl Driver {
         let key = record.statement.key;
         let sequence = record.statement.sequence;
         let is_current = self.validators.identity.as_ref().is_some_and(|identity| identity.validators.contains(&key));
-        let newest = self.validators.newest.get(&key);
-        let is_stale = newest.is_some_and(|(known, holder)| *holder != peer && *known > sequence);
+        let is_stale = self.validators.authorities.is_stale(&key, sequence, &peer);
         if !is_current || is_stale {
             tracing::debug!(%peer, %key, reason = %Refusal::Stale, "no consensus stream");
             return self.handle_attempt_failed(peer, id);
         }
-        self.validators.newest.insert(key, (sequence, peer));
+        if let Some(before) = self.validators.authorities.note(key, sequence, peer) {
+            self.demote(&before);
+        }
         self.close_link(&key);
         if let Some(other) = self.validators.key_of(&peer) {
             self.close_link(&other);

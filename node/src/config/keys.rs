@@ -161,6 +161,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "network",
+        "external",
+        Kind::Multiaddrs { max: 4 },
+        "",
+        "Addresses to announce besides those listened on: what others see in front of a router or proxy.",
+    ),
+    key(
+        "network",
         "boot_nodes",
         Kind::Multiaddrs { max: 64 },
         "",
@@ -176,6 +183,13 @@ pub const KEYS: &[Key] = &[
     key("network", "reserved_only", Kind::Switch, "false", "Talk to reserved nodes only."),
     key("network", "peers_in_max", number(0, 1000, "peers"), "50", "The most peers that dialled us."),
     key("network", "peers_out_max", number(1, 1000, "peers"), "16", "The most peers that we dial."),
+    key(
+        "network",
+        "connections_per_address_max",
+        number(1, 1000, "connections"),
+        "16",
+        "The most connections from one IP address, or one IPv6 network of 64 bits.",
+    ),
     key("rpc", "listen", Kind::Address, "127.0.0.1:9944", "The address of the RPC server."),
     key(
         "rpc",

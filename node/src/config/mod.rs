@@ -130,6 +130,8 @@ pub struct NodeSection {
 pub struct NetworkSection {
     /// Multiaddresses to listen on.
     pub listen: Vec<String>,
+    /// Multiaddresses to announce besides those listened on.
+    pub external: Vec<String>,
     /// Multiaddresses with peer id of the first nodes to dial, beside those of the chain spec.
     pub boot_nodes: Vec<String>,
     /// Multiaddresses with peer id of nodes that are always kept connected.
@@ -140,6 +142,8 @@ pub struct NetworkSection {
     pub peers_in_max: u32,
     /// The most outbound peers.
     pub peers_out_max: u32,
+    /// The most connections from one IP address.
+    pub connections_per_address_max: u32,
 }
 
 /// `[rpc]`.

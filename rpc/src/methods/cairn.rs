@@ -125,6 +125,7 @@ fn register_node(module: &mut Module) -> Registered {
     asking(module, "cairn_consensusState", |context| async move { Ok(context.node.consensus_state().await) })?;
     asking(module, "cairn_whyNoBlock", |context| async move { Ok(context.node.why_no_block().await) })?;
     asking(module, "cairn_peers", |context| async move { Ok(context.node.peers().await) })?;
+    asking(module, "cairn_bannedPeers", |context| async move { Ok(context.node.banned_peers().await) })?;
     asking(module, "cairn_syncState", |context| async move { Ok(context.node.sync_state().await) })?;
     asking(module, "cairn_mempool", |context| async move { Ok(context.transactions.status().await) })
 }

@@ -1,8 +1,8 @@
 //! A node made of memory: a chain that grows on command, a mempool that judges by the last byte.
 
 use crate::ports::{
-    CallError, ChainPort, ChainProperties, ChainType, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort,
-    Peer, Ports, ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
+    BannedPeer, CallError, ChainPort, ChainProperties, ChainType, Handover, Head, Health, MempoolStatus, NodeIdentity,
+    NodePort, Peer, Ports, ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
     TransactionLocation, TransactionPort, TransactionStatus,
 };
 use async_trait::async_trait;
@@ -348,7 +348,15 @@ impl NodePort for FakeNode {
             validator: Some("0x01".into()),
             agent: None,
             best_block: Some(4),
+            score: -5,
+            last_offence: Some("useless".into()),
+            round_trip_ms: Some(3),
+            connected_seconds: 60,
         }]
+    }
+
+    async fn banned_peers(&self) -> Vec<BannedPeer> {
+        vec![BannedPeer { peer_id: "12D3KooY".into(), reason: "malformed".into(), seconds_left: 50, count: 1 }]
     }
 
     async fn consensus_state(&self) -> serde_json::Value {

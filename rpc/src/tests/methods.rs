@@ -311,7 +311,11 @@ async fn system_family_describes_the_node() {
     let info = ws.call("cairn_nodeInfo", json!([])).await.unwrap();
     assert_eq!((&info["role"], &info["head"]["height"]), (&json!("validator"), &json!(0)));
     assert_eq!(info["genesisHash"], json!(rig.hash(0).to_string()));
-    assert_eq!(ws.call("cairn_peers", json!([])).await.unwrap()[0]["address"], "/ip4/127.0.0.1/tcp/30334");
+    let peers = ws.call("cairn_peers", json!([])).await.unwrap();
+    assert_eq!(peers[0]["address"], "/ip4/127.0.0.1/tcp/30334");
+    assert_eq!((&peers[0]["score"], &peers[0]["lastOffence"]), (&json!(-5), &json!("useless")));
+    let banned = ws.call("cairn_bannedPeers", json!([])).await.unwrap();
+    assert_eq!(banned, json!([{ "peerId": "12D3KooY", "reason": "malformed", "secondsLeft": 50, "count": 1 }]));
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ impl Network {
             consensus_key,
             next_consensus_key: None,
             boot_nodes: Vec::new(),
+            network: Vec::new(),
         };
         for number in 1..=shape.validators {
             let key = format!("//{}", development::name(number));

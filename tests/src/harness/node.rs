@@ -21,7 +21,10 @@ const TAIL_LINES: usize = 25;
 const PORT_FIRST: u16 = 10_000;
 
 /// How many ports one test program goes through.
-const PORTS_LEN: u16 = 200;
+const PORTS_LEN: u16 = 400;
+
+/// How many test programs can run at the same time without meeting, if their process ids follow each other.
+const PROGRAMS: u32 = 50;
 
 static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
 
@@ -30,7 +33,7 @@ static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
 /// # Errors
 /// None are free.
 pub fn ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let process = u16::try_from(std::process::id() % 100)?;
+    let process = u16::try_from(std::process::id() % PROGRAMS)?;
     let first = PORT_FIRST + process * PORTS_LEN;
     let mut found = Vec::new();
     while found.len() < count {
@@ -95,6 +98,8 @@ pub struct Settings {
     pub next_consensus_key: Option<String>,
     /// Addresses of other nodes.
     pub boot_nodes: Vec<String>,
+    /// Further lines of the section `[network]`.
+    pub network: Vec<String>,
 }
 
 /// A node: its folder, and its process while it runs.
@@ -196,7 +201,7 @@ impl Node {
     pub fn configure(&self) -> anyhow::Result<PathBuf> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes } = &self.settings;
+        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network } = &self.settings;
         let boot_nodes: Vec<String> = boot_nodes.iter().map(|address| quoted(address)).collect();
         let mut text = format!(
             "[node]\nname = {}\nrole = \"{role}\"\ndata_dir = {}\nchain = {}\n",
@@ -212,6 +217,9 @@ impl Node {
         }
         writeln!(text, "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/{}\"]", self.peer_port)?;
         writeln!(text, "boot_nodes = [{}]", boot_nodes.join(", "))?;
+        for line in network {
+            writeln!(text, "{line}")?;
+        }
         writeln!(text, "[rpc]\nlisten = \"127.0.0.1:{}\"", self.rpc_port)?;
         writeln!(text, "[metrics]\nlisten = \"127.0.0.1:{}\"", self.metrics_port)?;
         let file = self.folder.join("cairn.toml");

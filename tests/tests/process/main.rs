@@ -11,6 +11,7 @@ mod epochs;
 mod faults;
 mod kill_loop;
 mod load;
+mod peers;
 mod proofs;
 mod restart;
 mod vote_record;

@@ -99,6 +99,8 @@ impl NodePlan {
         writeln!(text, "\n[network]\nlisten = [{}]", quoted(&listen))?;
         let others: Vec<String> = others.iter().map(|address| quoted(address)).collect();
         writeln!(text, "boot_nodes = [{}]", others.join(", "))?;
+        // All nodes have one address.
+        writeln!(text, "connections_per_address_max = 1000")?;
         writeln!(
             text,
             "\n[rpc]\nlisten = {}\nconnections_max = 1000",
