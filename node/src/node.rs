@@ -29,7 +29,7 @@ use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
 use cairn_rpc::{RpcConfig, Server};
 use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
-use cairn_storage::{Database, HistoryMode, StateConfig};
+use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -327,7 +327,7 @@ fn open_database(config: &NodeConfig) -> anyhow::Result<Arc<dyn Database>> {
     let folder = database_folder(config);
     std::fs::create_dir_all(&folder)
         .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
-    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
+    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX) / 4;
     let database = RocksDatabase::open(&folder, RocksOptions { cache_bytes }).map_err(|error| {
         let kind = match &error {
             OpenError::Locked { .. } => ExitKind::DatabaseLocked,
@@ -345,14 +345,16 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
         History::Archive => HistoryMode::Archive,
         History::Window(blocks) => HistoryMode::Window(blocks),
     };
-    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX);
+    // The database has the last quarter.
+    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX) / 4 * 3;
+    let unsaved = CheckpointLimits { bytes: cache_bytes / 2, ..CheckpointLimits::default() };
     // A large block's changes are hashed on several; the root is the same for any number.
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STATE_THREADS_MAX);
     let ledger_config = LedgerConfig {
         genesis: launch.genesis.clone(),
         schedule: launch.spec.epoch_schedule(),
         spec_hash: launch.spec.spec_hash(),
-        state: StateConfig { history, cache_bytes, threads, ..StateConfig::default() },
+        state: StateConfig { history, cache_bytes, unsaved, threads, ..StateConfig::default() },
         limits: block_limits(),
     };
     Ledger::open(database, ledger_config).map_err(|error| {

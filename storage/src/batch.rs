@@ -13,9 +13,21 @@ pub struct Operation {
     pub value: Option<Vec<u8>>,
 }
 
-/// Writes in the order they were asked for.
+/// A run of keys of a table that is deleted: from `start` (included) to `end` (not included).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RangeDeletion {
+    /// The table.
+    pub table: Table,
+    /// The first key.
+    pub start: Vec<u8>,
+    /// The key after the last.
+    pub end: Vec<u8>,
+}
+
+/// Writes in the order they were asked for, after the deletions of ranges.
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
+    deletions: Vec<RangeDeletion>,
     operations: Vec<Operation>,
 }
 
@@ -36,21 +48,31 @@ impl WriteBatch {
         self.operations.push(Operation { table, key: key.into(), value: None });
     }
 
+    /// Deletes all records from `start` (included) to `end` (not included) that were there before the batch, at the cost of
+    /// one; what else the batch puts there stays.
+    pub fn delete_range(&mut self, table: Table, start: impl Into<Vec<u8>>, end: impl Into<Vec<u8>>) {
+        let deletion = RangeDeletion { table, start: start.into(), end: end.into() };
+        if deletion.start < deletion.end {
+            self.deletions.push(deletion);
+        }
+    }
+
     /// How many operations were added.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.operations.len()
+        self.operations.len().saturating_add(self.deletions.len())
     }
 
     /// Whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.len() == 0
     }
 
-    /// The operations sorted by table and key, one a key: adapters write sorted input at half the cost.
+    /// The deletions of ranges, which come first, and the other operations sorted by table and key, one a key: adapters
+    /// write sorted input at half the cost.
     #[must_use]
-    pub fn into_sorted(self) -> Vec<Operation> {
+    pub fn into_sorted(self) -> (Vec<RangeDeletion>, Vec<Operation>) {
         let mut operations = self.operations;
         operations.sort_by(|a, b| (a.table, &a.key).cmp(&(b.table, &b.key)));
         // The sort is stable: of equal keys the last one stands last. `dedup_by` removes its first argument, the later
@@ -62,6 +84,6 @@ impl WriteBatch {
             }
             same
         });
-        operations
+        (self.deletions, operations)
     }
 }

@@ -37,11 +37,12 @@ pub enum Violation {
 /// # Errors
 /// The first rule that does not hold.
 pub fn check<D: Database>(open: &mut dyn FnMut() -> D) -> Result<(), Violation> {
-    let rules: [(&'static str, Rule); 7] = [
+    let rules: [(&'static str, Rule); 8] = [
         ("a written value is read back", values_come_back),
         ("tables are apart", tables_are_apart),
         ("the last write of a batch wins", last_write_wins),
         ("several keys are answered in order", several_keys),
+        ("a range is deleted before the rest of its batch", ranges_are_deleted),
         ("scans keep order, bounds and limit", scans),
         ("a snapshot does not move", snapshot_stays),
         ("random batches equal a model", random_batches),
@@ -134,6 +135,23 @@ fn several_keys(database: &dyn Database, check: &mut Check) -> Result<(), Databa
     check.equal(&database.multi_get(Table::Meta, &[])?, &vec![]);
     check.equal(&database.multi_get(Table::Meta, &[b"a", b"b", b"c"])?, &vec![one.clone(), None, three.clone()]);
     check.equal(&database.multi_get(Table::Meta, &[b"c", b"a", b"c"])?, &vec![three.clone(), one, three]);
+    Ok(())
+}
+
+fn ranges_are_deleted(database: &dyn Database, check: &mut Check) -> Result<(), DatabaseError> {
+    let keys: [&[u8]; 5] = [b"a", b"b", b"b\x00", b"c", b"\xff"];
+    let records: Vec<_> = keys.iter().map(|key| (Table::Journal, *key, *key)).collect();
+    database.write(put(&records), Durability::Synced)?;
+    database.write(put(&[(Table::Meta, b"b", b"b")]), Durability::Synced)?;
+    let mut batch = put(&[(Table::Journal, b"b", b"new")]);
+    batch.delete_range(Table::Journal, *b"b", *b"c");
+    batch.delete_range(Table::Journal, *b"x", *b"d");
+    database.write(batch, Durability::Derived)?;
+    let left: [(&[u8], &[u8]); 4] = [(b"a", b"a"), (b"b", b"new"), (b"c", b"c"), (b"\xff", b"\xff")];
+    let left: Vec<Record> = left.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    check.equal(&database.scan(Table::Journal, &KeyRange::all(), Direction::Forward, 9)?, &left);
+    check.equal(&database.get(Table::Journal, b"b\x00")?, &None);
+    check.equal(&database.get(Table::Meta, b"b")?, &Some(b"b".to_vec()));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! A snapshot shares the tables; the first write to a table after it copies that table once. Unsynced and derived batches
 //! can be lost on purpose, which is how a simulated disk crashes.
 
-use crate::batch::{Operation, WriteBatch};
+use crate::batch::{Operation, RangeDeletion, WriteBatch};
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange, Record};
 use crate::error::DatabaseError;
 use crate::table::Table;
@@ -150,7 +150,16 @@ impl Database for MemoryDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
         let mut contents = self.write_lock();
         let mut undo = Undo::new();
-        for Operation { table, key, value } in batch.into_sorted() {
+        let (deletions, operations) = batch.into_sorted();
+        for RangeDeletion { table, start, end } in deletions {
+            let records = Arc::make_mut(contents.tables.entry(table).or_default());
+            let keys: Vec<_> = records.range(start..end).map(|(key, _)| key.clone()).collect();
+            undo.extend(keys.into_iter().map(|key| {
+                let replaced = records.remove(&key);
+                (table, key, replaced)
+            }));
+        }
+        for Operation { table, key, value } in operations {
             let records = Arc::make_mut(contents.tables.entry(table).or_default());
             let replaced = match value {
                 Some(value) => records.insert(key.clone(), value.into()),

@@ -8,17 +8,14 @@ use std::fmt;
 
 /// The version of all formats in this module and of the records of the state store.
 ///
-/// 2: [`Table::ValidatorSets`]. There is no migration from 1: the rules of the chains in it had no validators in their
-/// state, so that no block of theirs has the roots that these rules give. 3: [`Table::StateKeys`], diffs with values,
-/// checkpoints. There is no migration from 2, which no release had. 4: [`Table::StateNodes`]. There is none from 3, for the
-/// same reason.
-pub const FORMAT_VERSION: u32 = 4;
+/// No release had a version before 5, so that there is no migration from them.
+pub const FORMAT_VERSION: u32 = 5;
 
 /// A table: a sorted map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// Key: a name ([`crate::blocks::META_HEAD`] …). Value: head record, chain identity, state head, lowest height of
-    /// the state's history; and, derived, the marker of the last checkpoint. Never pruned.
+    /// Key: a name ([`crate::blocks::META_HEAD`] …). Value: head record, chain identity, state head with the lowest height that
+    /// can be read; and, derived, the markers of the last checkpoint and of the archive. Never pruned.
     Meta,
     /// Key: height (u32). Value: header. Only finalized blocks. Never pruned.
     Headers,
@@ -47,19 +44,18 @@ pub enum Table {
     /// tree. Holds one version only: a page that is replaced is overwritten, one that is merged or emptied is deleted.
     /// Derived: written by checkpoints.
     StatePages,
-    /// Key: escaped storage key, complement of the height (u32). Value: the value from that height on, empty for a
-    /// deletion. In window mode a record is deleted when its successor has left the window. Derived: written by
-    /// checkpoints.
+    /// Key: escaped storage key, height (u32). Value: the value that the block of the height replaced, empty where there was
+    /// none. Archive nodes only; deleted as a whole once the window of a node that is an archive no more is above it.
+    /// Derived: written behind the head.
     StateHistory,
-    /// Key: height (u32). Value: the storage keys that the block changed, `Vec<Vec<u8>>`, by which pruning finds what they
-    /// replaced. In window mode deleted when the height leaves the window. Derived: written by checkpoints.
+    /// Key: a storage key of the head. Value: nothing, or the value where it is too long for a page.
     StateKeys,
     /// Key: depth in steps of four bits (u8), the bits of the key hash that lead to the place, height (u32). Value: the node
-    /// or the leaves that the block of the height replaced there. Archive nodes only. In window mode deleted, some in each
-    /// checkpoint. Derived: written by checkpoints.
+    /// or the leaves that the block of the height replaced there. As [`Table::StateHistory`] otherwise.
     StateNodes,
-    /// Key: height (u32). Value: what the block changed, `Vec<(Vec<u8>, Option<Vec<u8>>)>`: storage keys and new values,
-    /// none for a deletion. Deleted once a checkpoint above the height is on disk for good.
+    /// Key: height (u32), or height and storage key. Value: a filter of the keys that the block changed, or some of its
+    /// changes from that key on: storage keys with the values before and after. Deleted once the height has left
+    /// the window and what the derived tables take from it is on disk for good.
     StateDiffs,
 }
 

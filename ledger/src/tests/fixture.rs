@@ -61,7 +61,7 @@ pub(super) fn open(database: Arc<dyn Database>, history: HistoryMode) -> Ledger 
 
 pub(super) fn open_with(database: Arc<dyn Database>, history: HistoryMode, schedule: EpochSchedule) -> Ledger {
     // So little that every other block brings a checkpoint.
-    let unsaved = CheckpointLimits { bytes: 4 << 10, blocks: 2, chunk_bytes: 1 << 10 };
+    let unsaved = CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
     let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
     let config = LedgerConfig { genesis: genesis().clone(), schedule, spec_hash: SPEC, state, limits };

@@ -248,7 +248,7 @@ pub const KEYS: &[Key] = &[
         "16384",
         "How many blocks' states are kept for queries: a number, or archive for all.",
     ),
-    key("state", "cache_bytes", Kind::Bytes { min: MIB, max: 64 * GIB }, "32 MiB", "Memory for cached state."),
+    key("state", "cache_bytes", Kind::Bytes { min: MIB, max: 64 * GIB }, "64 MiB", "Memory for cached state."),
     key(
         "log",
         "level",

@@ -3,7 +3,7 @@
 use crate::error::OpenError;
 use crate::format;
 use crate::options::{self, RocksOptions};
-use cairn_storage::batch::Operation;
+use cairn_storage::batch::{Operation, RangeDeletion};
 use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
@@ -123,7 +123,11 @@ impl DatabaseView for RocksDatabase {
 impl Database for RocksDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
         let mut writes = rocksdb::WriteBatch::default();
-        for Operation { table, key, value } in batch.into_sorted() {
+        let (deletions, operations) = batch.into_sorted();
+        for RangeDeletion { table, start, end } in deletions {
+            writes.delete_range_cf(self.family(table)?, start, end);
+        }
+        for Operation { table, key, value } in operations {
             let family = self.family(table)?;
             match value {
                 Some(value) => writes.put_cf(family, key, value),

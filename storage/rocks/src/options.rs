@@ -7,10 +7,16 @@ use rocksdb::{
 };
 
 const MIB: usize = 1 << 20;
-/// A write buffer of one table is flushed at this size, in bytes.
-const WRITE_BUFFER_BYTES: usize = 8 * MIB;
-/// Write buffers of all tables together, in bytes; the largest is flushed above it.
-const WRITE_BUFFERS_BYTES: usize = 32 * MIB;
+/// All write buffers are flushed when that of one table has this size, in bytes.
+const WRITE_BUFFER_BYTES: usize = 16 * MIB;
+/// Write buffers of all tables together, in bytes.
+const WRITE_BUFFERS_BYTES: usize = 48 * MIB;
+/// A level-0 file holds what one table got while another filled its write buffer: often very little. So many are merged.
+const LEVEL_0_FILES: i32 = 8;
+/// Values of tables of large records lie in files of this size beside the sorted ones, in bytes, so that merging moves keys only.
+const BLOB_FILE_BYTES: u64 = 32 << 20;
+/// Shorter values lie with their keys, in bytes.
+const BLOB_BYTES_MIN: u64 = 128;
 /// The log is cut by flushing the oldest buffers above this size, in bytes: it bounds the time of recovery.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// Table files that are open at once.
@@ -35,8 +41,10 @@ impl Default for RocksOptions {
 enum Access {
     /// By whole keys that are hashes; absent ones are asked for.
     Point,
-    /// By whole keys, hot, and in order at opening.
+    /// By whole keys, hot, and in order at opening; all are replaced again and again.
     Page,
+    /// In order, large records, deleted from the first on.
+    Log,
     /// In order or by height, small records.
     Ordered,
     /// In order or by height, records worth a slow compression once they are old.
@@ -52,10 +60,10 @@ const fn access(table: Table) -> Access {
         | Table::Finalizations
         | Table::ValidatorSets
         | Table::Journal
+        | Table::StateKeys
         | Table::StateNodes => Access::Ordered,
-        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory | Table::StateKeys | Table::StateDiffs => {
-            Access::Bulk
-        }
+        Table::StateDiffs => Access::Log,
+        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory => Access::Bulk,
     }
 }
 
@@ -93,6 +101,7 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_max_write_buffer_number(2);
+    options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
     match access(table) {
         Access::Point => {
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
@@ -104,6 +113,11 @@ fn column_family(table: Table, cache: &Cache) -> Options {
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
             blocks.set_block_restart_interval(4);
             options.set_compression_type(DBCompressionType::None);
+            separate_values(&mut options);
+        }
+        Access::Log => {
+            options.set_compression_type(DBCompressionType::None);
+            separate_values(&mut options);
         }
         Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
         Access::Bulk => {
@@ -114,4 +128,14 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     }
     options.set_block_based_table_factory(&blocks);
     options
+}
+
+/// Keeps values apart from keys. Files of which most is garbage are rewritten, from the oldest on.
+fn separate_values(options: &mut Options) {
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(BLOB_BYTES_MIN);
+    options.set_blob_file_size(BLOB_FILE_BYTES);
+    options.set_enable_blob_gc(true);
+    options.set_blob_gc_age_cutoff(0.25);
+    options.set_blob_gc_force_threshold(0.5);
 }

@@ -7,9 +7,8 @@
 //! - `1`, leaves: for each the length of its key (u16, big-endian), the key and the leaf hash, in the order of key hashes.
 //!
 //! A place has a record where something below it changed and the place four bits above held a node. So the tree of a
-//! height is read from the first record above the height at each place, and where there is none from the tree that the
-//! last checkpoint saved: an archive begins at any height without a copy of the tree, and what is below its first
-//! height can be dropped by looking at the height alone. When a node with its leaves shrinks to a bucket, all sixteen
+//! height is read from the first record above the height at each place, and where there is none from the tree to which the
+//! archive had followed the head: an archive begins at any height without a copy of the tree. When a node with its leaves shrinks to a bucket, all sixteen
 //! places below it get a record: later changes below it get none.
 
 use super::StateError;
@@ -17,7 +16,6 @@ use super::cache::PageCache;
 use super::page::LeafHash;
 use super::tree::{Child, Location, Slot, child_index};
 use crate::batch::WriteBatch;
-use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
@@ -25,8 +23,6 @@ use cairn_primitives::{Hash, Height};
 
 /// Bits of a key hash from one recorded level to the next.
 pub(super) const STEP_BITS: u16 = 4;
-/// How many records are deleted at once.
-const CLEARED_PER_STEP: usize = 1_024;
 /// Places below a place.
 pub(super) const STEP_CHILDREN: u8 = 1 << STEP_BITS;
 
@@ -224,10 +220,8 @@ impl<'a> Writing<'a, '_> {
     }
 }
 
-/// Deletes some of the records; false if there are none. For a node that is an archive no more.
-pub(super) fn clear(view: &dyn DatabaseView, batch: &mut WriteBatch) -> Result<bool, DatabaseError> {
-    let records = view.scan(Table::StateNodes, &KeyRange::all(), Direction::Forward, CLEARED_PER_STEP)?;
-    let is_any = !records.is_empty();
-    records.into_iter().for_each(|(key, _)| batch.delete(Table::StateNodes, key));
-    Ok(is_any)
+/// Deletes everything: the node is an archive no more.
+pub(super) fn clear(batch: &mut WriteBatch) {
+    // The first byte of a key is a depth, in steps.
+    batch.delete_range(Table::StateNodes, [], [u8::MAX]);
 }

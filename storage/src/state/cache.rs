@@ -1,7 +1,8 @@
 //! Buckets and which of their pages stay in memory.
 //!
 //! A page may be dropped only while the database holds it. Pages of blocks that no checkpoint has saved, and pages that a
-//! later committed version replaced, stay for as long as a version shows them.
+//! later committed version replaced, stay for as long as a version shows them. One budget is for all pages of the head: those
+//! that are saved have the room that the others leave them.
 //! The order of eviction is first in, first out with a second chance for pages that were read since.
 
 use super::page::{Page, subtree_hash};
@@ -11,7 +12,7 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The leaves below one node.
@@ -45,6 +46,12 @@ impl Bucket {
 
     const fn new(residence: Residence) -> Self {
         Self { touched: AtomicBool::new(false), residence: Mutex::new(residence) }
+    }
+
+    /// The page, if the database does not hold it.
+    pub(super) fn unsaved_page(&self) -> Option<Arc<Page>> {
+        let residence = self.lock();
+        residence.page.clone().filter(|_| !residence.saved)
     }
 
     /// The page if it is in memory.
@@ -85,11 +92,13 @@ pub(super) struct PageCache {
     database: Arc<dyn Database>,
     bytes_max: usize,
     queue: Mutex<Queue>,
+    /// Bytes of pages of the head that the database does not hold.
+    unsaved: AtomicUsize,
 }
 
 impl PageCache {
     pub(super) fn new(database: Arc<dyn Database>, bytes_max: usize) -> Self {
-        Self { database, bytes_max, queue: Mutex::default() }
+        Self { database, bytes_max, queue: Mutex::default(), unsaved: AtomicUsize::new(0) }
     }
 
     /// The page of a bucket, from memory or from disk; `hash` is the subtree's, which a record from disk must give.
@@ -109,7 +118,7 @@ impl PageCache {
 
     /// Keeps the page of a stored bucket that was just read, if there is room.
     pub(super) fn keep(&self, bucket: &Arc<Bucket>, page: Page) {
-        if self.bytes().saturating_add(page.size()) <= self.bytes_max {
+        if self.bytes().saturating_add(page.size()) <= self.room() {
             let mut residence = bucket.lock();
             residence.page = Some(Arc::new(page));
             self.admit(bucket, residence);
@@ -121,30 +130,58 @@ impl PageCache {
         let record = self.database.get(Table::StatePages, key)?;
         let record = record
             .ok_or_else(|| DatabaseError::Missing { table: Table::StatePages, reason: format!("page {at:?}") })?;
-        let page = Page::parse(record).map_err(|reason| DatabaseError::damaged(Table::StatePages, reason))?;
+        let page = Page::parse(&record).map_err(|reason| DatabaseError::damaged(Table::StatePages, reason))?;
         if page.depth() != at.depth || subtree_hash(&page.hashes(), at.depth) != *hash {
             return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} has another hash")));
         }
         Ok(page)
     }
 
+    /// Bytes of pages of the head that the database does not hold.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved.load(Ordering::Relaxed)
+    }
+
+    /// A version with so many bytes of new pages is the head now: they take their room from those that may be dropped.
+    pub(super) fn add_unsaved(&self, bytes: usize) {
+        self.unsaved.fetch_add(bytes, Ordering::Relaxed);
+        let mut queue = self.queue();
+        if queue.bytes > self.room() {
+            self.evict(&mut queue);
+        }
+    }
+
     /// Keeps the page of a bucket for as long as the bucket: the database will hold another one in its place.
     pub(super) fn pin(&self, bucket: &Bucket, page: &Arc<Page>) {
         let mut residence = bucket.lock();
         residence.page = Some(Arc::clone(page));
+        if !residence.saved && !residence.replaced {
+            self.unsaved.fetch_sub(page.size(), Ordering::Relaxed);
+        }
         residence.replaced = true;
         let counted = std::mem::take(&mut residence.counted);
         drop(residence);
-        self.queue().leave(counted);
+        if counted > 0 {
+            self.queue().leave(counted);
+        }
     }
 
     /// Lets the page of a bucket go when memory is short, unless it was replaced: the database holds it now.
     pub(super) fn saved(&self, bucket: &Arc<Bucket>) {
         let mut residence = bucket.lock();
-        residence.saved = true;
-        if !residence.replaced && residence.page.is_some() {
+        let was_saved = std::mem::replace(&mut residence.saved, true);
+        if residence.replaced || was_saved {
+            return;
+        }
+        if let Some(page) = &residence.page {
+            self.unsaved.fetch_sub(page.size(), Ordering::Relaxed);
             self.admit(bucket, residence);
         }
+    }
+
+    /// What is left of the budget for pages that may be dropped: never nothing, for they are in use.
+    fn room(&self) -> usize {
+        self.bytes_max.saturating_sub(self.unsaved()).max(self.bytes_max / 8)
     }
 
     /// Counts the page of a bucket among those that may be dropped, and drops what is too much.
@@ -162,8 +199,9 @@ impl PageCache {
         drop(residence);
         self.evict(&mut queue);
         if queue.entries.len() > queue.counted.saturating_mul(2).saturating_add(STALE_ENTRIES_MIN) {
+            // One that is in use just now may be counted.
             let is_counted =
-                |bucket: Arc<Bucket>| bucket.residence.try_lock().is_ok_and(|residence| residence.counted > 0);
+                |bucket: Arc<Bucket>| bucket.residence.try_lock().map_or(true, |residence| residence.counted > 0);
             queue.entries.retain(|entry| entry.upgrade().is_some_and(is_counted));
         }
     }
@@ -171,7 +209,8 @@ impl PageCache {
     fn evict(&self, queue: &mut Queue) {
         // Each entry is looked at twice at most in a call, so that the loop ends.
         let mut left = queue.entries.len().saturating_mul(2);
-        while queue.bytes > self.bytes_max && left > 0 {
+        let room = self.room();
+        while queue.bytes > room && left > 0 {
             left = left.saturating_sub(1);
             let Some(entry) = queue.entries.pop_front() else { break };
             let Some(bucket) = entry.upgrade() else { continue };

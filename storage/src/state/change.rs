@@ -1,9 +1,10 @@
 //! A block's changes on their way to their leaves: checked, hashed, in the order of key hashes.
 
 use super::StateError;
+use super::diff::first_bits;
 use super::overlay::Changes;
 use super::page::{INLINE_VALUE_MAX, Leaf, ValueRef};
-use super::threads;
+use super::threads::Workers;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{KEY_BYTES_MAX, LEAF_DOMAIN, VALUE_BYTES_MAX};
 use cairn_storage_sha256::{digest_all, digest_pairs};
@@ -36,20 +37,23 @@ impl Change<'_> {
     }
 }
 
+/// Fewer changes than this are not worth a second thread.
+pub(super) const CHANGES_PER_THREAD_MIN: usize = 128;
+
 type Entry<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
 
 /// Checks and hashes a block's changes, and sorts them by key hash.
 ///
 /// # Errors
 /// A key or value is out of bounds.
-pub(super) fn prepare(changes: &Changes, threads: usize) -> Result<Vec<Change<'_>>, StateError> {
+pub(super) fn prepare<'a>(changes: &'a Changes, workers: &Workers) -> Result<Vec<Change<'a>>, StateError> {
     let entries: Vec<_> = changes.iter().collect();
     for (key, value) in &entries {
         check(key, value.as_deref())?;
     }
-    let share = entries.len().div_ceil(threads.max(1)).max(1);
+    let share = entries.len().div_ceil(workers.count()).max(CHANGES_PER_THREAD_MIN);
     let shares: Vec<_> = entries.chunks(share).enumerate().collect();
-    let hashed = threads::map(&shares, |(number, entries)| hash(entries, number.saturating_mul(share)));
+    let hashed = workers.map(&shares, |(number, entries)| hash(entries, number.saturating_mul(share)));
     let mut changes: Vec<_> = hashed.into_iter().flatten().map(Some).collect();
     // Places are sorted in place of changes, which are large.
     let start = |change: &Option<Change<'_>>| change.as_ref().map_or(0, |change| first_bits(&change.key_hash));
@@ -62,10 +66,6 @@ pub(super) fn prepare(changes: &Changes, threads: usize) -> Result<Vec<Change<'_
         sorted.sort_by_key(|change| change.key_hash);
     }
     Ok(sorted)
-}
-
-fn first_bits(hash: &Hash) -> u64 {
-    hash.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {

@@ -9,21 +9,21 @@
 //!                         versions, immutable
 //! ```
 //! - The *upper levels* are nodes in memory, each for two levels of the tree, never changed once made: a block copies the
-//!   paths it touches and shares the rest. A committed version, a block that is not final and a view of a reader are each one root; none waits for
-//!   another, and a competing block costs what it changes.
-//! - A *bucket* holds all leaves below one node. It splits in four above [`page::SPLIT_LEAVES_MAX`] leaves, and four merge at [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
-//!   [`page::INLINE_VALUE_MAX`] bytes lie in the history table only; the page keeps their hash.
+//!   paths it touches and shares the rest. A committed version, a block that is not final and a view of a reader are each one
+//!   root; none waits for another, and a competing block costs what it changes.
+//! - A *bucket* holds all leaves below one node. It splits in four above [`page::SPLIT_LEAVES_MAX`] leaves, and four merge at
+//!   [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
+//!   [`page::INLINE_VALUE_MAX`] bytes lie in table `state_keys`; the page keeps their hash.
 //! - A block's hashes are computed level by level, many at once ([`hashing`]), parts of the tree on several threads
 //!   ([`update`]); the root is the same for any number.
-//! - A committed block writes its diff; pages and history follow in checkpoints ([`checkpoint`]).
+//! - A committed block writes its diff ([`diff`]); pages and archive follow behind ([`checkpoint`], [`unsaved`]).
 //! - Pages that are on disk may leave memory ([`cache`], byte budget). Pages that no checkpoint has saved and pages that a
 //!   newer version replaced stay with the versions that show them.
-//! - *History*: every value by key and height, so that any kept height is read without a tree. The last
-//!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are also provable.
-//! - *Archive*: what later blocks replaced, for every fourth level of the tree ([`archive`]), so that every height from the
-//!   one where the archive began is provable.
+//! - *History*: the past is the head with what later blocks replaced put back, from the diffs of a window or from an archive
+//!   ([`history`] for values, [`keys`], [`archive`] and [`past`] for every fourth level of the tree). The last
+//!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are provable on every node, all heights on an archive.
 //! - Opening streams over the pages, builds the upper levels, applies the diffs above the last checkpoint and compares the
-//!   root with the recorded one.
+//!   root with the recorded one ([`open`]).
 //!
 //! Failure: an error of the database is fatal and leaves memory as it was; a root that does not match is reported at
 //! opening and never worked with.
@@ -33,17 +33,21 @@ mod batch;
 mod cache;
 mod change;
 mod checkpoint;
+mod diff;
 mod error;
 mod hashing;
 mod history;
+mod keys;
 mod open;
 mod overlay;
 mod page;
 mod past;
 mod prove;
+mod shared;
 mod store;
 mod threads;
 mod tree;
+mod unsaved;
 mod update;
 mod view;
 

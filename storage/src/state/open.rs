@@ -2,14 +2,16 @@
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::checkpoint::{Archived, BlockChanges, Marker, Trees, Unsaved};
-use super::history;
+use super::diff;
 use super::overlay::Changes;
 use super::page::{Page, subtree_hash};
+use super::store::{HistoryMode, StateConfig, StateRecord};
+use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, Slot};
+use super::unsaved::{Archive, ArchiveMarker, Unsaved};
 use super::update::update;
-use crate::blocks;
-use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::batch::WriteBatch;
+use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::{Hash, Height};
@@ -47,67 +49,99 @@ pub(super) fn build(view: &dyn DatabaseView, cache: &PageCache) -> Result<Slot, 
     }
 }
 
-/// What a block changed, as the table of diffs has it.
-type Diff = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
-/// Applies the diffs above the last checkpoint up to `head`; returns the tree of the head and what the next checkpoint must
-/// write.
-pub(super) fn replay(
-    view: &dyn DatabaseView,
-    cache: &PageCache,
-    mut root: Slot,
-    saved: Marker,
-    head: Height,
-    is_archive: bool,
-) -> Result<(Slot, Unsaved), StateError> {
-    let mut unsaved = Unsaved::default();
-    let mut diffs = Vec::new();
-    for height in (saved.height.next().0..=head.0).map(Height) {
-        let diff: Option<Diff> = blocks::read(view, Table::StateDiffs, &height.0.to_be_bytes())?;
-        let missing = || DatabaseError::Missing { table: Table::StateDiffs, reason: format!("height {height}") };
-        let changes: Changes = diff.ok_or_else(missing)?.into_iter().collect();
-        diffs.push((height, changes));
-    }
-    // An archive needs the tree after each block as it was.
-    let is_exact = is_archive && saved.pruned <= saved.height;
-    if is_exact {
-        root = roll_back(view, cache, &root, saved.height, &diffs, &mut unsaved)?;
-        unsaved.archived = Some(Archived { tree: root.clone(), height: saved.height, from: saved.provable });
-    }
-    for (height, changes) in diffs {
-        let updated = update(cache, &root, &changes, 1)?;
-        if is_exact {
-            updated.replaced.iter().for_each(|(bucket, page)| cache.pin(bucket, page));
-        }
-        let trees = is_exact.then(|| Trees { before: root, after: updated.root.clone() });
-        root = updated.root;
-        // The pages may hold some of these changes already; history must get them all.
-        let effective = vec![true; changes.len()].into();
-        let block = BlockChanges { height, changes: Arc::new(changes), effective, trees };
-        unsaved.push(block, &updated.pages, updated.kept_bytes);
-    }
-    Ok((root, unsaved))
+/// What was found in the database.
+pub(super) struct Opening<'a> {
+    pub(super) database: &'a dyn Database,
+    pub(super) cache: &'a PageCache,
+    pub(super) workers: &'a Workers,
+    pub(super) config: &'a StateConfig,
+    /// The tree of all pages: of any mix of heights from that of the last checkpoint to the head.
+    pub(super) stored: &'a Slot,
+    /// The pages hold everything below this height.
+    pub(super) next: Height,
 }
 
-/// The tree at the last checkpoint, where the pages on disk may be of the one that a crash cut short.
-fn roll_back(
-    view: &dyn DatabaseView,
-    cache: &PageCache,
-    root: &Slot,
-    saved: Height,
-    diffs: &[(Height, Changes)],
-    unsaved: &mut Unsaved,
-) -> Result<Slot, StateError> {
-    let mut changes = Changes::new();
-    for key in diffs.iter().flat_map(|(_, changes)| changes.keys()) {
-        if !changes.contains_key(key) {
-            changes.insert(key.clone(), history::get(view, key, saved)?);
+/// The head, and what is not in the derived tables yet.
+pub(super) struct Opened {
+    pub(super) root: Slot,
+    pub(super) unsaved: Unsaved,
+}
+
+impl Opening<'_> {
+    /// Applies the diffs that the pages and the archive may not hold.
+    pub(super) fn replay(self, record: &StateRecord) -> Result<Opened, StateError> {
+        let mut opened = Opened { root: self.stored.clone(), unsaved: Unsaved::default() };
+        let marker = ArchiveMarker::read(self.database)?;
+        if self.config.history == HistoryMode::Archive {
+            return self.replay_archive(record, marker, opened);
         }
+        opened.unsaved.archive = marker.map(|marker| Archive::new(marker, None));
+        let mut changes = Changes::new();
+        for height in (self.next.0..=record.height.0).map(Height) {
+            let diff = diff::read(self.database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
+        }
+        self.apply(&mut opened, &changes)?;
+        Ok(opened)
     }
-    let updated = update(cache, root, &changes, 1)?;
-    updated.replaced.iter().for_each(|(bucket, page)| cache.pin(bucket, page));
-    unsaved.put_pages(&updated.pages);
-    Ok(updated.root)
+
+    /// The same where the archive needs the tree after each block as it was.
+    fn replay_archive(
+        self,
+        record: &StateRecord,
+        marker: Option<ArchiveMarker>,
+        mut opened: Opened,
+    ) -> Result<Opened, StateError> {
+        let marker = match marker.filter(|marker| marker.height >= record.lowest) {
+            Some(marker) => ArchiveMarker { from: marker.from.max(record.lowest), ..marker },
+            // The archive begins now, in place of any older one.
+            None => {
+                let mut batch = WriteBatch::new();
+                ArchiveMarker::clear(&mut batch);
+                self.database.write(batch, Durability::Derived)?;
+                ArchiveMarker { from: record.lowest, height: record.lowest }
+            }
+        };
+        // The tree that the archive is at: what later blocks may have made of the pages is taken back.
+        let mut changes = Changes::new();
+        for height in (self.next.0..=marker.height.0).map(Height) {
+            let diff = diff::read(self.database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
+        }
+        for height in (marker.height.next().0..=record.height.0).rev().map(Height) {
+            let diff = diff::read(self.database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
+        }
+        self.apply(&mut opened, &changes)?;
+        let mut archive = Archive::new(marker, Some(opened.root.clone()));
+        for height in (marker.height.next().0..=record.height.0).map(Height) {
+            let diff = diff::read(self.database, height)?;
+            let changes = diff.into_iter().map(|change| (change.key, change.new)).collect();
+            let before = opened.root.clone();
+            let kept = self.apply(&mut opened, &changes)?;
+            archive.push(height, before, opened.root.clone(), kept);
+            while archive.exceeds(self.config.unsaved.bytes, usize::MAX) {
+                let mut batch = WriteBatch::new();
+                let bytes = self.config.unsaved.chunk_bytes;
+                let height = archive.chunk().put(self.database, self.cache, bytes, &mut batch)?;
+                self.database.write(batch, Durability::Derived)?;
+                archive.advance(height);
+            }
+        }
+        opened.unsaved.archive = Some(archive);
+        Ok(opened)
+    }
+
+    /// Applies changes; returns about how many bytes the tree before keeps in memory for itself alone.
+    fn apply(&self, opened: &mut Opened, changes: &Changes) -> Result<usize, StateError> {
+        let updated = update(self.workers, self.cache, &opened.root, changes)?;
+        updated.pages.gone.iter().for_each(|(bucket, page)| self.cache.pin(bucket, page));
+        let bytes = changes.iter().map(|(key, value)| key.len().saturating_add(value.as_ref().map_or(0, Vec::len)));
+        opened.unsaved.push(bytes.fold(0, usize::saturating_add), &updated.pages);
+        self.cache.add_unsaved(updated.pages.new_bytes);
+        opened.root = updated.root;
+        Ok(updated.pages.gone_bytes)
+    }
 }
 
 fn damaged(page: &Summary) -> DatabaseError {
@@ -143,20 +177,17 @@ impl Pages<'_> {
             }
             self.ahead = records.into_iter();
         }
-        self.next = self.ahead.next().map(|(key, record)| summarize(&key, record)).transpose()?;
+        self.next = self.ahead.next().map(|(key, record)| summarize(&key, &record)).transpose()?;
         Ok(())
     }
 }
 
-fn summarize(key: &[u8], record: Vec<u8>) -> Result<Summary, DatabaseError> {
+fn summarize(key: &[u8], record: &[u8]) -> Result<Summary, DatabaseError> {
     let page = Page::parse(record).map_err(|reason| DatabaseError::damaged(Table::StatePages, reason))?;
     let mut prefix = Hash::ZERO;
     let place = prefix.0.get_mut(..key.len());
     place.ok_or_else(|| DatabaseError::damaged(Table::StatePages, "a key is longer than a hash"))?.copy_from_slice(key);
     let at = Location { prefix, depth: page.depth() };
-    if !page.is_true() {
-        return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf with a wrong hash")));
-    }
     let hashes = page.hashes();
     if hashes.iter().any(|(key_hash, _)| !at.contains(key_hash)) {
         return Err(DatabaseError::damaged(Table::StatePages, format!("page {at:?} holds a leaf of another page")));

@@ -1,8 +1,8 @@
 //! The state after a block that is not committed.
 
-use super::cache::Bucket;
-use super::page::Page;
+use super::diff::Filter;
 use super::tree::Slot;
+use super::update::{Pages, Replaced};
 use cairn_primitives::{Hash, Height};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,15 +22,12 @@ pub struct Overlay {
     /// The height it would be committed at; zero in an empty store.
     pub(super) height: Height,
     pub(super) root: Slot,
-    pub(super) changes: Arc<Changes>,
-    /// For each change, in order, whether it differs from what was there.
-    pub(super) effective: Arc<[bool]>,
-    /// Pages to write (or delete) when it is committed, by the path prefix.
-    pub(super) pages: BTreeMap<Hash, Option<Arc<Bucket>>>,
-    /// Buckets of the parent that are no part of this version, with their pages.
-    pub(super) replaced: Vec<(Arc<Bucket>, Arc<Page>)>,
-    /// About how many bytes the parent keeps in memory for itself alone, once this version is the head.
-    pub(super) kept_bytes: usize,
+    pub(super) changes: Changes,
+    /// For each change, in order, what it replaced.
+    pub(super) replaced: Vec<Replaced>,
+    /// The keys of the changes that make a difference.
+    pub(super) filter: Arc<Filter>,
+    pub(super) pages: Pages,
 }
 
 impl Overlay {
@@ -48,8 +45,14 @@ impl Overlay {
 
     /// The changes that differ from the state below.
     pub fn effective_changes(&self) -> impl Iterator<Item = (&Vec<u8>, Option<&Vec<u8>>)> {
-        let marked = self.changes.iter().zip(&*self.effective);
-        marked.filter(|(_, effective)| **effective).map(|((key, value), _)| (key, value.as_ref()))
+        self.effects().map(|(key, value, _)| (key, value))
+    }
+
+    /// The same with what they replace.
+    pub(super) fn effects(&self) -> impl Iterator<Item = (&Vec<u8>, Option<&Vec<u8>>, &Replaced)> {
+        let all = self.changes.iter().zip(&self.replaced);
+        let effective = all.filter(|(_, replaced)| !matches!(replaced, Replaced::Equal));
+        effective.map(|((key, value), replaced)| (key, value.as_ref(), replaced))
     }
 }
 

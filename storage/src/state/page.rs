@@ -1,12 +1,15 @@
-//! Pages: the leaves of one bucket as one record.
+//! Pages: the leaves of one bucket, in ascending order of key hash.
 //!
-//! Record: depth of the bucket (u16), then for each leaf in ascending order of key hash: key hash (32), leaf hash (32),
-//! length of the key (u16), length of the value (u16), key, value. A value length of [`LARGE_VALUE`] stands for a value
-//! that lies in the history table; its SHA-256 takes the value's place. Numbers are big-endian.
+//! In memory: depth of the bucket (u16), then for each leaf: key hash (32), leaf hash (32), length of the key (u16), length
+//! of the value (u16), key, value. A value length of [`LARGE_VALUE`] stands for a value that lies in table `state_keys`; its
+//! SHA-256 takes the value's place. Numbers are big-endian.
+//!
+//! The record on disk leaves out what follows from the rest: depth, then for each leaf: how many bytes its key has in common
+//! with the one before it (u8), length of the rest of the key (u16), length of the value (u16), rest of the key, value.
 
 use cairn_primitives::Hash;
-use cairn_primitives::hash::sha256;
-use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, inner_hash, leaf_hash, path_bit};
+use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, LEAF_DOMAIN, inner_hash, path_bit};
+use cairn_storage_sha256::{digest_all, digest_pairs};
 use std::sync::Arc;
 
 /// A bucket with more leaves is split in four: pages of about 1 KiB, of which a block copies one for each change.
@@ -84,30 +87,69 @@ impl Page {
         Self { record: record.into(), large }
     }
 
-    /// Checks a record from disk: complete leaves, at least one, in ascending order.
-    pub(super) fn parse(record: Vec<u8>) -> Result<Self, &'static str> {
-        let page = Self { record: record.into(), large: Vec::new() };
-        if page.depth() > DEPTH_MAX {
+    /// Reads a record from disk: complete leaves, at least one, in ascending order of key hash. All hashes are computed.
+    pub(super) fn parse(record: &[u8]) -> Result<Self, &'static str> {
+        let (depth, mut rest) = record.split_first_chunk::<2>().ok_or("a page has no depth")?;
+        let depth = u16::from_be_bytes(*depth);
+        if depth > DEPTH_MAX {
             return Err("a page lies deeper than a key hash has bits");
         }
-        let mut leaves = page.leaves();
-        let mut last = None;
-        for leaf in leaves.by_ref() {
-            if last.is_some_and(|last| last >= leaf.key_hash) {
-                return Err("the leaves of a page are not in order");
-            }
-            last = Some(leaf.key_hash);
+        let mut stored: Vec<StoredLeaf<'_>> = Vec::with_capacity(SPLIT_LEAVES_MAX);
+        while !rest.is_empty() {
+            let last = stored.last().map_or(&[][..], |leaf| &leaf.key);
+            let (leaf, after) = parse_leaf(rest, last).ok_or("a page ends within a leaf")?;
+            stored.push(leaf);
+            rest = after;
         }
-        match (leaves.rest.is_empty(), last) {
-            (true, Some(_)) => Ok(page),
-            (true, None) => Err("a page is empty"),
-            (false, _) => Err("a page ends within a leaf"),
+        if stored.is_empty() {
+            return Err("a page is empty");
         }
+        let mut key_hashes = Vec::with_capacity(stored.len());
+        digest_all(stored.iter().map(|leaf| leaf.key.as_slice()), |digest| key_hashes.push(Hash(digest)));
+        if !key_hashes.is_sorted_by(|a, b| a < b) {
+            return Err("the leaves of a page are not in order");
+        }
+        let mut digests = Vec::with_capacity(stored.len());
+        digest_all(stored.iter().filter(|leaf| !leaf.is_large).map(|leaf| leaf.value), |digest| {
+            digests.push(Hash(digest));
+        });
+        let mut digests = digests.into_iter();
+        let own_hash = |leaf: &StoredLeaf<'_>| leaf.value.first_chunk().map_or(Hash::ZERO, |hash| Hash(*hash));
+        let value_hash = |leaf: &StoredLeaf<'_>| {
+            if leaf.is_large { own_hash(leaf) } else { digests.next().unwrap_or(Hash::ZERO) }
+        };
+        let value_hashes: Vec<_> = stored.iter().map(value_hash).collect();
+        let mut hashes = Vec::with_capacity(stored.len());
+        let pairs = key_hashes.iter().zip(&value_hashes).map(|(key, value)| (&key.0, &value.0));
+        digest_pairs(LEAF_DOMAIN, pairs, |digest| hashes.push(Hash(digest)));
+        let parts = stored.iter().zip(key_hashes).zip(hashes).zip(value_hashes);
+        let leaves = parts.map(|(((leaf, key_hash), hash), value_hash)| {
+            let value = if leaf.is_large { ValueRef::Large(value_hash, None) } else { ValueRef::Inline(leaf.value) };
+            Leaf { key_hash, hash, key: &leaf.key, value }
+        });
+        Ok(Self::pack(depth, &leaves.collect::<Vec<_>>()))
     }
 
     /// The record to write.
-    pub(super) const fn record(&self) -> &[u8] {
-        &self.record
+    pub(super) fn to_record(&self) -> Vec<u8> {
+        let mut record = Vec::with_capacity(self.record.len());
+        record.extend_from_slice(&self.depth().to_be_bytes());
+        let mut last: &[u8] = &[];
+        for leaf in self.leaves() {
+            let in_common = leaf.key.iter().zip(last).take(usize::from(u8::MAX)).take_while(|(a, b)| a == b).count();
+            let rest = leaf.key.get(in_common..).unwrap_or_default();
+            let (length, value) = match &leaf.value {
+                ValueRef::Inline(value) => (short(value.len()), *value),
+                ValueRef::Large(hash, _) => (LARGE_VALUE, hash.0.as_slice()),
+            };
+            record.push(u8::try_from(in_common).unwrap_or_default());
+            record.extend_from_slice(&short(rest.len()).to_be_bytes());
+            record.extend_from_slice(&length.to_be_bytes());
+            record.extend_from_slice(rest);
+            record.extend_from_slice(value);
+            last = leaf.key;
+        }
+        record
     }
 
     /// The depth of the bucket.
@@ -131,21 +173,31 @@ impl Page {
         self.leaves().find(|leaf| leaf.key_hash == *key_hash)
     }
 
-    /// Whether every leaf hash is that of its key and value.
-    pub(super) fn is_true(&self) -> bool {
-        self.leaves().all(|leaf| {
-            let value_hash = match leaf.value {
-                ValueRef::Inline(value) => sha256(value),
-                ValueRef::Large(hash, _) => hash,
-            };
-            leaf.key_hash == sha256(leaf.key) && leaf.hash == leaf_hash(&leaf.key_hash, &value_hash)
-        })
-    }
-
     /// Key hashes and leaf hashes, for [`subtree_hash`].
     pub(super) fn hashes(&self) -> Vec<LeafHash> {
         self.leaves().map(|leaf| (leaf.key_hash, leaf.hash)).collect()
     }
+}
+
+/// A leaf as a record has it.
+struct StoredLeaf<'a> {
+    key: Vec<u8>,
+    /// What stands for the value: itself, or its hash.
+    value: &'a [u8],
+    is_large: bool,
+}
+
+/// Reads a leaf after one with the key `last`; returns what follows it.
+fn parse_leaf<'a>(rest: &'a [u8], last: &[u8]) -> Option<(StoredLeaf<'a>, &'a [u8])> {
+    let (in_common, rest) = rest.split_first()?;
+    let (own, rest) = rest.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let (own, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*own)))?;
+    let length = u16::from_be_bytes(*length);
+    let is_large = length == LARGE_VALUE;
+    let (value, rest) = rest.split_at_checked(if is_large { size_of::<Hash>() } else { length.into() })?;
+    let key = [last.get(..usize::from(*in_common))?, own].concat();
+    Some((StoredLeaf { key, value, is_large }, rest))
 }
 
 /// Lengths here are bounded by the limits of keys and inline values, both below 65,535.

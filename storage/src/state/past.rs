@@ -7,8 +7,9 @@ use super::StateError;
 use super::archive::{Image, PastLeaf, STEP_BITS, STEP_CHILDREN, Tree, child, record_key};
 use super::history;
 use super::page::{LeafHash, split, subtree_hash};
+use super::prove::Version;
 use super::tree::Location;
-use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::database::{Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
@@ -19,11 +20,9 @@ use std::sync::Arc;
 
 /// The tree of one past height.
 pub(super) struct Past<'a> {
-    pub(super) view: &'a dyn DatabaseView,
-    /// The tree at `saved`: what lies where no block from `height` to `saved` changed anything.
-    pub(super) tree: Tree<'a>,
-    pub(super) saved: Height,
-    pub(super) height: Height,
+    /// The last version that the archive holds: what lies where no block from `height` to there changed anything.
+    saved: Version<'a>,
+    height: Height,
     known: BTreeMap<(u16, Hash), Images>,
 }
 
@@ -47,8 +46,8 @@ enum Side {
 }
 
 impl<'a> Past<'a> {
-    pub(super) const fn new(view: &'a dyn DatabaseView, tree: Tree<'a>, saved: Height, height: Height) -> Self {
-        Self { view, tree, saved, height, known: BTreeMap::new() }
+    pub(super) const fn new(saved: Version<'a>, height: Height) -> Self {
+        Self { saved, height, known: BTreeMap::new() }
     }
 
     /// What the height's state holds under a key, provable against its root.
@@ -71,10 +70,11 @@ impl<'a> Past<'a> {
 
     /// What lay at a place.
     fn image(&self, at: Location) -> Result<Image, StateError> {
-        let range = KeyRange::between(record_key(at, self.height.next()), record_key(at, self.saved.next()));
-        match self.view.scan(Table::StateNodes, &range, Direction::Forward, 1)?.first() {
+        let Version { shared, root, height: saved } = &self.saved;
+        let range = KeyRange::between(record_key(at, self.height.next()), record_key(at, saved.next()));
+        match shared.database.scan(Table::StateNodes, &range, Direction::Forward, 1)?.first() {
             Some((_, record)) => Ok(Image::decode(record, at)?),
-            None => self.tree.image(at),
+            None => Tree { cache: &shared.cache, root }.image(at),
         }
     }
 
@@ -122,7 +122,10 @@ impl<'a> Past<'a> {
         let missing = |reason: String| DatabaseError::Missing { table: Table::StateHistory, reason };
         let leaf = leaves.iter().find(|leaf| leaf.key_hash == *key_hash);
         let leaf = leaf.ok_or_else(|| missing(format!("leaf {key_hash} at height {}", self.height)))?;
-        let value = history::get(self.view, &leaf.key, self.height)?;
+        let value = match history::replaced(&*self.saved.shared.database, &leaf.key, self.height)? {
+            Some(replaced) => replaced,
+            None => self.saved.get(&leaf.key)?,
+        };
         let value = value.filter(|value| leaf_hash(key_hash, &sha256(value)) == leaf.hash);
         let value =
             value.ok_or_else(|| missing(format!("the value of key {:?} at height {}", leaf.key, self.height)))?;

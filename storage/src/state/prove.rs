@@ -1,13 +1,9 @@
 //! Reads and proofs on one version of the tree.
 
 use super::StateError;
-use super::cache::PageCache;
-use super::history;
 use super::page::{Leaf, Page, ValueRef, split, subtree_hash};
+use super::shared::Shared;
 use super::tree::{Child, Location, Slot, child_index};
-use crate::database::Database;
-use crate::error::DatabaseError;
-use crate::table::Table;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit};
 use cairn_primitives::{Hash, Height};
@@ -15,8 +11,7 @@ use std::sync::Arc;
 
 /// One version and what it is read through.
 pub(super) struct Version<'a> {
-    pub(super) database: &'a dyn Database,
-    pub(super) cache: &'a PageCache,
+    pub(super) shared: &'a Shared,
     pub(super) root: &'a Slot,
     /// The height of the version: where values are looked up that no page holds.
     pub(super) height: Height,
@@ -43,7 +38,7 @@ impl Version<'_> {
                     at = at.child(child_index(&key_hash, at.depth));
                 }
                 Child::Bucket(_, bucket) => {
-                    let page = self.cache.page(bucket, at, &slot.hash)?;
+                    let page = self.shared.cache.page(bucket, at, &slot.hash)?;
                     return page.find(&key_hash).map(|leaf| self.value(&leaf)).transpose();
                 }
             }
@@ -54,14 +49,7 @@ impl Version<'_> {
         match leaf.value {
             ValueRef::Inline(value) => Ok(value.to_vec()),
             ValueRef::Large(_, Some(value)) => Ok(value.to_vec()),
-            ValueRef::Large(hash, None) => {
-                let view: &dyn Database = self.database;
-                let value = history::get(view, leaf.key, self.height)?;
-                value.filter(|value| sha256(value) == hash).ok_or_else(|| {
-                    let reason = format!("value {hash} of key {:?} at height {}", leaf.key, self.height);
-                    DatabaseError::Missing { table: Table::StateHistory, reason }.into()
-                })
-            }
+            ValueRef::Large(hash, None) => self.shared.long_value(leaf.key, &hash, self.height),
         }
     }
 
@@ -99,7 +87,7 @@ impl Version<'_> {
                     slot = node.step(key_hash, at.depth);
                     at = at.child(index);
                 }
-                Child::Bucket(_, bucket) => break self.cache.page(bucket, at, &slot.hash)?,
+                Child::Bucket(_, bucket) => break self.shared.cache.page(bucket, at, &slot.hash)?,
             }
         };
         let Some(leaf) = page.find(key_hash) else { return Ok(None) };
@@ -133,7 +121,7 @@ impl Version<'_> {
                 }
             }
             Child::Bucket(_, bucket) => {
-                let page = self.cache.page(bucket, at, &slot.hash)?;
+                let page = self.shared.cache.page(bucket, at, &slot.hash)?;
                 Ok(nearest(&page, key_hash, side))
             }
         }
@@ -166,7 +154,7 @@ impl Version<'_> {
                 }
             }
             Child::Bucket(_, bucket) => {
-                let page: Arc<Page> = self.cache.page(bucket, at, &slot.hash)?;
+                let page: Arc<Page> = self.shared.cache.page(bucket, at, &slot.hash)?;
                 let mut leaves = page.leaves().map(|leaf| leaf.key_hash);
                 Ok(if side == Side::Before { leaves.last() } else { leaves.next() })
             }

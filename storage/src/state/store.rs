@@ -1,35 +1,33 @@
 //! The state store: one writer that stages blocks into the ledger's batch, and what it shares with readers.
 
 use super::StateError;
-use super::cache::{Bucket, PageCache};
-use super::checkpoint::{
-    Archived, BlockChanges, CheckpointLimits, Checkpointer, Checkpoints, Marker, Progress, Trees, Unsaved,
-};
-use super::history;
-use super::open;
+use super::cache::PageCache;
+use super::checkpoint::{CheckpointLimits, Checkpointer, Checkpoints};
+use super::diff::{self, DiffWriter};
+use super::open::{self, Opened, Opening};
 use super::overlay::{Changes, Overlay};
-use super::prove::Version as Reading;
-use super::tree::{Location, Slot};
-use super::update::update;
+use super::page::INLINE_VALUE_MAX;
+use super::shared::{Current, Shared, Version};
+use super::threads::Workers;
+use super::tree::Slot;
+use super::unsaved::{Archive, ArchiveMarker, Unsaved, put_checkpoint, read_checkpoint};
+use super::update::{Replaced, update};
 use super::view::{StateReadModel, StateView};
 use crate::batch::WriteBatch;
 use crate::blocks;
-use crate::database::{Database, DatabaseView, Direction, KeyRange};
+use crate::database::{Database, DatabaseView};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLock};
 
 /// How many committed versions before the head stay provable at most.
 pub const RECENT_VERSIONS_MAX: usize = 64;
-/// How many heights leave the window in one block at most: pruning catches up with a window that was made smaller, and a
-/// block never waits long for it.
-const PRUNED_HEIGHTS_PER_BLOCK: u32 = 2;
-/// How many diffs are deleted in one block at most.
-const DIFFS_DELETED_PER_BLOCK: u32 = 16;
+/// Diffs are deleted so many heights at a time: a deletion of a range costs the same for one and for many.
+const DIFFS_DELETED_MIN: u32 = 32;
 /// Key in [`Table::Meta`] of the [`StateRecord`].
 const META_STATE: &[u8] = b"state";
 
@@ -47,11 +45,12 @@ pub enum HistoryMode {
 pub struct StateConfig {
     /// Which past heights can be read.
     pub history: HistoryMode,
-    /// Memory for pages of the head, in bytes; more state than that is read from the database.
+    /// Memory for pages of the head, in bytes, those included that are not on disk yet; more state than that is read from the
+    /// database.
     pub cache_bytes: usize,
     /// Memory for versions before the head, in bytes; they are dropped from the oldest on.
     pub recent_bytes: usize,
-    /// How far pages and history may be behind the committed head.
+    /// How far pages and archive may be behind the committed head.
     pub unsaved: CheckpointLimits,
     /// Threads for a block's changes; results are the same for any number.
     pub threads: usize,
@@ -61,7 +60,7 @@ impl Default for StateConfig {
     fn default() -> Self {
         Self {
             history: HistoryMode::Archive,
-            cache_bytes: 32 << 20,
+            cache_bytes: 48 << 20,
             recent_bytes: 16 << 20,
             unsaved: CheckpointLimits::default(),
             threads: 1,
@@ -80,97 +79,20 @@ pub struct StateHead {
 
 /// What the database says about the state it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-struct StateRecord {
-    height: Height,
-    root: Hash,
+pub(super) struct StateRecord {
+    pub(super) height: Height,
+    pub(super) root: Hash,
     /// The lowest height that can be read.
-    lowest: Height,
-}
-
-/// A committed version.
-pub(super) struct Version {
-    id: u64,
-    /// `None` before genesis.
-    pub(super) height: Option<Height>,
-    pub(super) root: Slot,
-}
-
-/// What readers see; replaced field by field in one short critical section.
-pub(super) struct Current {
-    pub(super) head: Arc<Version>,
-    /// Versions before the head, oldest first, with the bytes that only they keep in memory.
-    pub(super) recent: VecDeque<(Arc<Version>, usize)>,
     pub(super) lowest: Height,
 }
 
-/// What the writer and the readers have in common.
-pub(super) struct Shared {
-    pub(super) database: Arc<dyn Database>,
-    pub(super) cache: PageCache,
-    pub(super) checkpoints: Checkpoints,
-    config: StateConfig,
-    /// Where both locks are held, this one is taken first.
-    unsaved: RwLock<Unsaved>,
-    current: RwLock<Current>,
-    next_id: AtomicU64,
-}
-
-impl Shared {
-    // Nothing in a critical section can panic half way.
-    pub(super) fn current(&self) -> RwLockReadGuard<'_, Current> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner)
+impl StateRecord {
+    pub(super) fn read(view: &dyn DatabaseView) -> Result<Option<Self>, DatabaseError> {
+        blocks::read(view, Table::Meta, META_STATE)
     }
 
-    /// What no checkpoint has saved yet.
-    pub(super) fn unsaved(&self) -> RwLockReadGuard<'_, Unsaved> {
-        self.unsaved.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn unsaved_mut(&self) -> RwLockWriteGuard<'_, Unsaved> {
-        self.unsaved.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn is_archive(&self) -> bool {
-        self.config.history == HistoryMode::Archive
-    }
-
-    pub(super) const fn limits(&self) -> CheckpointLimits {
-        self.config.unsaved
-    }
-
-    pub(super) fn is_checkpoint_due(&self) -> bool {
-        self.unsaved().exceeds(self.limits())
-    }
-
-    pub(super) fn reading<'a>(&'a self, root: &'a Slot, height: Height) -> Reading<'a> {
-        Reading { database: &*self.database, cache: &self.cache, root, height }
-    }
-
-    /// Moves the head; `kept` are the bytes that only the old head keeps in memory. Returns the versions that are too old.
-    fn replace_head(&self, head: Arc<Version>, lowest: Height, kept: usize) -> Vec<(Arc<Version>, usize)> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut current.head, head);
-        current.lowest = lowest;
-        if old.height.is_some() {
-            current.recent.push_back((old, kept));
-        }
-        let mut bytes = current.recent.iter().fold(0_usize, |sum, (_, kept)| sum.saturating_add(*kept));
-        let mut dropped = Vec::new();
-        // A version below the lowest height goes too: the history has lost the long values that it shows.
-        let is_old = |(version, _): &(Arc<Version>, usize)| version.height < Some(lowest);
-        while current.recent.len() > RECENT_VERSIONS_MAX
-            || bytes > self.config.recent_bytes
-            || current.recent.front().is_some_and(is_old)
-        {
-            let Some(oldest) = current.recent.pop_front() else { break };
-            bytes = bytes.saturating_sub(oldest.1);
-            dropped.push(oldest);
-        }
-        dropped
-    }
-
-    fn new_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    fn put(self, batch: &mut WriteBatch) {
+        batch.put(Table::Meta, META_STATE, self.encode());
     }
 }
 
@@ -193,7 +115,8 @@ pub struct StagedState {
     overlay: Arc<Overlay>,
     height: Height,
     lowest: Height,
-    is_first: bool,
+    lowest_diff: Height,
+    diff_bytes: usize,
 }
 
 impl StateStore {
@@ -203,27 +126,39 @@ impl StateStore {
     /// # Errors
     /// The database failed, holds damaged pages or diffs, or they give another root than the recorded one.
     pub fn open(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
-        let record: Option<StateRecord> = blocks::read(&*database, Table::Meta, META_STATE)?;
+        let record = StateRecord::read(&*database)?;
         let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
-        let root = open::build(&*database, &cache)?;
+        let stored = open::build(&*database, &cache)?;
+        let next = read_checkpoint(&*database)?;
+        let workers = Workers::new(config.threads);
+        let opening =
+            Opening { database: &*database, cache: &cache, workers: &workers, config: &config, stored: &stored, next };
+        let Opened { root, unsaved } = match &record {
+            Some(record) => opening.replay(record)?,
+            None => Opened { root: stored.clone(), unsaved: Unsaved::default() },
+        };
         let (height, recorded, lowest) = match record {
             Some(record) => (Some(record.height), record.root, record.lowest),
             None => (None, Slot::EMPTY.hash, Height::ZERO),
         };
-        let marker = if record.is_some() { Marker::read(&*database)? } else { Marker::default() };
-        let checkpoints = Checkpoints::new(Progress::new(marker, &root));
-        let is_archive = record.is_some() && config.history == HistoryMode::Archive;
-        let (root, unsaved) = open::replay(&*database, &cache, root, marker, height.unwrap_or_default(), is_archive)?;
         if root.hash != recorded {
             let height = height.unwrap_or_default();
             return Err(StateError::WrongRoot { height, computed: root.hash, recorded });
         }
         let head = Arc::new(Version { id: 0, height, root });
         let current = RwLock::new(Current { head, recent: VecDeque::new(), lowest });
-        let lowest_diff = lowest_diff(&*database)?.unwrap_or_else(|| marker.height.next());
-        let next_id = AtomicU64::new(1);
-        let unsaved = RwLock::new(unsaved);
-        let shared = Shared { database, cache, checkpoints, config, unsaved, current, next_id };
+        let lowest_diff = diff::lowest(&*database)?.unwrap_or_else(|| height.map_or(Height::ZERO, Height::next));
+        let shared = Shared {
+            checkpoints: Checkpoints::new(next, lowest_diff, &stored),
+            database,
+            cache,
+            config,
+            workers,
+            unsaved: RwLock::new(unsaved),
+            current,
+            filters: RwLock::default(),
+            next_id: AtomicU64::new(1),
+        };
         Ok(Self { shared: Arc::new(shared), lowest_diff })
     }
 
@@ -244,17 +179,16 @@ impl StateStore {
             Some(parent) => (parent.id, &parent.root, parent.height.next()),
             None => (head.id, &head.root, head.height.map_or(Height::ZERO, Height::next)),
         };
-        let updated = update(&self.shared.cache, root, &changes, self.shared.config.threads)?;
+        let updated = update(&self.shared.workers, &self.shared.cache, root, &changes)?;
         Ok(Arc::new(Overlay {
             id: self.shared.new_id(),
             parent_id,
             height,
             root: updated.root,
-            changes: Arc::new(changes),
-            effective: updated.effective.into(),
-            pages: updated.pages,
+            changes,
             replaced: updated.replaced,
-            kept_bytes: updated.kept_bytes,
+            filter: Arc::new(updated.filter),
+            pages: updated.pages,
         }))
     }
 
@@ -269,11 +203,11 @@ impl StateStore {
         }
     }
 
-    /// Adds an overlay on the committed head to the batch that commits its block: its diff and the state record; of the
-    /// first block pages and history too. One block a batch; call [`Self::apply`] after the batch is durable.
+    /// Adds an overlay on the committed head to the batch that commits its block: its diff, its keys and the state record. One
+    /// block a batch; call [`Self::apply`] after the batch is durable.
     ///
     /// # Errors
-    /// The overlay does not stand on the head, or the height is not the next.
+    /// The overlay does not stand on the head, or the height is not the next; the database failed.
     pub fn stage(
         &self,
         overlay: &Arc<Overlay>,
@@ -287,76 +221,114 @@ impl StateStore {
         if overlay.parent_id != head.id {
             return Err(StateError::NotOnHead);
         }
-        let lowest = match head.height {
+        let (lowest, lowest_diff) = match head.height {
             Some(head) if head.next() != height => return Err(StateError::NotNext { height, head }),
-            Some(_) => self.lowest_after(height, lowest),
-            None => height,
+            Some(_) => (self.lowest_after(height, lowest), self.lowest_diff),
+            None => {
+                if self.shared.is_archive() {
+                    ArchiveMarker { from: height, height }.put(batch);
+                }
+                put_checkpoint(batch, height);
+                (height, height)
+            }
         };
+        let diff_bytes = self.put_diff(overlay, height, batch)?;
         // From here on, readers of older versions find the replaced pages in memory, whatever a checkpoint overwrites.
-        for (bucket, page) in &overlay.replaced {
+        for (bucket, page) in &overlay.pages.gone {
             self.shared.cache.pin(bucket, page);
         }
-        if head.height.is_some() {
-            let changes: Vec<_> = overlay.effective_changes().collect();
-            batch.put(Table::StateDiffs, height.0.to_be_bytes(), changes.encode());
-            self.delete_diffs(batch);
-        } else {
-            for (prefix, bucket) in &overlay.pages {
-                put_page(batch, prefix, bucket.as_ref());
-            }
-            history::put(batch, height, overlay.effective_changes());
-            Marker { height, pruned: height, provable: height }.put(batch);
-        }
-        batch.put(Table::Meta, META_STATE, StateRecord { height, root: overlay.root.hash, lowest }.encode());
-        let is_first = head.height.is_none();
-        Ok(StagedState { overlay: Arc::clone(overlay), height, lowest, is_first })
+        let lowest_diff = self.delete_diffs(lowest_diff, lowest, batch);
+        StateRecord { height, root: overlay.root.hash, lowest }.put(batch);
+        Ok(StagedState { overlay: Arc::clone(overlay), height, lowest, lowest_diff, diff_bytes })
     }
 
-    fn delete_diffs(&self, batch: &mut WriteBatch) {
-        let end = self.shared.checkpoints.flushed().0.saturating_add(1);
-        for height in self.lowest_diff.0..end.min(self.lowest_diff.0.saturating_add(DIFFS_DELETED_PER_BLOCK)) {
-            batch.delete(Table::StateDiffs, height.to_be_bytes());
+    /// Adds what a block changed: the diff, and the table of keys. Returns the bytes of the diff.
+    fn put_diff(&self, overlay: &Overlay, height: Height, batch: &mut WriteBatch) -> Result<usize, StateError> {
+        let is_long = |value: &[u8]| value.len() > INLINE_VALUE_MAX;
+        let mut keys = Vec::new();
+        let mut diff = DiffWriter::new(batch, height);
+        for (key, new, replaced) in overlay.effects() {
+            let new = new.map(Vec::as_slice);
+            let long;
+            let old = match replaced {
+                Replaced::Equal | Replaced::Absent => None,
+                Replaced::Inline(value) => Some(&**value),
+                Replaced::Large(_, Some(value)) => Some(&**value),
+                Replaced::Large(hash, None) => {
+                    long = self.shared.long_value(key, hash, Height(height.0.saturating_sub(1)))?;
+                    Some(long.as_slice())
+                }
+            };
+            diff.push(key, old, new);
+            match new {
+                None => keys.push((key, None)),
+                Some(new) if is_long(new) => keys.push((key, Some(new))),
+                Some(_) if old.is_none_or(is_long) => keys.push((key, Some(&[][..]))),
+                Some(_) => {}
+            }
         }
+        let bytes = diff.finish(&overlay.filter);
+        for (key, record) in keys {
+            match record {
+                Some(record) => batch.put(Table::StateKeys, key.as_slice(), record),
+                None => batch.delete(Table::StateKeys, key.as_slice()),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Deletes diffs that nothing needs any more; returns the lowest height that still has one.
+    fn delete_diffs(&self, lowest_diff: Height, lowest: Height, batch: &mut WriteBatch) -> Height {
+        let flushed = self.shared.checkpoints.flushed();
+        // The diff of the lowest height itself tells only of heights below it. An archive holds what it tells.
+        let end = if self.shared.is_archive() { flushed } else { flushed.min(lowest.next()) };
+        if end.0 < lowest_diff.0.saturating_add(DIFFS_DELETED_MIN) {
+            return lowest_diff;
+        }
+        diff::delete(batch, lowest_diff, end);
+        end
     }
 
     fn lowest_after(&self, height: Height, lowest: Height) -> Height {
         match self.shared.config.history {
             HistoryMode::Archive => lowest,
-            // The block before the head is always kept: what the new block changes is not in the database yet.
-            HistoryMode::Window(blocks) => {
-                let target = height.0.saturating_sub(blocks.max(1));
-                Height(target.clamp(lowest.0, lowest.0.saturating_add(PRUNED_HEIGHTS_PER_BLOCK)))
-            }
+            // The block before the head is always kept.
+            HistoryMode::Window(blocks) => Height(height.0.saturating_sub(blocks.max(1))).max(lowest),
         }
     }
 
     /// Moves the head to a staged block, whose batch is durable.
     pub fn apply(&mut self, staged: StagedState) {
-        let StagedState { overlay, height, lowest, is_first } = staged;
+        let StagedState { overlay, height, lowest, lowest_diff, diff_bytes } = staged;
         let head = Arc::new(Version { id: overlay.id, height: Some(height), root: overlay.root.clone() });
+        let pages = &overlay.pages;
+        let mut filters = self.shared.filters_mut();
+        filters.insert(height, Arc::clone(&overlay.filter));
+        let kept = filters.split_off(&lowest_diff);
+        drop(std::mem::replace(&mut *filters, kept));
+        drop(filters);
         let mut unsaved = self.shared.unsaved_mut();
-        if !is_first {
-            let (changes, effective) = (Arc::clone(&overlay.changes), Arc::clone(&overlay.effective));
-            let before = self.shared.current().head.root.clone();
-            let trees = self.shared.is_archive().then(|| Trees { before, after: overlay.root.clone() });
-            unsaved.push(BlockChanges { height, changes, effective, trees }, &overlay.pages, overlay.kept_bytes);
-        } else if self.shared.is_archive() {
-            unsaved.archived = Some(Archived { tree: overlay.root.clone(), height, from: height });
+        unsaved.push(diff_bytes, pages);
+        if self.shared.is_archive() {
+            let before = Arc::clone(&self.shared.current().head);
+            match (&mut unsaved.archive, before.height) {
+                (Some(archive), Some(_)) => {
+                    archive.push(height, before.root.clone(), overlay.root.clone(), pages.gone_bytes);
+                }
+                _ => {
+                    let marker = ArchiveMarker { from: height, height };
+                    unsaved.archive = Some(Archive::new(marker, Some(overlay.root.clone())));
+                }
+            }
         }
-        let dropped = self.shared.replace_head(head, lowest, overlay.kept_bytes);
-        let is_due = unsaved.exceeds(self.shared.limits());
+        let dropped = self.shared.replace_head(head, lowest, pages.gone_bytes);
         drop(unsaved);
+        self.shared.cache.add_unsaved(pages.new_bytes);
         // Old versions are taken apart after the locks are free.
         drop(dropped);
-        if is_first {
-            overlay.pages.values().flatten().for_each(|bucket| self.shared.cache.saved(bucket));
-            self.lowest_diff = height.next();
-        } else {
-            let end = self.shared.checkpoints.flushed().next().min(height);
-            let deleted = self.lowest_diff.0.saturating_add(DIFFS_DELETED_PER_BLOCK);
-            self.lowest_diff = Height(deleted.min(end.0).max(self.lowest_diff.0));
-        }
-        if is_due {
+        self.lowest_diff = lowest_diff;
+        let limits = self.shared.limits();
+        if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {
             self.shared.checkpoints.ring_due();
         }
     }
@@ -367,17 +339,15 @@ impl StateStore {
     /// # Errors
     /// The database failed.
     pub fn relieve(&self) -> Result<(), StateError> {
-        let soft = self.shared.limits();
-        let (bytes, blocks) = (soft.bytes.saturating_mul(2), soft.blocks.saturating_mul(2));
-        let limits = CheckpointLimits { bytes, blocks, ..soft };
-        if self.shared.unsaved().exceeds(limits) {
+        let limits = self.shared.limits().doubled();
+        if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {
             let checkpointer = self.checkpointer();
-            while self.shared.is_checkpoint_due() && checkpointer.step()? {}
+            while checkpointer.step_if_due()? {}
         }
         Ok(())
     }
 
-    /// What writes pages and history behind the committed blocks.
+    /// What writes pages and archive behind the committed blocks.
     #[must_use]
     pub fn checkpointer(&self) -> Checkpointer {
         Checkpointer::new(Arc::clone(&self.shared))
@@ -394,26 +364,4 @@ impl StateStore {
     pub fn read_model(&self) -> StateReadModel {
         StateReadModel::new(Arc::clone(&self.shared))
     }
-}
-
-/// Puts or deletes a page; returns about how many bytes that writes.
-pub(super) fn put_page(batch: &mut WriteBatch, prefix: &Hash, bucket: Option<&Arc<Bucket>>) -> usize {
-    let key = Location::page_key(prefix);
-    // A bucket is resident until a checkpoint has saved it.
-    match bucket.and_then(|bucket| bucket.resident()) {
-        Some(page) => {
-            batch.put(Table::StatePages, key, page.record());
-            key.len().saturating_add(page.record().len())
-        }
-        None => {
-            batch.delete(Table::StatePages, key);
-            key.len()
-        }
-    }
-}
-
-fn lowest_diff(view: &dyn DatabaseView) -> Result<Option<Height>, DatabaseError> {
-    let first = view.scan(Table::StateDiffs, &KeyRange::all(), Direction::Forward, 1)?;
-    let height = |(key, _): &(Vec<u8>, Vec<u8>)| key.as_slice().try_into().ok().map(u32::from_be_bytes).map(Height);
-    Ok(first.first().and_then(height))
 }

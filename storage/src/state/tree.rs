@@ -5,6 +5,7 @@ use super::hashing::Hashing;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{EMPTY_SUBTREE, path_bit};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Bits of a key hash from one node in memory to the next.
 pub(super) const NODE_BITS: u16 = 2;
@@ -31,6 +32,8 @@ pub(super) enum Child {
 pub(super) struct Node {
     pub(super) slots: [Slot; CHILDREN],
     pub(super) pairs: [Hash; CHILDREN / 2],
+    /// Whether a checkpoint has written all pages below.
+    pub(super) is_saved: AtomicBool,
 }
 
 /// The size of a node in memory, in bytes, for budgets.
@@ -47,7 +50,7 @@ impl Slot {
         let whole = hashing.join(pairs[0], pairs[1]);
         hashing.run();
         let pairs = pairs.map(|pair| hashing.hash(pair));
-        Self { hash: hashing.hash(whole), child: Child::Node(Arc::new(Node { slots, pairs })) }
+        Self { hash: hashing.hash(whole), child: Child::Node(Arc::new(Node::new(slots, pairs))) }
     }
 
     /// How many leaves there are below; [`usize::MAX`] stands for more than a bucket holds.
@@ -61,6 +64,10 @@ impl Slot {
 }
 
 impl Node {
+    pub(super) const fn new(slots: [Slot; CHILDREN], pairs: [Hash; CHILDREN / 2]) -> Self {
+        Self { slots, pairs, is_saved: AtomicBool::new(false) }
+    }
+
     /// The child on the path to `key_hash`, at whose depth the node lies.
     pub(super) fn step(&self, key_hash: &Hash, depth: u16) -> &Slot {
         let [a, b, c, d] = &self.slots;

@@ -11,48 +11,92 @@
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::change::{Change, prepare};
+use super::change::{CHANGES_PER_THREAD_MIN, Change, prepare};
+use super::diff::{Filter, first_bits};
 use super::hashing::{Hashing, Promise};
 use super::overlay::Changes;
-use super::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX};
-use super::threads;
+use super::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
+use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, NODE_BYTES, Node, Slot, child_index};
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{DEPTH_MAX, path_bit};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Fewer changes than this are not worth a second thread, which costs some 30 µs.
-const CHANGES_PER_THREAD_MIN: usize = 256;
 
 /// The outcome for one version.
 pub(super) struct Updated {
     pub(super) root: Slot,
-    pub(super) effective: Vec<bool>,
-    pub(super) pages: BTreeMap<Hash, Option<Arc<Bucket>>>,
-    pub(super) replaced: Vec<(Arc<Bucket>, Arc<Page>)>,
-    /// About how many bytes of the old version are not part of the new one.
-    pub(super) kept_bytes: usize,
+    /// For each change, in order, what it replaced.
+    pub(super) replaced: Vec<Replaced>,
+    /// The keys of the changes that make a difference.
+    pub(super) filter: Filter,
+    pub(super) pages: Pages,
 }
 
-/// Applies changes on top of `root`, on at most so many threads.
+/// What a change replaced.
+#[derive(Clone, Debug)]
+pub(super) enum Replaced {
+    /// The change makes no difference.
+    Equal,
+    /// There was no value.
+    Absent,
+    Inline(Box<[u8]>),
+    /// A value over [`super::page::INLINE_VALUE_MAX`], with its hash, and itself if no committed block has written it.
+    Large(Hash, Option<Arc<[u8]>>),
+}
+
+impl Replaced {
+    fn leaf(leaf: Option<&Leaf<'_>>) -> Self {
+        match leaf.map(|leaf| leaf.value) {
+            None => Self::Absent,
+            Some(ValueRef::Inline(value)) => Self::Inline(value.into()),
+            Some(ValueRef::Large(hash, value)) => Self::Large(hash, value.cloned()),
+        }
+    }
+}
+
+/// How the pages of a version differ from those of its parent.
+#[derive(Default)]
+pub(super) struct Pages {
+    /// Buckets of the parent that are no part of the version, with their pages.
+    pub(super) gone: Vec<(Arc<Bucket>, Arc<Page>)>,
+    /// Bytes of the pages that are not part of the parent.
+    pub(super) new_bytes: usize,
+    /// Places that got a page or lost theirs, by the prefix and whether there is one now, in order of time.
+    pub(super) places: Vec<(Hash, bool)>,
+    /// About how many bytes of the parent are not part of the version, nodes included.
+    pub(super) gone_bytes: usize,
+}
+
+impl Pages {
+    fn append(&mut self, other: Self) {
+        self.gone.extend(other.gone);
+        self.new_bytes = self.new_bytes.saturating_add(other.new_bytes);
+        self.places.extend(other.places);
+        self.gone_bytes = self.gone_bytes.saturating_add(other.gone_bytes);
+    }
+}
+
+/// Applies changes on top of `root`.
 ///
 /// # Errors
 /// A key or value is out of bounds, or a page cannot be read.
-pub(super) fn update(cache: &PageCache, root: &Slot, changes: &Changes, threads: usize) -> Result<Updated, StateError> {
-    let threads = threads.min(changes.len() / CHANGES_PER_THREAD_MIN).max(1);
-    let sorted = prepare(changes, threads)?;
-    let part = apply(cache, root, Location::ROOT, &sorted, threads)?;
-    let mut effective = vec![false; changes.len()];
-    for index in part.effective {
-        if let Some(effective) = effective.get_mut(index) {
-            *effective = true;
+pub(super) fn update(
+    workers: &Workers,
+    cache: &PageCache,
+    root: &Slot,
+    changes: &Changes,
+) -> Result<Updated, StateError> {
+    let sorted = prepare(changes, workers)?;
+    let part = apply(workers, cache, root, Location::ROOT, &sorted)?;
+    let filter = Filter::new(part.effects.iter().map(|effect| effect.key));
+    let mut replaced = vec![Replaced::Equal; changes.len()];
+    for effect in part.effects {
+        if let Some(place) = replaced.get_mut(effect.index) {
+            *place = effect.replaced;
         }
     }
     let root = part.slot.unwrap_or_else(|| root.clone());
-    // Of several notes for one place the last one counts.
-    let pages = part.pages.into_iter().collect();
-    Ok(Updated { root, effective, pages, replaced: part.replaced, kept_bytes: part.kept_bytes })
+    Ok(Updated { root, replaced, filter, pages: part.pages })
 }
 
 /// The outcome for a subtree.
@@ -60,69 +104,71 @@ pub(super) fn update(cache: &PageCache, root: &Slot, changes: &Changes, threads:
 struct Part {
     /// `None` where the changes make no difference.
     slot: Option<Slot>,
-    /// The changes that make one, by their place in the block.
-    effective: Vec<usize>,
-    /// Buckets that came and places that buckets left, in order of time; places of other parts are elsewhere.
-    pages: Vec<(Hash, Option<Arc<Bucket>>)>,
-    replaced: Vec<(Arc<Bucket>, Arc<Page>)>,
-    kept_bytes: usize,
+    /// The changes that make one.
+    effects: Vec<Effect>,
+    /// Places of other parts are elsewhere.
+    pages: Pages,
+}
+
+/// A change that makes a difference.
+struct Effect {
+    /// Its place in the block.
+    index: usize,
+    /// The first bits of the key hash.
+    key: u64,
+    replaced: Replaced,
 }
 
 /// Changes that belong below one child of a node.
 type Share<'a, 'b> = (usize, &'a [Change<'b>]);
 
 fn apply(
+    workers: &Workers,
     cache: &PageCache,
     slot: &Slot,
     at: Location,
     changes: &[Change<'_>],
-    threads: usize,
 ) -> Result<Part, StateError> {
     match &slot.child {
-        Child::Node(node) if threads > 1 => apply_in_threads(cache, slot, node, at, changes, threads),
+        Child::Node(node) if workers.count() > 1 && changes.len() >= 2 * CHANGES_PER_THREAD_MIN => {
+            apply_in_threads(workers, cache, slot, node, at, changes)
+        }
         Child::Node(_) | Child::Bucket(..) | Child::Empty => Update::new(cache).run(slot, at, changes),
     }
 }
 
+/// The parts below a node on all threads.
 fn apply_in_threads(
+    workers: &Workers,
     cache: &PageCache,
     slot: &Slot,
     node: &Node,
     at: Location,
     changes: &[Change<'_>],
-    threads: usize,
 ) -> Result<Part, StateError> {
     let shares: Vec<_> = shares(changes, at.depth).collect();
-    let groups: Vec<_> = shares.chunks(shares.len().div_ceil(threads).max(1)).collect();
-    let threads_each = threads.checked_div(groups.len()).unwrap_or(1);
-    let done = threads::map(&groups, |group| {
-        let one = |(index, changes): &Share<'_, '_>| {
-            let slot = node.slots.get(*index).unwrap_or(slot);
-            Ok((*index, apply(cache, slot, at.child(*index), changes, threads_each)?))
-        };
-        group.iter().map(one).collect::<Result<Vec<_>, StateError>>()
+    let done = workers.map(&shares, |(index, changes)| {
+        let slot = node.slots.get(*index).unwrap_or(slot);
+        Update::new(cache).run(slot, at.child(*index), changes)
     });
     let mut whole = Part::default();
     let mut slots = node.slots.clone();
     let mut is_changed = false;
-    for group in done {
-        for (index, part) in group? {
-            if let (Some(new), Some(slot)) = (part.slot, slots.get_mut(index)) {
-                is_changed = true;
-                *slot = new;
-            }
-            whole.effective.extend(part.effective);
-            whole.pages.extend(part.pages);
-            whole.replaced.extend(part.replaced);
-            whole.kept_bytes = whole.kept_bytes.saturating_add(part.kept_bytes);
+    for ((index, _), part) in shares.iter().zip(done) {
+        let part = part?;
+        if let (Some(new), Some(slot)) = (part.slot, slots.get_mut(*index)) {
+            is_changed = true;
+            *slot = new;
         }
+        whole.effects.extend(part.effects);
+        whole.pages.append(part.pages);
     }
     if is_changed {
         if slots.iter().map(Slot::leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
             // Nearly everything was deleted: rare, and quickly done again in one piece.
             return Update::new(cache).run(slot, at, changes);
         }
-        whole.kept_bytes = whole.kept_bytes.saturating_add(NODE_BYTES);
+        whole.pages.gone_bytes = whole.pages.gone_bytes.saturating_add(NODE_BYTES);
         whole.slot = Some(Slot::node(slots));
     }
     Ok(whole)
@@ -197,7 +243,7 @@ impl<'a> Update<'a> {
         };
         let [a, b, c, d] = &draft.fresh;
         let slots = [slot((0, a)), slot((1, b)), slot((2, c)), slot((3, d))];
-        Node { slots, pairs: draft.pairs.map(|pair| self.hashing.hash(pair)) }
+        Node::new(slots, draft.pairs.map(|pair| self.hashing.hash(pair)))
     }
 
     fn slot(&self, fresh: &Fresh, nodes: &[Arc<Node>]) -> Slot {
@@ -220,13 +266,17 @@ impl<'a> Update<'a> {
             Child::Bucket(_, bucket) => {
                 let page = self.cache.page(bucket, at, &slot.hash)?;
                 let Some(leaves) = self.merge_changes(&page, changes) else { return Ok(None) };
-                self.remove(at, bucket, &page);
-                Ok(Some(self.place(at, &leaves)))
+                self.remove(bucket, &page);
+                if leaves.is_empty() || leaves.len() > SPLIT_LEAVES_MAX {
+                    self.part.pages.places.push((at.prefix, false));
+                    return Ok(Some(self.place(at, &leaves)));
+                }
+                Ok(Some(self.bucket(at, &leaves)))
             }
             Child::Empty => {
-                let with_leaf = changes.iter().filter_map(|change| Some((change.index, change.leaf()?)));
-                let (effective, leaves): (Vec<_>, Vec<_>) = with_leaf.unzip();
-                self.part.effective.extend(effective);
+                let with_leaf = changes.iter().filter_map(|change| Some((change, change.leaf()?)));
+                let (made, leaves): (Vec<_>, Vec<_>) = with_leaf.unzip();
+                made.into_iter().for_each(|change| self.note(change, None));
                 Ok((!leaves.is_empty()).then(|| self.place(at, &leaves)))
             }
         }
@@ -247,7 +297,7 @@ impl<'a> Update<'a> {
         if fresh.iter().all(Option::is_none) {
             return Ok(None);
         }
-        self.part.kept_bytes = self.part.kept_bytes.saturating_add(NODE_BYTES);
+        self.part.pages.gone_bytes = self.part.pages.gone_bytes.saturating_add(NODE_BYTES);
         let leaves = |(new, old): (&Option<Fresh>, &Slot)| new.as_ref().map_or(old.leaves(), |new| new.promise.leaves);
         if fresh.iter().zip(&node.slots).map(leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
             return self.merge_buckets(at, node, &fresh).map(Some);
@@ -293,7 +343,7 @@ impl<'a> Update<'a> {
             let after = change.leaf();
             let differs = before.map(|leaf| leaf.hash) != after.map(|leaf| leaf.hash);
             if differs {
-                self.part.effective.push(change.index);
+                self.note(change, before.as_ref());
                 any = true;
             }
             // Equal leaves keep the old one: its value is in the database already.
@@ -301,6 +351,12 @@ impl<'a> Update<'a> {
         }
         leaves.extend(old);
         any.then_some(leaves)
+    }
+
+    fn note(&mut self, change: &Change<'_>, before: Option<&Leaf<'_>>) {
+        let effect =
+            Effect { index: change.index, key: first_bits(&change.key_hash), replaced: Replaced::leaf(before) };
+        self.part.effects.push(effect);
     }
 
     /// One bucket in place of a node, or nothing.
@@ -315,12 +371,17 @@ impl<'a> Update<'a> {
             let at = at.child(index);
             match (new, &old.child) {
                 (Some(Fresh { child: FreshChild::Bucket(bucket), .. }), _) => {
-                    pages.extend(bucket.resident());
-                    self.part.pages.push((at.prefix, None));
+                    // It was made a moment ago, for nothing.
+                    let page = bucket.resident();
+                    let size = page.as_ref().map_or(0, |page| page.size());
+                    self.part.pages.new_bytes = self.part.pages.new_bytes.saturating_sub(size);
+                    self.part.pages.places.push((at.prefix, false));
+                    pages.extend(page);
                 }
                 (None, Child::Bucket(_, bucket)) => {
                     let page = self.cache.page(bucket, at, &old.hash)?;
-                    self.remove(at, bucket, &page);
+                    self.remove(bucket, &page);
+                    self.part.pages.places.push((at.prefix, false));
                     pages.push(page);
                 }
                 (Some(_), _) | (None, Child::Empty | Child::Node(_)) => {}
@@ -347,10 +408,16 @@ impl<'a> Update<'a> {
             let pairs = [self.hashing.join(a.promise, b.promise), self.hashing.join(c.promise, d.promise)];
             return self.draft(None, [Some(a), Some(b), Some(c), Some(d)], pairs);
         }
+        self.part.pages.places.push((at.prefix, true));
+        self.bucket(at, leaves)
+    }
+
+    /// A bucket for leaves, of which there are some and not too many.
+    fn bucket(&mut self, at: Location, leaves: &[Leaf<'_>]) -> Fresh {
         let promise = self.fold(leaves, at.depth);
-        let bucket = Arc::new(Bucket::unsaved(Arc::new(Page::pack(at.depth, leaves))));
-        self.part.pages.push((at.prefix, Some(Arc::clone(&bucket))));
-        Fresh { promise, child: FreshChild::Bucket(bucket) }
+        let page = Page::pack(at.depth, leaves);
+        self.part.pages.new_bytes = self.part.pages.new_bytes.saturating_add(page.size());
+        Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(Arc::new(page)))) }
     }
 
     /// The subtree of leaves in one bucket.
@@ -370,10 +437,10 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// A bucket leaves the tree. What takes its place is noted after it, so that a page under the same key wins.
-    fn remove(&mut self, at: Location, bucket: &Arc<Bucket>, page: &Arc<Page>) {
-        self.part.kept_bytes = self.part.kept_bytes.saturating_add(page.size());
-        self.part.pages.push((at.prefix, None));
-        self.part.replaced.push((Arc::clone(bucket), Arc::clone(page)));
+    /// A bucket leaves the tree.
+    fn remove(&mut self, bucket: &Arc<Bucket>, page: &Arc<Page>) {
+        let pages = &mut self.part.pages;
+        pages.gone_bytes = pages.gone_bytes.saturating_add(page.size());
+        pages.gone.push((Arc::clone(bucket), Arc::clone(page)));
     }
 }

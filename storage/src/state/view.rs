@@ -1,10 +1,11 @@
 //! The readers' side of the state: consistent views of committed versions, and values at past heights.
 
 use super::StateError;
-use super::archive::Tree;
-use super::history;
+use super::keys::Keys;
 use super::past::Past;
-use super::store::{Shared, StateHead, Version};
+use super::shared::{Shared, Version};
+use super::store::StateHead;
+use super::unsaved::ArchiveMarker;
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{Hash, Height};
 use std::fmt;
@@ -77,7 +78,9 @@ impl StateReadModel {
         let oldest = current.recent.front().map_or(&current.head, |(version, _)| version);
         let oldest = oldest.height.unwrap_or_default();
         drop(current);
-        self.shared.unsaved().archived.as_ref().map_or(oldest, |archived| archived.from.min(oldest))
+        let unsaved = self.shared.unsaved();
+        let archive = unsaved.archive.as_ref().filter(|archive| archive.tree.is_some());
+        archive.map_or(oldest, |archive| archive.marker.from.min(oldest))
     }
 
     /// The value of a key at a height.
@@ -86,12 +89,7 @@ impl StateReadModel {
     /// The height is pruned or above the head, or the database failed.
     pub fn get_at(&self, height: Height, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.check_kept(height)?;
-        // First what is in memory: once it is there no more, the table has it.
-        let unsaved = self.shared.unsaved().value(height, key);
-        let value = match unsaved {
-            Some(value) => value,
-            None => history::get(&*self.shared.database, key, height)?,
-        };
+        let value = self.shared.value_at(height, key)?;
         // A block that was committed meanwhile may have pruned what was just read.
         self.check_kept(height)?;
         Ok(value)
@@ -110,8 +108,8 @@ impl StateReadModel {
         count: usize,
     ) -> Result<Vec<Vec<u8>>, StateError> {
         self.check_kept(height)?;
-        let unsaved = self.shared.unsaved().keys(height, prefix);
-        let keys = history::keys_with(&*self.shared.database, height, prefix, start, count, &unsaved)?;
+        let archived = self.shared.unsaved().archive.as_ref().map(|archive| archive.marker);
+        let keys = Keys::new(&*self.shared.database, archived, height, prefix)?.list(start, count)?;
         self.check_kept(height)?;
         Ok(keys)
     }
@@ -132,19 +130,21 @@ impl StateReadModel {
 
     /// The same where no version with its tree is kept: on an archive node.
     fn prove_past(&self, height: Height, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, StateError> {
-        let (tree, archived) = {
+        let (waiting, archived) = {
             let unsaved = self.shared.unsaved();
-            (unsaved.tree(height), unsaved.archived.clone())
+            let archive = unsaved.archive.as_ref();
+            let archived = archive.and_then(|archive| Some((archive.marker, archive.tree.clone()?)));
+            (archive.and_then(|archive| archive.waiting_tree(height)), archived)
         };
-        if let Some(tree) = tree {
+        if let Some(tree) = waiting {
             let reading = self.shared.reading(&tree, height);
             return keys.iter().map(|key| reading.prove(key)).collect();
         }
-        let Some(archived) = archived.filter(|archived| (archived.from..=archived.height).contains(&height)) else {
+        let holds = |marker: &ArchiveMarker| (marker.from..=marker.height).contains(&height);
+        let Some((marker, tree)) = archived.filter(|(marker, _)| holds(marker)) else {
             return Err(StateError::ProofNotKept { height, lowest: self.lowest_provable_height() });
         };
-        let tree = Tree { cache: &self.shared.cache, root: &archived.tree };
-        let mut past = Past::new(&*self.shared.database, tree, archived.height, height);
+        let mut past = Past::new(self.shared.reading(&tree, marker.height), height);
         keys.iter().map(|key| past.prove(key)).collect()
     }
 

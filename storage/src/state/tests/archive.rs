@@ -127,14 +127,15 @@ fn window_drops_past_nodes_and_an_archive_begins_where_it_is_made() {
     assert_eq!(count(&chain, Table::StateNodes), 0);
     let refused = StateError::ProofNotKept { height: Height(30), lowest: Height(35) };
     assert_eq!(chain.store.read_model().prove(Height(30), &keys), Err(refused));
+    // The diffs of the window are where the archive begins.
     chain.config.history = HistoryMode::Archive;
     chain.reopen();
     live(&mut chain);
-    check_from(&chain, 35, &keys);
-    let refused = StateError::ProofNotKept { height: Height(34), lowest: Height(35) };
-    assert_eq!(chain.store.read_model().prove(Height(34), &keys), Err(refused));
+    check_from(&chain, 30, &keys);
+    let refused = StateError::ProofNotKept { height: Height(29), lowest: Height(30) };
+    assert_eq!(chain.store.read_model().prove(Height(29), &keys), Err(refused));
     chain.reopen();
-    check_from(&chain, 35, &keys);
+    check_from(&chain, 30, &keys);
 }
 
 /// A database that counts what is sought.

@@ -175,16 +175,16 @@ fn first(keys: u64) -> Changes {
 
 #[test]
 fn crash_at_any_write_of_a_small_state_opens_to_the_last_commit() {
-    let small = CheckpointLimits { bytes: 8 << 10, blocks: 2, chunk_bytes: 1 << 10 };
+    let small = CheckpointLimits { bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
     for history in [HistoryMode::Archive, HistoryMode::Window(3)] {
-        let crashes = sweep(StateConfig { history, unsaved: small, ..ARCHIVE }, first(60), 16);
+        let crashes = sweep(StateConfig { history, unsaved: small, ..ARCHIVE }, first(60), 24);
         assert!(crashes > 100, "{crashes}");
     }
 }
 
 #[test]
 fn crash_between_two_chunks_of_pages_opens_to_the_last_commit() {
-    let unsaved = CheckpointLimits { bytes: 8 << 10, blocks: 2, chunk_bytes: 2 << 10 };
+    let unsaved = CheckpointLimits { bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 512 };
     let config = StateConfig { cache_bytes: 64 << 10, unsaved, ..ARCHIVE };
     let keys: Changes = (0..6_000).map(|number| (key(number), Some(vec![1, 2, 3]))).collect();
     let (chain, states) = life(config, keys, 6);

@@ -24,7 +24,8 @@ use std::sync::Arc;
 /// Certifications that may wait for the parent, as in the real driver.
 const WAITING_MAX: usize = 64;
 
-const UNSAVED: CheckpointLimits = CheckpointLimits { bytes: 4 << 10, blocks: 3, chunk_bytes: 1 << 10 };
+const UNSAVED: CheckpointLimits =
+    CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 3, chunk_bytes: 1 << 10 };
 
 /// What the ledger is asked to do.
 pub(crate) enum Command {
