@@ -1,11 +1,9 @@
 //! Pages: the leaves of one bucket, in ascending order of key hash.
 //!
-//! In memory: depth of the bucket (u16), then for each leaf: key hash (32), leaf hash (32), length of the key (u16), length
-//! of the value (u16), key, value. A value length of [`LARGE_VALUE`] stands for a value that lies in table `state_keys`; its
-//! SHA-256 takes the value's place. Numbers are big-endian.
-//!
-//! The record on disk leaves out what follows from the rest: depth, then for each leaf: how many bytes its key has in common
-//! with the one before it (u8), length of the rest of the key (u16), length of the value (u16), rest of the key, value.
+//! The record on disk: depth of the bucket (u16), then for each leaf: how many bytes its key has in common with the one before
+//! it (u8), length of the rest of the key (u16), length of the value (u16), rest of the key, value. A value length of
+//! [`LARGE_VALUE`] stands for a value that lies in table `state_keys`; its SHA-256 takes the value's place. Numbers are
+//! big-endian. In memory the hashes, which follow from the rest, stand beside it.
 
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, LEAF_DOMAIN, inner_hash, path_bit};
@@ -20,6 +18,8 @@ pub const MERGE_LEAVES_MAX: usize = 4;
 /// A longer value does not lie in the page, in bytes: an account does, and pages stay small.
 pub const INLINE_VALUE_MAX: usize = 128;
 
+/// About what a page takes besides its leaves, in bytes.
+const PAGE_BYTES: usize = 128;
 /// The value length that marks a value outside of the page.
 const LARGE_VALUE: u16 = u16::MAX;
 
@@ -34,6 +34,19 @@ pub(super) enum ValueRef<'a> {
     Large(Hash, Option<&'a Arc<[u8]>>),
 }
 
+impl<'a> ValueRef<'a> {
+    /// What stands for the value in a page.
+    fn stored(&self) -> &[u8]
+    where
+        Self: 'a,
+    {
+        match self {
+            Self::Inline(value) => value,
+            Self::Large(hash, _) => &hash.0,
+        }
+    }
+}
+
 /// A leaf.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaf<'a> {
@@ -43,21 +56,25 @@ pub(super) struct Leaf<'a> {
     pub(super) value: ValueRef<'a>,
 }
 
-impl Leaf<'_> {
-    /// Its size in a record.
-    const fn bytes(&self) -> usize {
-        let value = match self.value {
-            ValueRef::Inline(value) => value.len(),
-            ValueRef::Large(..) => 32,
-        };
-        self.key.len().saturating_add(value).saturating_add(68)
-    }
+/// Where a leaf lies in its page.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) key_hash: Hash,
+    pub(super) hash: Hash,
+    /// Where the key ends and the value begins.
+    key_end: u32,
+    value_end: u32,
+    /// Whether the value is the hash of one that is too large.
+    is_large: bool,
 }
 
 /// The leaves of one bucket.
 #[derive(Debug)]
 pub(super) struct Page {
-    record: Box<[u8]>,
+    depth: u16,
+    heads: Box<[Head]>,
+    /// Keys and values, leaf after leaf.
+    data: Box<[u8]>,
     /// Values that no committed block has written yet, by key hash; empty in a page that came from disk.
     large: Vec<(Hash, Arc<[u8]>)>,
 }
@@ -65,26 +82,35 @@ pub(super) struct Page {
 impl Page {
     /// Packs leaves, which are in order.
     pub(super) fn pack(depth: u16, leaves: &[Leaf<'_>]) -> Self {
-        let bytes = leaves.iter().map(Leaf::bytes).fold(2_usize, usize::saturating_add);
-        let mut record = Vec::with_capacity(bytes);
-        record.extend_from_slice(&depth.to_be_bytes());
+        let bytes = |leaf: &Leaf<'_>| leaf.key.len().saturating_add(leaf.value.stored().len());
+        let mut data = Vec::with_capacity(leaves.iter().map(bytes).fold(0, usize::saturating_add));
+        let mut heads = Vec::with_capacity(leaves.len());
         let mut large = Vec::new();
         for leaf in leaves {
-            let (value_length, value) = match &leaf.value {
-                ValueRef::Inline(value) => (short(value.len()), *value),
-                ValueRef::Large(hash, value) => {
-                    large.extend(value.map(|value| (leaf.key_hash, Arc::clone(value))));
-                    (LARGE_VALUE, hash.0.as_slice())
-                }
-            };
-            record.extend_from_slice(&leaf.key_hash.0);
-            record.extend_from_slice(&leaf.hash.0);
-            record.extend_from_slice(&short(leaf.key.len()).to_be_bytes());
-            record.extend_from_slice(&value_length.to_be_bytes());
-            record.extend_from_slice(leaf.key);
-            record.extend_from_slice(value);
+            if let ValueRef::Large(_, value) = leaf.value {
+                large.extend(value.map(|value| (leaf.key_hash, Arc::clone(value))));
+            }
+            data.extend_from_slice(leaf.key);
+            let key_end = place(data.len());
+            data.extend_from_slice(leaf.value.stored());
+            let is_large = matches!(leaf.value, ValueRef::Large(..));
+            let Leaf { key_hash, hash, .. } = *leaf;
+            heads.push(Head { key_hash, hash, key_end, value_end: place(data.len()), is_large });
         }
-        Self { record: record.into(), large }
+        Self { depth, heads: heads.into(), data: data.into(), large }
+    }
+
+    /// The page with other values of the same lengths: for each its place, the new leaf hash and the value.
+    pub(super) fn with_values<'a>(&self, values: impl Iterator<Item = (usize, Hash, &'a [u8])>) -> Self {
+        let (mut heads, mut data) = (self.heads.clone(), self.data.clone());
+        for (index, hash, value) in values {
+            let Some(head) = heads.get_mut(index) else { continue };
+            head.hash = hash;
+            if let Some(place) = data.get_mut(head.key_end as usize..head.value_end as usize) {
+                place.copy_from_slice(value);
+            }
+        }
+        Self { depth: self.depth, heads, data, large: self.large.clone() }
     }
 
     /// Reads a record from disk: complete leaves, at least one, in ascending order of key hash. All hashes are computed.
@@ -132,16 +158,14 @@ impl Page {
 
     /// The record to write.
     pub(super) fn to_record(&self) -> Vec<u8> {
-        let mut record = Vec::with_capacity(self.record.len());
-        record.extend_from_slice(&self.depth().to_be_bytes());
+        let mut record = Vec::with_capacity(self.data.len());
+        record.extend_from_slice(&self.depth.to_be_bytes());
         let mut last: &[u8] = &[];
         for leaf in self.leaves() {
             let in_common = leaf.key.iter().zip(last).take(usize::from(u8::MAX)).take_while(|(a, b)| a == b).count();
             let rest = leaf.key.get(in_common..).unwrap_or_default();
-            let (length, value) = match &leaf.value {
-                ValueRef::Inline(value) => (short(value.len()), *value),
-                ValueRef::Large(hash, _) => (LARGE_VALUE, hash.0.as_slice()),
-            };
+            let value = leaf.value.stored();
+            let length = if matches!(leaf.value, ValueRef::Large(..)) { LARGE_VALUE } else { short(value.len()) };
             record.push(u8::try_from(in_common).unwrap_or_default());
             record.extend_from_slice(&short(rest.len()).to_be_bytes());
             record.extend_from_slice(&length.to_be_bytes());
@@ -153,29 +177,50 @@ impl Page {
     }
 
     /// The depth of the bucket.
-    pub(super) fn depth(&self) -> u16 {
-        self.record.first_chunk().map_or(u16::MAX, |bytes| u16::from_be_bytes(*bytes))
+    pub(super) const fn depth(&self) -> u16 {
+        self.depth
     }
 
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
         let large = self.large.iter().map(|(_, value)| value.len().saturating_add(64));
-        large.fold(self.record.len().saturating_add(96), usize::saturating_add)
+        let own = size_of_val(&*self.heads).saturating_add(self.data.len()).saturating_add(PAGE_BYTES);
+        large.fold(own, usize::saturating_add)
+    }
+
+    /// Hashes and places of the leaves, in ascending order of key hash.
+    pub(super) const fn heads(&self) -> &[Head] {
+        &self.heads
     }
 
     /// The leaves in ascending order of key hash.
-    pub(super) fn leaves(&self) -> Leaves<'_> {
-        Leaves { rest: self.record.get(2..).unwrap_or_default(), large: &self.large }
+    pub(super) fn leaves(&self) -> impl Iterator<Item = Leaf<'_>> {
+        (0..self.heads.len()).filter_map(|index| self.leaf(index))
     }
 
     /// The leaf of a key hash.
     pub(super) fn find(&self, key_hash: &Hash) -> Option<Leaf<'_>> {
-        self.leaves().find(|leaf| leaf.key_hash == *key_hash)
+        self.leaf(self.heads.iter().position(|head| head.key_hash == *key_hash)?)
+    }
+
+    /// A leaf by its place.
+    pub(super) fn leaf(&self, index: usize) -> Option<Leaf<'_>> {
+        let head = self.heads.get(index)?;
+        let start = index.checked_sub(1).and_then(|before| self.heads.get(before)).map_or(0, |head| head.value_end);
+        let key = self.data.get(start as usize..head.key_end as usize)?;
+        let stored = self.data.get(head.key_end as usize..head.value_end as usize)?;
+        let value = if head.is_large {
+            let own = self.large.iter().find(|(owner, _)| *owner == head.key_hash).map(|(_, value)| value);
+            ValueRef::Large(stored.first_chunk().map(|hash| Hash(*hash))?, own)
+        } else {
+            ValueRef::Inline(stored)
+        };
+        Some(Leaf { key_hash: head.key_hash, hash: head.hash, key, value })
     }
 
     /// Key hashes and leaf hashes, for [`subtree_hash`].
     pub(super) fn hashes(&self) -> Vec<LeafHash> {
-        self.leaves().map(|leaf| (leaf.key_hash, leaf.hash)).collect()
+        self.heads.iter().map(|head| (head.key_hash, head.hash)).collect()
     }
 }
 
@@ -205,36 +250,9 @@ fn short(length: usize) -> u16 {
     u16::try_from(length).unwrap_or(u16::MAX)
 }
 
-/// Reads leaf after leaf; stops where the record does.
-pub(super) struct Leaves<'a> {
-    rest: &'a [u8],
-    large: &'a [(Hash, Arc<[u8]>)],
-}
-
-impl<'a> Iterator for Leaves<'a> {
-    type Item = Leaf<'a>;
-
-    fn next(&mut self) -> Option<Leaf<'a>> {
-        let (key_hash, rest) = self.rest.split_first_chunk::<32>()?;
-        let (hash, rest) = rest.split_first_chunk::<32>()?;
-        let (key_length, rest) = rest.split_first_chunk::<2>()?;
-        let (value_length, rest) = rest.split_first_chunk::<2>()?;
-        let (key, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*key_length)))?;
-        let key_hash = Hash(*key_hash);
-        let (value, rest) = match u16::from_be_bytes(*value_length) {
-            LARGE_VALUE => {
-                let (value_hash, rest) = rest.split_first_chunk::<32>()?;
-                let value = self.large.iter().find(|(owner, _)| *owner == key_hash).map(|(_, value)| value);
-                (ValueRef::Large(Hash(*value_hash), value), rest)
-            }
-            length => {
-                let (value, rest) = rest.split_at_checked(usize::from(length))?;
-                (ValueRef::Inline(value), rest)
-            }
-        };
-        self.rest = rest;
-        Some(Leaf { key_hash, hash: Hash(*hash), key, value })
-    }
+/// A page holds far less than 4 GiB.
+fn place(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// The hash of the subtree below a node at `depth`, from key hashes (ascending) and leaf hashes.

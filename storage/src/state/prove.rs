@@ -7,7 +7,13 @@ use super::tree::{Child, Location, Slot, child_index};
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit};
 use cairn_primitives::{Hash, Height};
+use cairn_storage_sha256::digest_all;
 use std::sync::Arc;
+
+/// Fewer reads than this are not worth a second thread.
+const READS_PER_SHARE_MIN: usize = 64;
+/// Threads share reads in so many pieces each: pages on disk take longer than those in memory.
+const SHARES_PER_THREAD: usize = 4;
 
 /// One version and what it is read through.
 pub(super) struct Version<'a> {
@@ -27,19 +33,36 @@ enum Side {
 impl Version<'_> {
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        let key_hash = sha256(key);
+        self.get_hashed(&sha256(key))
+    }
+
+    /// The values of several keys, in order.
+    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        let workers = &self.shared.workers;
+        let share = keys.len().div_ceil(workers.count().saturating_mul(SHARES_PER_THREAD)).max(READS_PER_SHARE_MIN);
+        let shares: Vec<_> = keys.chunks(share).collect();
+        let read = |keys: &&[&[u8]]| {
+            let mut hashes = Vec::with_capacity(keys.len());
+            digest_all(keys.iter().copied(), |digest| hashes.push(Hash(digest)));
+            hashes.iter().map(|key_hash| self.get_hashed(key_hash)).collect::<Result<Vec<_>, _>>()
+        };
+        let read = workers.map(&shares, read).into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    fn get_hashed(&self, key_hash: &Hash) -> Result<Option<Vec<u8>>, StateError> {
         let mut slot = self.root;
         let mut at = Location::ROOT;
         loop {
             match &slot.child {
                 Child::Empty => return Ok(None),
                 Child::Node(node) => {
-                    slot = node.step(&key_hash, at.depth);
-                    at = at.child(child_index(&key_hash, at.depth));
+                    slot = node.step(key_hash, at.depth);
+                    at = at.child(child_index(key_hash, at.depth));
                 }
                 Child::Bucket(_, bucket) => {
                     let page = self.shared.cache.page(bucket, at, &slot.hash)?;
-                    return page.find(&key_hash).map(|leaf| self.value(&leaf)).transpose();
+                    return page.find(key_hash).map(|leaf| self.value(&leaf)).transpose();
                 }
             }
         }

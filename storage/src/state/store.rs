@@ -324,8 +324,8 @@ impl StateStore {
         let dropped = self.shared.replace_head(head, lowest, pages.gone_bytes);
         drop(unsaved);
         self.shared.cache.add_unsaved(pages.new_bytes);
-        // Old versions are taken apart after the locks are free.
-        drop(dropped);
+        // After the locks are free.
+        self.shared.workers.discard((dropped, overlay));
         self.lowest_diff = lowest_diff;
         let limits = self.shared.limits();
         if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {

@@ -23,6 +23,14 @@ impl Workers {
         self.pool.as_ref().map_or(1, |pool| pool.current_num_threads().saturating_add(1))
     }
 
+    /// Takes something large apart, beside what the caller does next where there is another thread.
+    pub(super) fn discard<T: Send + 'static>(&self, value: T) {
+        match &self.pool {
+            Some(pool) => pool.spawn(move || drop(value)),
+            None => drop(value),
+        }
+    }
+
     /// Does the work on each item, whoever is free the next one, and returns the results in the order of the items.
     pub(super) fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         let Some(pool) = self.pool.as_ref().filter(|_| items.len() > 1) else {

@@ -15,7 +15,7 @@ use super::change::{CHANGES_PER_THREAD_MIN, Change, prepare};
 use super::diff::{Filter, first_bits};
 use super::hashing::{Hashing, Promise};
 use super::overlay::Changes;
-use super::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
+use super::page::{Head, Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
 use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, NODE_BYTES, Node, Slot, child_index};
 use cairn_primitives::Hash;
@@ -186,6 +186,27 @@ fn shares<'a, 'b>(changes: &'a [Change<'b>], depth: u16) -> impl Iterator<Item =
     })
 }
 
+/// A value that takes the place of one of the same length.
+struct NewLeaf<'a> {
+    change: &'a Change<'a>,
+    /// The place of its leaf.
+    index: usize,
+    hash: Hash,
+    value: &'a [u8],
+}
+
+/// The changes as new values for leaves of a page, if that is all they are: what most changes of accounts are.
+fn new_values<'a>(page: &Page, changes: &'a [Change<'_>]) -> Option<Vec<NewLeaf<'a>>> {
+    let mut heads = page.heads().iter().enumerate();
+    let new = |change: &'a Change<'_>| {
+        let (index, _) = heads.find(|(_, head)| head.key_hash == change.key_hash)?;
+        let Leaf { hash, value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
+        let ValueRef::Inline(old) = page.leaf(index)?.value else { return None };
+        (old.len() == value.len()).then_some(NewLeaf { change, index, hash, value })
+    };
+    changes.iter().map(new).collect()
+}
+
 /// A subtree that is new in this version.
 #[derive(Clone, Debug)]
 struct Fresh {
@@ -265,13 +286,16 @@ impl<'a> Update<'a> {
             Child::Node(node) => self.apply_to_node(node, at, changes),
             Child::Bucket(_, bucket) => {
                 let page = self.cache.page(bucket, at, &slot.hash)?;
+                if let Some(values) = new_values(&page, changes) {
+                    return Ok(self.overwrite(bucket, &page, &values));
+                }
                 let Some(leaves) = self.merge_changes(&page, changes) else { return Ok(None) };
                 self.remove(bucket, &page);
                 if leaves.is_empty() || leaves.len() > SPLIT_LEAVES_MAX {
                     self.part.pages.places.push((at.prefix, false));
                     return Ok(Some(self.place(at, &leaves)));
                 }
-                Ok(Some(self.bucket(at, &leaves)))
+                Ok(Some(self.bucket(Page::pack(at.depth, &leaves))))
             }
             Child::Empty => {
                 let with_leaf = changes.iter().filter_map(|change| Some((change, change.leaf()?)));
@@ -328,6 +352,17 @@ impl<'a> Update<'a> {
         let promise = self.hashing.join(left, right).over_node();
         self.drafts.push(Draft { kept, fresh, pairs });
         Fresh { promise, child: FreshChild::Node(self.drafts.len().saturating_sub(1)) }
+    }
+
+    /// A page with new values, or `None` where they make no difference.
+    fn overwrite(&mut self, bucket: &Arc<Bucket>, page: &Arc<Page>, values: &[NewLeaf<'_>]) -> Option<Fresh> {
+        let differs = |new: &&NewLeaf<'_>| page.heads().get(new.index).is_some_and(|head| head.hash != new.hash);
+        let mut changed = values.iter().filter(differs).peekable();
+        changed.peek()?;
+        let overwritten = page.with_values(changed.clone().map(|new| (new.index, new.hash, new.value)));
+        changed.for_each(|new| self.note(new.change, page.leaf(new.index).as_ref()));
+        self.remove(bucket, page);
+        Some(self.bucket(overwritten))
     }
 
     /// The leaves of a page with changes, or `None` where they make no difference.
@@ -409,19 +444,18 @@ impl<'a> Update<'a> {
             return self.draft(None, [Some(a), Some(b), Some(c), Some(d)], pairs);
         }
         self.part.pages.places.push((at.prefix, true));
-        self.bucket(at, leaves)
+        self.bucket(Page::pack(at.depth, leaves))
     }
 
-    /// A bucket for leaves, of which there are some and not too many.
-    fn bucket(&mut self, at: Location, leaves: &[Leaf<'_>]) -> Fresh {
-        let promise = self.fold(leaves, at.depth);
-        let page = Page::pack(at.depth, leaves);
+    /// A bucket for a page with some leaves, not too many.
+    fn bucket(&mut self, page: Page) -> Fresh {
+        let promise = self.fold(page.heads(), page.depth());
         self.part.pages.new_bytes = self.part.pages.new_bytes.saturating_add(page.size());
         Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(Arc::new(page)))) }
     }
 
     /// The subtree of leaves in one bucket.
-    fn fold(&mut self, leaves: &[Leaf<'_>], depth: u16) -> Promise {
+    fn fold(&mut self, leaves: &[Head], depth: u16) -> Promise {
         match leaves {
             [] => Hashing::EMPTY,
             [leaf] => self.hashing.known(&leaf.hash, 1),

@@ -188,6 +188,14 @@ impl StateView {
         self.shared.reading(&self.version.root, self.height()).get(key)
     }
 
+    /// The values of several keys, in the order asked; on several threads if there are many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        self.shared.reading(&self.version.root, self.height()).get_many(keys)
+    }
+
     /// What the version holds under a key, provable against [`Self::root`].
     ///
     /// # Errors

@@ -58,7 +58,8 @@ impl Drop for Cairn {
 impl Peer for Cairn {
     fn read(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
         let view = self.store()?.view();
-        Ok(keys.iter().map(|key| view.get(key)).collect::<Result<_, _>>()?)
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        Ok(view.get_many(&keys)?)
     }
 
     fn commit(&mut self, changes: Vec<Entry>) -> Result<()> {
@@ -69,6 +70,7 @@ impl Peer for Cairn {
         let mut batch = WriteBatch::new();
         let staged = store.stage(&overlay, height, &mut batch)?;
         self.database.write(batch, Durability::Synced)?;
+        drop(overlay);
         store.apply(staged);
         store.relieve()?;
         Ok(())
