@@ -32,8 +32,10 @@ impl SyncCodec {
         decode_strict(what, &bytes, limit).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    async fn write<M: Encode, W: AsyncWrite + Unpin>(&self, io: &mut W, message: &M, limit: usize) -> io::Result<()> {
+    async fn write<M: Encode, W: AsyncWrite + Unpin>(&self, io: &mut W, message: M, limit: usize) -> io::Result<()> {
         let bytes = message.encode();
+        // Whoever reads slowly makes the node hold the bytes, and not the message as well.
+        drop(message);
         if bytes.len() > limit {
             let reason = format!("a sync message of {} bytes, at most {limit} can be sent", bytes.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
@@ -66,14 +68,14 @@ impl Codec for SyncCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.write(io, &request, SYNC_REQUEST_BYTES_MAX).await
+        self.write(io, request, SYNC_REQUEST_BYTES_MAX).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: SyncResponse) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.write(io, &response, SYNC_RESPONSE_BYTES_MAX).await
+        self.write(io, response, SYNC_RESPONSE_BYTES_MAX).await
     }
 }
 

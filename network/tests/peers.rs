@@ -15,8 +15,13 @@ use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::message::{SyncRequest, SyncResponse};
 use cairn_primitives::{FinalizedBlock, Hash, Height, OpaqueExtrinsic};
 use common::{Node, QUIC, TCP, block, config};
-use libp2p::futures::StreamExt;
-use libp2p::{SwarmBuilder, gossipsub, noise, tcp, yamux};
+use libp2p::futures::{AsyncRead, AsyncWrite, AsyncWriteExt, StreamExt};
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::SwarmEvent;
+use libp2p::{StreamProtocol, SwarmBuilder, gossipsub, noise, tcp, yamux};
+use parity_scale_codec::Encode;
+use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 async fn pair(listen: &str, change: impl FnOnce(&mut NetworkConfig)) -> (Node, Node) {
@@ -255,4 +260,98 @@ async fn metrics_count_traffic_in_the_registry_given() {
     let names: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
     assert!(names.contains(&"cairn_network_peers".to_owned()), "{names:?}");
     assert!(names.contains(&"cairn_network_messages_total".to_owned()), "{names:?}");
+}
+
+/// Asks for blocks and never reads an answer.
+#[derive(Clone, Default)]
+struct Unreading;
+
+impl request_response::Codec for Unreading {
+    type Protocol = StreamProtocol;
+    type Request = ();
+    type Response = ();
+
+    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<()> {
+        pending().await
+    }
+
+    async fn read_response<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<()> {
+        pending().await
+    }
+
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, (): ()) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
+        io.write_all(&u32::try_from(request.len()).unwrap().to_le_bytes()).await?;
+        io.write_all(&request).await?;
+        io.flush().await
+    }
+
+    async fn write_response<T>(&mut self, _: &StreamProtocol, _: &mut T, (): ()) -> io::Result<()>
+    where
+        T: AsyncWrite + Unpin + Send,
+    {
+        pending().await
+    }
+}
+
+/// A program on libp2p that is not ours: it asks so many times at once, and takes no answer until it ends.
+fn unreading(node: &Node, requests: usize) -> tokio::task::JoinHandle<()> {
+    let protocol = StreamProtocol::new("/cairn/5a5a5a5a5a5a5a5a/sync/1");
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| {
+            let protocols = [(protocol, ProtocolSupport::Outbound)];
+            request_response::Behaviour::with_codec(Unreading, protocols, request_response::Config::default())
+        })
+        .unwrap()
+        .build();
+    swarm.dial(node.address.clone()).unwrap();
+    tokio::spawn(async move {
+        loop {
+            if let SwarmEvent::ConnectionEstablished { peer_id, .. } = swarm.select_next_some().await {
+                for _ in 0..requests {
+                    swarm.behaviour_mut().send_request(&peer_id, ());
+                }
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_are_few_and_their_places_come_back() {
+    let registry = prometheus::Registry::new();
+    let mut node = config(1, TCP, &[]);
+    node.registry = Some(registry.clone());
+    let mut node = Node::start(node).await;
+    let refused = || {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == "cairn_network_drops_total").unwrap();
+        let drops = family.get_metric().iter().find(|metric| metric.get_label()[0].value() == "sync_answers").unwrap();
+        drops.get_counter().get_value()
+    };
+    let large = || SyncResponse::Blocks(vec![FinalizedBlock { block: block(BLOCK_BYTES_MAX), finalization: None }]);
+    for round in 1..=5 {
+        let stranger = unreading(&node, 6);
+        for _ in 0..4 {
+            answer(&mut node, Some(large())).await;
+        }
+        // The fifth and the sixth are refused unseen.
+        while refused() < f64::from(2 * round) {
+            tokio::task::yield_now().await;
+        }
+        stranger.abort();
+        while !node.handle.status().await.unwrap().connected.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Twenty such answers, 80 MiB, would be too many if the places of those who went were not given back.
+    let two = Node::start(config(2, TCP, &[&node.address])).await;
+    node.wait_for_peer(two.peer).await;
+    let asked = two.handle.sync_request(node.peer, SyncRequest::Blocks { from: Height(1), count: 1 });
+    assert_eq!(tokio::join!(asked, answer(&mut node, Some(large()))).0, Ok(large()));
 }

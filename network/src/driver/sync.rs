@@ -10,7 +10,10 @@ use cairn_primitives::message::{SyncRequest, SyncResponse};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
-use libp2p::request_response::{self, InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{
+    self, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
+use parity_scale_codec::Encode as _;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
@@ -25,16 +28,48 @@ const REQUESTS_MAX: usize = 32;
 /// Requests of peers that wait for the node's answer, in total.
 const ANSWERS_MAX: usize = 32;
 
+/// Requests of one peer that wait for the node's answer, or whose answer the peer has not taken yet.
+const ANSWERS_PER_PEER_MAX: usize = 4;
+
+/// Bytes of answers that peers have not taken yet, in total: what those who read slowly can make the node hold.
+const UNREAD_BYTES_MAX: usize = 64 << 20;
+
 type Reply = oneshot::Sender<Result<SyncResponse, SyncError>>;
 
 /// An answer of the node and where it goes; `None` if the node gave none.
-pub(super) type Answer = (ResponseChannel<SyncResponse>, Option<SyncResponse>);
+pub(super) type Answer = (InboundRequestId, ResponseChannel<SyncResponse>, Option<SyncResponse>);
+
+/// A request of a peer, until its answer has been taken.
+struct Serving {
+    peer: PeerId,
+    /// The length of the answer, once there is one.
+    answer_bytes: Option<usize>,
+}
 
 /// What is under way.
 #[derive(Default)]
 pub(super) struct SyncService {
     requests: BTreeMap<OutboundRequestId, (PeerId, Reply)>,
+    serving: BTreeMap<InboundRequestId, Serving>,
     pub(super) answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+impl SyncService {
+    /// Whether one more request of the peer may wait for an answer.
+    fn has_room_for(&self, peer: &PeerId) -> bool {
+        let of_peer = self.serving.values().filter(|serving| serving.peer == *peer).count();
+        self.answers.len() < ANSWERS_MAX && of_peer < ANSWERS_PER_PEER_MAX
+    }
+
+    /// Notes that an answer of so many bytes goes out, if it may.
+    fn try_hold(&mut self, id: InboundRequestId, bytes: usize) -> bool {
+        let held: usize = self.serving.values().filter_map(|serving| serving.answer_bytes).sum();
+        let fits = held.saturating_add(bytes) <= UNREAD_BYTES_MAX;
+        if let Some(serving) = self.serving.get_mut(&id) {
+            serving.answer_bytes = Some(if fits { bytes } else { 0 });
+        }
+        fits
+    }
 }
 
 impl Driver {
@@ -62,20 +97,39 @@ impl Driver {
     pub(super) fn handle_sync(&mut self, event: request_response::Event<SyncRequest, SyncResponse>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => self.handle_sync_request(peer, request, channel),
+                Message::Request { request_id, request, channel } => {
+                    self.handle_sync_request(peer, request_id, request, channel);
+                }
                 Message::Response { request_id, response } => self.finish_request(request_id, Ok(response)),
             },
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 let error = self.blame_for_failure(peer, error);
                 self.finish_request(request_id, Err(error));
             }
-            request_response::Event::InboundFailure { peer, error: InboundFailure::Io(error), .. } => {
-                if error.kind() == io::ErrorKind::InvalidData {
-                    tracing::debug!(%peer, %error, "malformed sync request");
-                    self.report(peer, Offence::Malformed);
-                }
+            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
+                self.handle_answer_failed(peer, request_id, &error);
             }
-            request_response::Event::InboundFailure { .. } | request_response::Event::ResponseSent { .. } => {}
+            request_response::Event::ResponseSent { request_id, .. } => drop(self.sync.serving.remove(&request_id)),
+        }
+    }
+
+    /// A request that could not be read, or an answer that was not taken.
+    fn handle_answer_failed(&mut self, peer: PeerId, id: InboundRequestId, error: &InboundFailure) {
+        let serving = self.sync.serving.remove(&id);
+        match error {
+            InboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::debug!(%peer, %error, "malformed sync request");
+                self.report(peer, Offence::Malformed);
+            }
+            // It asked and does not read; or it opened a stream and never asked.
+            InboundFailure::Timeout if serving.is_none_or(|serving| serving.answer_bytes.is_some()) => {
+                self.report(peer, Offence::Useless);
+            }
+            InboundFailure::Io(_)
+            | InboundFailure::Timeout
+            | InboundFailure::ConnectionClosed
+            | InboundFailure::UnsupportedProtocols
+            | InboundFailure::ResponseOmission => {}
         }
     }
 
@@ -105,30 +159,43 @@ impl Driver {
         }
     }
 
-    fn handle_sync_request(&mut self, peer: PeerId, request: SyncRequest, channel: ResponseChannel<SyncResponse>) {
+    fn handle_sync_request(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        request: SyncRequest,
+        channel: ResponseChannel<SyncResponse>,
+    ) {
         let within_rate = self.peers.get_mut(&peer).is_some_and(|peer| peer.bucket.try_take(Instant::now()));
         if !within_rate {
             self.report(peer, Offence::Flooding);
-            return self.handle_answer((channel, None));
+            return self.handle_answer((id, channel, None));
         }
-        if self.sync.answers.len() >= ANSWERS_MAX {
+        if !self.sync.has_room_for(&peer) {
             self.metrics.dropped(Queue::SyncAnswers, 1);
-            return self.handle_answer((channel, None));
+            return self.handle_answer((id, channel, None));
         }
         let (reply, answer) = oneshot::channel();
         if try_event(&self.outbox.sender, Event::SyncRequest { peer, request, reply }).is_err() {
             self.metrics.dropped(Queue::Events, 1);
-            return self.handle_answer((channel, None));
+            return self.handle_answer((id, channel, None));
         }
+        self.sync.serving.insert(id, Serving { peer, answer_bytes: None });
         self.sync.answers.push(Box::pin(async move {
             let answer = tokio::time::timeout(SYNC_TIMEOUT, answer).await;
-            (channel, answer.ok().and_then(Result::ok))
+            (id, channel, answer.ok().and_then(Result::ok))
         }));
     }
 
-    pub(super) fn handle_answer(&mut self, (channel, answer): Answer) {
-        let answer = answer.unwrap_or(SyncResponse::Refused);
-        // An error means that the peer no longer waits.
-        drop(self.swarm.behaviour_mut().sync.send_response(channel, answer));
+    pub(super) fn handle_answer(&mut self, (id, channel, answer): Answer) {
+        let mut answer = answer.unwrap_or(SyncResponse::Refused);
+        if !self.sync.try_hold(id, answer.encoded_size()) {
+            self.metrics.dropped(Queue::SyncAnswers, 1);
+            answer = SyncResponse::Refused;
+        }
+        if self.swarm.behaviour_mut().sync.send_response(channel, answer).is_err() {
+            // The peer no longer waits.
+            self.sync.serving.remove(&id);
+        }
     }
 }
