@@ -20,7 +20,8 @@ use cairn_network::{GossipId, Handle as Network, Offence, PeerId, Verdict};
 use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic};
 use cairn_rpc::{Refusal, SubmitError, TransactionStatus};
 use cairn_runtime::{
-    AccountInfo, Admittance, BlockLimits, InvalidTransaction, Transaction, TransactionError, ValidateError, Validity,
+    AccountInfo, Admittance, BlockLimits, Era, InvalidTransaction, Transaction, TransactionError, ValidateError,
+    Validity,
 };
 use parity_scale_codec::Decode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -314,7 +315,10 @@ impl MempoolDriver {
         for (candidate, signature) in candidates.into_iter().zip(signed) {
             match signature {
                 Ok(()) => good.push(candidate),
-                Err(invalid) => refuse(&mut verdicts, &candidate, Refused::Invalid(invalid)),
+                Err(invalid) => {
+                    let refused = Refused::of_signature(&candidate.transaction, invalid);
+                    refuse(&mut verdicts, &candidate, refused);
+                }
             }
         }
         for group in good.chunks(INSERTED_TOGETHER) {
@@ -463,6 +467,8 @@ fn entry(
 /// Why a transaction was not admitted.
 enum Refused {
     Malformed(TransactionError),
+    /// Its signature holds at no height.
+    Forged,
     Invalid(InvalidTransaction),
     Pool(cairn_mempool::Refusal),
 }
@@ -470,7 +476,16 @@ enum Refused {
 impl Refused {
     /// Whether an honest peer cannot have forwarded it: its bytes or its signature are wrong whatever the state is.
     const fn is_misbehaviour(&self) -> bool {
-        matches!(self, Self::Malformed(_))
+        matches!(self, Self::Malformed(_) | Self::Forged)
+    }
+
+    /// A signature that was not accepted at the height of now.
+    ///
+    /// A mortal transaction signs the hash of a block that depends on the height, and an honest peer may be at another one;
+    /// what an immortal one signs is the same everywhere. A scheme that is not accepted here may be so in a later version.
+    fn of_signature(transaction: &Transaction, invalid: InvalidTransaction) -> Self {
+        let is_immortal = transaction.signed().is_some_and(|signed| signed.extra.era == Era::Immortal);
+        if is_immortal && invalid == InvalidTransaction::BadProof { Self::Forged } else { Self::Invalid(invalid) }
     }
 }
 
@@ -478,6 +493,7 @@ impl From<Refused> for SubmitError {
     fn from(refused: Refused) -> Self {
         let (refusal, detail) = match refused {
             Refused::Malformed(error) => (Refusal::Malformed, error.to_string()),
+            Refused::Forged => (Refusal::BadSignature, InvalidTransaction::BadProof.to_string()),
             Refused::Invalid(invalid) => (refusal_of_invalid(&invalid), invalid.to_string()),
             Refused::Pool(reason) => (refusal_of_pool(&reason), reason.to_string()),
         };
@@ -516,4 +532,43 @@ const fn refusal_of_pool(reason: &cairn_mempool::Refusal) -> Refusal {
 
 fn account_state(info: &AccountInfo) -> AccountState {
     AccountState { nonce: u64::from(info.nonce), spendable: info.data.free }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_primitives::KeyPair;
+    use cairn_runtime::TransactionExtra;
+    use cairn_runtime::client::{sign, transfer_keep_alive};
+
+    const GENESIS: Hash = Hash([1; 32]);
+
+    fn transaction(era: Era) -> Transaction {
+        let key = KeyPair::from_seed(&[3; 32]);
+        let call = transfer_keep_alive(key.public().into(), 1);
+        let signed = sign(&key, &call, TransactionExtra { era, nonce: 0, tip: 0 }, &GENESIS, &GENESIS);
+        Transaction::decode(signed).unwrap()
+    }
+
+    #[test]
+    fn only_a_wrong_signature_that_no_height_makes_right_is_blamed_on_its_sender() {
+        let mortal = Era::mortal(64, 5);
+        let unsupported = InvalidTransaction::UnsupportedSignature { scheme: "ecdsa" };
+        for (era, invalid, is_misbehaviour) in [
+            (Era::Immortal, InvalidTransaction::BadProof, true),
+            (mortal, InvalidTransaction::BadProof, false),
+            (mortal, InvalidTransaction::AncientBirthBlock, false),
+            (Era::Immortal, unsupported, false),
+        ] {
+            let refused = Refused::of_signature(&transaction(era), invalid.clone());
+            assert_eq!(refused.is_misbehaviour(), is_misbehaviour, "{era:?}, {invalid}");
+        }
+    }
+
+    #[test]
+    fn client_is_told_of_a_wrong_signature_in_the_same_way_for_every_era() {
+        let told = |era| SubmitError::from(Refused::of_signature(&transaction(era), InvalidTransaction::BadProof));
+        let (immortal, mortal) = (told(Era::Immortal), told(Era::mortal(64, 5)));
+        assert_eq!((immortal.refusal, immortal.detail), (Refusal::BadSignature, mortal.detail));
+    }
 }
