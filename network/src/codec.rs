@@ -10,6 +10,13 @@ use libp2p::request_response::Codec;
 use parity_scale_codec::{Decode, Encode};
 use std::io;
 
+/// A request of a peer that does not decode, or announces more than is allowed.
+///
+/// It is a value and no error: of a request that could not be read the swarm tells nobody, and its sender is to be blamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed sync request")]
+pub(crate) struct Malformed;
+
 /// Reads and writes [`SyncRequest`] and [`SyncResponse`].
 #[derive(Clone, Debug)]
 pub(crate) struct SyncCodec {
@@ -47,14 +54,18 @@ impl SyncCodec {
 
 impl Codec for SyncCodec {
     type Protocol = StreamProtocol;
-    type Request = SyncRequest;
+    type Request = Result<SyncRequest, Malformed>;
     type Response = SyncResponse;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<SyncRequest>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        self.read("sync request", io, SYNC_REQUEST_BYTES_MAX).await
+        match self.read("sync request", io, SYNC_REQUEST_BYTES_MAX).await {
+            Ok(request) => Ok(Ok(request)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<SyncResponse>
@@ -64,10 +75,11 @@ impl Codec for SyncCodec {
         self.read("sync response", io, SYNC_RESPONSE_BYTES_MAX).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: SyncRequest) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let request = request.map_err(|malformed| io::Error::new(io::ErrorKind::InvalidInput, malformed))?;
         self.write(io, request, SYNC_REQUEST_BYTES_MAX).await
     }
 
@@ -118,9 +130,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_with_trailing_bytes_is_refused() {
-        let mut bytes = Vec::new();
-        frame::write(&mut bytes, &[SyncRequest::Status.encode(), vec![0]].concat()).await.unwrap();
-        assert!(codec().read_request(&PROTOCOL, &mut Cursor::new(bytes)).await.is_err());
+    async fn request_that_is_malformed_is_told_and_one_that_is_cut_off_is_an_error() {
+        let mut trailing = Vec::new();
+        frame::write(&mut trailing, &[SyncRequest::Status.encode(), vec![0]].concat()).await.unwrap();
+        let read = async |bytes: Vec<u8>| codec().read_request(&PROTOCOL, &mut Cursor::new(bytes)).await;
+        assert_eq!(read(trailing).await.unwrap(), Err(Malformed));
+        assert_eq!(read(vec![0xff; 8]).await.unwrap(), Err(Malformed), "4 GiB");
+        assert_eq!(read(vec![4, 0, 0, 0, 1]).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -262,16 +262,19 @@ async fn metrics_count_traffic_in_the_registry_given() {
     assert!(names.contains(&"cairn_network_messages_total".to_owned()), "{names:?}");
 }
 
-/// Asks for blocks and never reads an answer.
+/// Sends bytes as requests and never reads an answer.
 #[derive(Clone, Default)]
 struct Unreading;
 
 impl request_response::Codec for Unreading {
     type Protocol = StreamProtocol;
-    type Request = ();
+    type Request = Vec<u8>;
     type Response = ();
 
-    async fn read_request<T: AsyncRead + Unpin + Send>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<()> {
+    async fn read_request<T>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<Vec<u8>>
+    where
+        T: AsyncRead + Unpin + Send,
+    {
         pending().await
     }
 
@@ -279,13 +282,11 @@ impl request_response::Codec for Unreading {
         pending().await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, (): ()) -> io::Result<()>
+    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, bytes: Vec<u8>) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
-        io.write_all(&u32::try_from(request.len()).unwrap().to_le_bytes()).await?;
-        io.write_all(&request).await?;
+        io.write_all(&bytes).await?;
         io.flush().await
     }
 
@@ -297,8 +298,13 @@ impl request_response::Codec for Unreading {
     }
 }
 
-/// A program on libp2p that is not ours: it asks so many times at once, and takes no answer until it ends.
-fn unreading(node: &Node, requests: usize) -> tokio::task::JoinHandle<()> {
+/// A frame: its length, then the bytes.
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat()
+}
+
+/// A program on libp2p that is not ours: it sends all requests at once, and takes no answer until it ends.
+fn stranger(node: &Node, requests: Vec<Vec<u8>>) -> tokio::task::JoinHandle<()> {
     let protocol = StreamProtocol::new("/cairn/5a5a5a5a5a5a5a5a/sync/1");
     let mut swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
@@ -314,8 +320,8 @@ fn unreading(node: &Node, requests: usize) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             if let SwarmEvent::ConnectionEstablished { peer_id, .. } = swarm.select_next_some().await {
-                for _ in 0..requests {
-                    swarm.behaviour_mut().send_request(&peer_id, ());
+                for request in &requests {
+                    swarm.behaviour_mut().send_request(&peer_id, request.clone());
                 }
             }
         }
@@ -335,8 +341,9 @@ async fn answers_that_nobody_reads_are_few_and_their_places_come_back() {
         drops.get_counter().get_value()
     };
     let large = || SyncResponse::Blocks(vec![FinalizedBlock { block: block(BLOCK_BYTES_MAX), finalization: None }]);
+    let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
     for round in 1..=5 {
-        let stranger = unreading(&node, 6);
+        let stranger = stranger(&node, vec![frame(&request); 6]);
         for _ in 0..4 {
             answer(&mut node, Some(large())).await;
         }
@@ -354,4 +361,20 @@ async fn answers_that_nobody_reads_are_few_and_their_places_come_back() {
     node.wait_for_peer(two.peer).await;
     let asked = two.handle.sync_request(node.peer, SyncRequest::Blocks { from: Height(1), count: 1 });
     assert_eq!(tokio::join!(asked, answer(&mut node, Some(large()))).0, Ok(large()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sync_requests_too_long_or_garbled_ban_their_sender() {
+    for malformed in [vec![0xff; 8], frame(&[0xff; 40])] {
+        let mut node = Node::start(config(1, TCP, &[])).await;
+        let stranger = stranger(&node, vec![malformed; 2]);
+        let reason = node
+            .wait("a ban", |event| match event {
+                Event::Banned { reason, .. } => Ok(reason),
+                other => Err(other),
+            })
+            .await;
+        assert_eq!(reason, Offence::Malformed);
+        stranger.abort();
+    }
 }

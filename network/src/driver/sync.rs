@@ -3,6 +3,7 @@
 use super::Driver;
 use super::outbox::try_event;
 use crate::behaviour::SYNC_TIMEOUT;
+use crate::codec::Malformed;
 use crate::error::SyncError;
 use crate::event::{Event, Offence};
 use crate::metrics::Queue;
@@ -90,15 +91,19 @@ impl Driver {
             drop(reply.send(Err(error)));
             return;
         }
-        let id = self.swarm.behaviour_mut().sync.send_request(&peer, request);
+        let id = self.swarm.behaviour_mut().sync.send_request(&peer, Ok(request));
         requests.insert(id, (peer, reply));
     }
 
-    pub(super) fn handle_sync(&mut self, event: request_response::Event<SyncRequest, SyncResponse>) {
+    pub(super) fn handle_sync(&mut self, event: request_response::Event<Result<SyncRequest, Malformed>, SyncResponse>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request_id, request, channel } => {
+                Message::Request { request_id, request: Ok(request), channel } => {
                     self.handle_sync_request(peer, request_id, request, channel);
+                }
+                Message::Request { request: Err(malformed), .. } => {
+                    tracing::debug!(%peer, "{malformed}");
+                    self.report(peer, Offence::Malformed);
                 }
                 Message::Response { request_id, response } => self.finish_request(request_id, Ok(response)),
             },
@@ -113,23 +118,12 @@ impl Driver {
         }
     }
 
-    /// A request that could not be read, or an answer that was not taken.
+    /// An answer that was not given or not taken.
     fn handle_answer_failed(&mut self, peer: PeerId, id: InboundRequestId, error: &InboundFailure) {
         let serving = self.sync.serving.remove(&id);
-        match error {
-            InboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::debug!(%peer, %error, "malformed sync request");
-                self.report(peer, Offence::Malformed);
-            }
-            // It asked and does not read; or it opened a stream and never asked.
-            InboundFailure::Timeout if serving.is_none_or(|serving| serving.answer_bytes.is_some()) => {
-                self.report(peer, Offence::Useless);
-            }
-            InboundFailure::Io(_)
-            | InboundFailure::Timeout
-            | InboundFailure::ConnectionClosed
-            | InboundFailure::UnsupportedProtocols
-            | InboundFailure::ResponseOmission => {}
+        // It asked and does not read.
+        if matches!(error, InboundFailure::Timeout) && serving.is_some_and(|serving| serving.answer_bytes.is_some()) {
+            self.report(peer, Offence::Useless);
         }
     }
 
