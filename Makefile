@@ -32,9 +32,17 @@ test: build ## run every test, those with the real binary included
 clients: build ## run unmodified clients (JavaScript, Python, Rust) against a network; CLIENTS names some of them
 	@tests/clients/run.sh "$${CARGO_TARGET_DIR:-target}/release/cairn"
 
+.PHONY: interop
+interop: build ## let a js-libp2p node connect, walk Kademlia and check blocks; needs node 20 and npm
+	@tests/interop/run.sh "$${CARGO_TARGET_DIR:-target}/release/cairn"
+
 .PHONY: kill-loop
 kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; SEED repeats a pattern
 	@$(CARGO) run $(RELEASE) -p cairn-tests --bin kill_loop -- --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+
+.PHONY: hostile
+hostile: build ## attack validators with peers that are not our node; ROUNDS (20) peers for each attack
+	@$(CARGO) run $(RELEASE) -p cairn-tests --bin hostile -- --rounds $(or $(ROUNDS),20) --transfers 100
 
 # How many seeds `make sim` runs, from 0 on.
 SEEDS := 10000

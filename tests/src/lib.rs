@@ -1,9 +1,11 @@
-//! What tests of the whole system share: a JSON-RPC client, a network of real node processes, a load generator, and a loop
-//! that kills nodes.
+//! What tests of the whole system share: a JSON-RPC client, a network of real node processes, a load generator, a loop
+//! that kills nodes, and peers that attack them.
 //!
-//! Nothing here is part of a node. The load generator is the program `load` of this package, the loop `kill_loop`.
+//! Nothing here is part of a node. The load generator is the program `load` of this package, the loop `kill_loop`, the
+//! attackers `hostile`.
 
 pub mod harness;
+pub mod hostile;
 pub mod kill;
 pub mod load;
 pub mod rpc;

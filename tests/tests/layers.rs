@@ -73,7 +73,7 @@ const IMPURE: [&str; 8] =
 const SINGLE_ENTRY: [(&str, &[&str]); 4] = [
     ("rocksdb", &["cairn-storage-rocks"]),
     ("librocksdb-sys", &[]),
-    ("libp2p*", &["cairn-network"]),
+    ("libp2p*", &["cairn-network", "cairn-tests"]),
     ("jsonrpsee*", &["cairn-rpc", "cairn-node", "cairn-tests"]),
 ];
 

@@ -20,6 +20,16 @@ pub struct Process {
     pub name: String,
 }
 
+impl Process {
+    /// What a process used so far.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn usage_of(pid: u32) -> anyhow::Result<Usage> {
+        usage(pid)
+    }
+}
+
 /// What a process used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -9,6 +9,7 @@ mod bad_input;
 mod devnet;
 mod epochs;
 mod faults;
+mod hostile;
 mod kill_loop;
 mod load;
 mod peers;
