@@ -83,7 +83,6 @@ impl Attack {
             | Self::OversizeRequest
             | Self::RequestFlood
             | Self::GarbageAnswers
-            | Self::LyingTip
             | Self::ForgedHandshake => Outcome::Ban,
             Self::UnfundedFlood
             | Self::ControlFlood
@@ -93,6 +92,8 @@ impl Attack {
             | Self::TruncatedRequest
             | Self::UnreadAnswers
             | Self::SilentRequests
+            // Each lie costs, and the node asks a liar seldom: five minutes of it are no ban yet.
+            | Self::LyingTip
             | Self::DrippingAnswers
             | Self::SilentHandshake
             | Self::Streams
