@@ -23,6 +23,7 @@ pub mod list_tree;
 pub mod message;
 pub mod number;
 pub mod signer;
+pub mod snapshot;
 pub mod state_proof;
 pub mod validator;
 pub mod vote;

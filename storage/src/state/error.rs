@@ -60,6 +60,15 @@ pub enum StateError {
         /// The committed head.
         head: Height,
     },
+    /// The database holds part of a state that was loaded from a snapshot.
+    #[error(
+        "the database holds an unfinished restore of a snapshot: finish it with `cairn snapshot restore` of the same \
+         snapshot, or delete the database folder"
+    )]
+    Unfinished,
+    /// A state is to be loaded where there is one.
+    #[error("the database is not empty: a snapshot is restored into an empty data folder only")]
+    NotEmpty,
     /// The pages on disk do not give the recorded root.
     #[error(
         "the state pages give root {computed}, but {recorded} is recorded for height {height}: the database is damaged; \
@@ -80,7 +89,9 @@ impl StateError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Database(_) | Self::WrongRoot { .. } | Self::NotNext { .. } => ErrorClass::Fatal,
+            Self::Database(_) | Self::WrongRoot { .. } | Self::NotNext { .. } | Self::Unfinished | Self::NotEmpty => {
+                ErrorClass::Fatal
+            }
             Self::KeyLength { .. } | Self::ValueLength { .. } | Self::Batch(_) => ErrorClass::Invalid,
             Self::Pruned { .. } | Self::AboveHead { .. } | Self::ProofNotKept { .. } | Self::NotOnHead => {
                 ErrorClass::Unavailable

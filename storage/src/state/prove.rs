@@ -68,7 +68,7 @@ impl Version<'_> {
         }
     }
 
-    fn value(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, StateError> {
+    pub(super) fn value(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, StateError> {
         match leaf.value {
             ValueRef::Inline(value) => Ok(value.to_vec()),
             ValueRef::Large(_, Some(value)) => Ok(value.to_vec()),

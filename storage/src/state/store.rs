@@ -4,6 +4,7 @@ use super::StateError;
 use super::cache::PageCache;
 use super::checkpoint::{CheckpointLimits, Checkpointer, Checkpoints};
 use super::diff::{self, DiffWriter};
+use super::load;
 use super::open::{self, Opened, Opening};
 use super::overlay::{Changes, Overlay};
 use super::page::INLINE_VALUE_MAX;
@@ -91,7 +92,7 @@ impl StateRecord {
         blocks::read(view, Table::Meta, META_STATE)
     }
 
-    fn put(self, batch: &mut WriteBatch) {
+    pub(super) fn put(self, batch: &mut WriteBatch) {
         batch.put(Table::Meta, META_STATE, self.encode());
     }
 }
@@ -126,6 +127,9 @@ impl StateStore {
     /// # Errors
     /// The database failed, holds damaged pages or diffs, or they give another root than the recorded one.
     pub fn open(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
+        if load::is_unfinished(&*database)? {
+            return Err(StateError::Unfinished);
+        }
         let record = StateRecord::read(&*database)?;
         let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
         let stored = open::build(&*database, &cache)?;

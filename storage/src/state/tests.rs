@@ -7,6 +7,7 @@ mod crash;
 mod history;
 mod proofs;
 mod roots;
+mod snapshot;
 
 use super::{Changes, CheckpointLimits, HistoryMode, Overlay, StateConfig, StateStore};
 use crate::batch::WriteBatch;

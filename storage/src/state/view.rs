@@ -6,7 +6,7 @@ use super::past::Past;
 use super::shared::{Shared, Version};
 use super::store::StateHead;
 use super::unsaved::ArchiveMarker;
-use cairn_primitives::state_proof::StateProof;
+use cairn_primitives::state_proof::{KeyRange, StateChunk, StateProof};
 use cairn_primitives::{Hash, Height};
 use std::fmt;
 use std::sync::Arc;
@@ -202,6 +202,16 @@ impl StateView {
     /// The database failed.
     pub fn prove(&self, key: &[u8]) -> Result<StateProof, StateError> {
         self.shared.reading(&self.version.root, self.height()).prove(key)
+    }
+
+    /// The leaves with key hashes from `from` on until their keys and values have `bytes_max` bytes (then one more fits, so
+    /// that there is always one where any is left), in ascending order; with the range that they fill, and what proves
+    /// against [`Self::root`] that they are all. The next chunk begins where the range ends.
+    ///
+    /// # Errors
+    /// The database failed, or a long value was replaced and has left the window meanwhile.
+    pub fn chunk(&self, from: Hash, bytes_max: usize) -> Result<(KeyRange, StateChunk), StateError> {
+        self.shared.reading(&self.version.root, self.height()).chunk(from, bytes_max)
     }
 }
 

@@ -1,0 +1,146 @@
+//! All leaves of a version, in chunks with a range proof each.
+
+use super::StateError;
+use super::page::{LeafHash, Page, ValueRef, split, subtree_hash};
+use super::prove::Version;
+use super::tree::{Child, Location, Node, Slot};
+use cairn_primitives::Hash;
+use cairn_primitives::hash::sha256;
+use cairn_primitives::state_proof::{
+    CHUNK_LEAVES_MAX, KeyRange, RangeProof, RangeTree, StateChunk, StateLeaf, Subtree,
+};
+use std::sync::Arc;
+
+/// What a leaf takes in a chunk beside key and value, in bytes, at most.
+const LEAF_OVERHEAD_BYTES: usize = 8;
+
+/// Leaves on their way into a chunk.
+struct Collecting {
+    leaves: Vec<StateLeaf>,
+    bytes: usize,
+    bytes_max: usize,
+    /// The key hash of the first leaf that found no room.
+    next: Option<Hash>,
+}
+
+impl Collecting {
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max || self.leaves.len() >= CHUNK_LEAVES_MAX
+    }
+}
+
+impl Version<'_> {
+    /// The leaves from a key hash on until their keys and values have `bytes_max` bytes, at least one if there is any, with
+    /// the range that they fill and its proof.
+    pub(super) fn chunk(&self, from: Hash, bytes_max: usize) -> Result<(KeyRange, StateChunk), StateError> {
+        let mut collecting = Collecting { leaves: Vec::new(), bytes: 0, bytes_max, next: None };
+        self.collect(self.root, Location::ROOT, &from, &mut collecting)?;
+        let range = KeyRange { from, to: collecting.next };
+        let proof = RangeProof::make(self, &Part::Whole(self.root, Location::ROOT), &range)?;
+        Ok((range, StateChunk { leaves: collecting.leaves, proof }))
+    }
+
+    /// Takes leaves below a place in order; stops at the first without room.
+    fn collect(&self, slot: &Slot, at: Location, from: &Hash, into: &mut Collecting) -> Result<(), StateError> {
+        match &slot.child {
+            Child::Empty => Ok(()),
+            Child::Node(node) => {
+                for (index, slot) in node.slots.iter().enumerate() {
+                    let at = at.child(index);
+                    if into.next.is_none() && (at.prefix >= *from || at.contains(from)) {
+                        self.collect(slot, at, from, into)?;
+                    }
+                }
+                Ok(())
+            }
+            Child::Bucket(_, bucket) => {
+                let page = self.shared.cache.page(bucket, at, &slot.hash)?;
+                for leaf in page.leaves().filter(|leaf| leaf.key_hash >= *from) {
+                    if into.is_full() {
+                        into.next = Some(leaf.key_hash);
+                        break;
+                    }
+                    let leaf = StateLeaf { key: leaf.key.to_vec(), value: self.value(&leaf)? };
+                    let bytes = leaf.key.len().saturating_add(leaf.value.len()).saturating_add(LEAF_OVERHEAD_BYTES);
+                    into.bytes = into.bytes.saturating_add(bytes);
+                    into.leaves.push(leaf);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A subtree as a range proof sees it: one bit a level.
+pub(super) enum Part<'a> {
+    /// At a level that has slots.
+    Whole(&'a Slot, Location),
+    /// The left or right half of a node at a place.
+    Half(&'a Node, bool, Location),
+    /// Some leaves of a page.
+    Leaves(Arc<Page>, Vec<LeafHash>),
+}
+
+impl<'a> RangeTree for Version<'a> {
+    type Node = Part<'a>;
+    type Error = StateError;
+
+    fn hash(&self, part: &Part<'a>, depth: u16) -> Result<Hash, StateError> {
+        Ok(match part {
+            Part::Whole(slot, _) => slot.hash,
+            Part::Half(node, is_right, _) => {
+                let [left, right] = &node.pairs;
+                if *is_right { *right } else { *left }
+            }
+            Part::Leaves(_, leaves) => subtree_hash(leaves, depth),
+        })
+    }
+
+    fn open(&self, part: &Part<'a>, depth: u16) -> Result<Subtree<Part<'a>>, StateError> {
+        match part {
+            Part::Whole(slot, at) => match &slot.child {
+                Child::Empty => Ok(Subtree::Empty),
+                Child::Node(node) => Ok(Subtree::Inner(Part::Half(node, false, *at), Part::Half(node, true, *at))),
+                Child::Bucket(_, bucket) => {
+                    let page = self.shared.cache.page(bucket, *at, &slot.hash)?;
+                    let leaves = page.hashes();
+                    Ok(open_leaves(&page, &leaves, depth))
+                }
+            },
+            Part::Half(node, is_right, at) => {
+                let [a, b, c, d] = &node.slots;
+                let (first, second, index) = if *is_right { (c, d, 2) } else { (a, b, 0) };
+                let first = Part::Whole(first, at.child(index));
+                let second = Part::Whole(second, at.child(index.saturating_add(1)));
+                let below = depth.saturating_add(1);
+                // A subtree with one leaf is that leaf.
+                match (self.open(&first, below)?, self.open(&second, below)?) {
+                    (Subtree::Empty, Subtree::Empty) => Ok(Subtree::Empty),
+                    (leaf @ Subtree::Leaf { .. }, Subtree::Empty) | (Subtree::Empty, leaf @ Subtree::Leaf { .. }) => {
+                        Ok(leaf)
+                    }
+                    _ => Ok(Subtree::Inner(first, second)),
+                }
+            }
+            Part::Leaves(page, leaves) => Ok(open_leaves(page, leaves, depth)),
+        }
+    }
+}
+
+fn open_leaves<'a>(page: &Arc<Page>, leaves: &[LeafHash], depth: u16) -> Subtree<Part<'a>> {
+    match leaves {
+        [] => Subtree::Empty,
+        [(key_hash, _)] => {
+            let value_hash = page.find(key_hash).map_or(Hash::ZERO, |leaf| match leaf.value {
+                ValueRef::Inline(value) => sha256(value),
+                ValueRef::Large(hash, _) => hash,
+            });
+            Subtree::Leaf { key_hash: *key_hash, value_hash }
+        }
+        _ => {
+            let (left, right) = split(leaves, depth);
+            let part = |leaves: &[LeafHash]| Part::Leaves(Arc::clone(page), leaves.to_vec());
+            Subtree::Inner(part(left), part(right))
+        }
+    }
+}
