@@ -96,6 +96,9 @@ pub enum ReadError {
     /// The epoch has not begun at the committed head.
     #[error("epoch {0} has not begun, its validators are not known")]
     UnknownEpoch(Epoch),
+    /// The newest block is genesis, or only final through a descendant: a snapshot of it could not be trusted.
+    #[error("the newest block, of height {0}, has no finalization of its own, which a snapshot needs: try again later")]
+    NoFinalization(Height),
     /// The state of the block is no longer kept here.
     #[error(
         "the state at height {height} was pruned; this node keeps states from height {lowest} on: ask an archive node"

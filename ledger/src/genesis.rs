@@ -80,6 +80,15 @@ impl Genesis {
     }
 }
 
+/// Adds the genesis block and what belongs to it, and makes the database one of its chain.
+pub(crate) fn put_genesis(batch: &mut WriteBatch, genesis: &Genesis, spec_hash: Hash) {
+    let hash = genesis.hash();
+    blocks::put_block(batch, &hash, genesis.block());
+    blocks::put_events(batch, Height::ZERO, Vec::<EventRecord>::new().encode());
+    blocks::put_validator_set(batch, Epoch::ZERO, genesis.validators());
+    blocks::put_chain_identity(batch, &ChainIdentity { genesis_hash: hash, spec_hash });
+}
+
 /// Makes the genesis block the first committed one of an empty database.
 pub(crate) fn write_genesis(
     database: &dyn Database,
@@ -89,14 +98,9 @@ pub(crate) fn write_genesis(
 ) -> Result<(), LedgerError> {
     let changes = genesis.state().iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
     let overlay = state.overlay(None, changes)?;
-    let hash = genesis.hash();
     let mut batch = WriteBatch::new();
-    blocks::put_block(&mut batch, &hash, genesis.block());
-    blocks::put_events(&mut batch, Height::ZERO, Vec::<EventRecord>::new().encode());
-    blocks::put_validator_set(&mut batch, Epoch::ZERO, genesis.validators());
-    blocks::put_chain_identity(&mut batch, &ChainIdentity { genesis_hash: hash, spec_hash });
-    let mut history = ListAccumulator::default();
-    history.push(&hash.0);
+    put_genesis(&mut batch, genesis, spec_hash);
+    let (hash, history) = (genesis.hash(), ListAccumulator::default());
     blocks::put_head(&mut batch, &blocks::Head { height: Height::ZERO, hash, state_root: overlay.root(), history });
     let staged = state.stage(&overlay, Height::ZERO, &mut batch)?;
     database.write(batch, Durability::Synced)?;

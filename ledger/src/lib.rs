@@ -13,6 +13,8 @@
 //! The last block of an epoch opens the next one: nothing is built on it before it is committed, and with it the validator
 //! set that the state after it says is stored for the next epoch.
 //!
+//! [`SnapshotSource`] and [`Restore`] take the state of a chain from one database to another.
+//!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
 //! Bounds: [`PENDING_BLOCKS_MAX`] blocks and [`PENDING_BYTES_MAX`] bytes above the head, [`TRANSACTIONS_REMEMBERED_MAX`]
@@ -33,6 +35,7 @@ mod pending;
 mod prepare;
 mod reader;
 mod signatures;
+mod snapshot;
 mod writer;
 
 pub use check::Verdict;
@@ -44,6 +47,7 @@ pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};
 pub use prepare::PreparedBlock;
 pub use reader::{Head, HeadState, Reader, StateAt};
 pub use signatures::SignatureChecker;
+pub use snapshot::{Restore, RestoreError, SnapshotSource, verify_snapshot};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
 
 #[cfg(test)]

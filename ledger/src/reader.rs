@@ -6,6 +6,8 @@ use crate::epoch::{Handover, OpenedEpoch};
 use crate::error::{LedgerError, ReadError};
 use crate::genesis::Genesis;
 use crate::signatures::Ancestors;
+use crate::snapshot::SnapshotSource;
+use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
     Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet,
@@ -34,6 +36,8 @@ pub(crate) struct Published {
     pub(crate) head: Head,
     pub(crate) state: StateView,
     pub(crate) epoch: OpenedEpoch,
+    /// The hashes of all headers below the head.
+    pub(crate) history: ListAccumulator,
 }
 
 /// Reads committed blocks and their states; cheap to clone.
@@ -244,6 +248,22 @@ impl Reader {
         }
         let newest = (height == published.head.height).then_some(published.state);
         Ok(StateAt { reader: self.clone(), height, newest })
+    }
+
+    /// The newest committed block and the state after it, to be made a snapshot while blocks go on.
+    ///
+    /// # Errors
+    /// The block is genesis; the database failed.
+    pub fn snapshot(&self) -> Result<SnapshotSource, ReadError> {
+        SnapshotSource::new(self.view(), self, self.published())
+    }
+
+    /// The lowest height from which on all blocks are here: that of the snapshot that the node began with, if it did.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn lowest_block(&self) -> Result<Height, ReadError> {
+        Ok(blocks::lowest_block(self.view())?)
     }
 
     /// Proofs of what the state after a committed block holds under `keys`, all of that one version, in order.

@@ -18,3 +18,4 @@ mod life;
 mod reader;
 mod restart;
 mod rules;
+mod snapshot;

@@ -413,7 +413,7 @@ impl Ledger {
                 hash: *hash,
                 height: self.head.height,
                 timestamp: self.head_timestamp,
-                history: self.head.history.clone(),
+                history: appended(&self.head.history, &self.head.hash),
                 next: self.next.clone(),
                 overlay: None,
             });
@@ -467,7 +467,7 @@ impl Ledger {
 }
 
 /// The encoded list of events and the root over its items, each encoded once.
-fn encode_events(events: &[EventRecord]) -> (Vec<u8>, Hash) {
+pub(crate) fn encode_events(events: &[EventRecord]) -> (Vec<u8>, Hash) {
     let mut encoded = Vec::with_capacity(events.len().saturating_mul(EVENT_BYTES_USUAL));
     Compact(u32::try_from(events.len()).unwrap_or(u32::MAX)).encode_to(&mut encoded);
     let mut list = ListAccumulator::default();

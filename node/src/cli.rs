@@ -46,6 +46,9 @@ pub enum Command {
     /// Ask a node.
     #[command(subcommand)]
     Query(QueryCommand),
+    /// Make, check, restore and list snapshots of the state.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
 }
 
 /// The settings of a node as flags, made from the table of keys, and the file they go over.
@@ -374,6 +377,52 @@ pub struct SubmitArgs {
     /// The node.
     #[command(flatten)]
     pub node: UrlArgs,
+}
+
+/// `cairn snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Make a snapshot of the newest final block: by a running node in its data folder, without stopping it, or from the
+    /// database of one that does not run.
+    Create {
+        /// The data folder of a node that does not run.
+        #[arg(long, value_name = "PATH", requires = "chain")]
+        data_dir: Option<PathBuf>,
+        /// Its chain: a chain spec file or a preset.
+        #[arg(long, value_name = "CHAIN", requires = "data_dir")]
+        chain: Option<String>,
+        /// The folder to write; never overwritten. `snapshots/<height>` in the data folder if none is given.
+        #[arg(long, value_name = "PATH", requires = "data_dir")]
+        out: Option<PathBuf>,
+        /// The running node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// Check a whole snapshot, from the chain spec alone.
+    Verify {
+        /// The snapshot.
+        folder: PathBuf,
+        /// The chain to trust: a chain spec file or a preset.
+        #[arg(long, value_name = "CHAIN")]
+        chain: String,
+    },
+    /// Check a snapshot and begin an empty data folder with it. Run it again to go on after an interruption.
+    Restore {
+        /// The snapshot.
+        folder: PathBuf,
+        /// The chain to trust: a chain spec file or a preset.
+        #[arg(long, value_name = "CHAIN")]
+        chain: String,
+        /// The data folder of the new node.
+        #[arg(long, value_name = "PATH")]
+        data_dir: PathBuf,
+    },
+    /// List the snapshots in a data folder, unchecked.
+    List {
+        /// The data folder.
+        #[arg(long, value_name = "PATH")]
+        data_dir: PathBuf,
+    },
 }
 
 /// `cairn query`.

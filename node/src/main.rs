@@ -24,7 +24,9 @@ mod observability;
 mod output;
 mod peer_file;
 mod ports;
+mod progress;
 mod shutdown;
+mod snapshot;
 mod supervisor;
 mod vote_record;
 
@@ -63,6 +65,7 @@ fn dispatch(command: &Command, output: Output) -> anyhow::Result<()> {
         Command::Keys(command) => commands::keys::run(command, output),
         Command::Config(command) => commands::config::run(command, output),
         Command::Tx(command) => one_thread()?.block_on(commands::tx::run(command, output)),
+        Command::Snapshot(command) => one_thread()?.block_on(commands::snapshot::run(command, output)),
         Command::Query(command) => one_thread()?.block_on(commands::query::run(command, output)),
     }
 }

@@ -15,12 +15,13 @@ use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
 use crate::peer_file::{PeerFile, Remembered};
 use crate::ports;
+use crate::snapshot::Snapshots;
 use crate::supervisor::Supervisor;
 use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
 use cairn_chain_spec::ChainSpec;
 use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
-use cairn_ledger::{Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader, SignatureChecker};
+use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
@@ -34,6 +35,7 @@ use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
@@ -82,7 +84,8 @@ struct Common {
 
 impl Running {
     async fn start(launch: Launch) -> anyhow::Result<Self> {
-        let database = open_database(&launch.config)?;
+        let config = &launch.config;
+        let database = open_database(&database_folder(config), state_cache_bytes(config) / 4)?;
         let ledger = open_ledger(database.clone(), &launch)?;
         let metrics = Metrics::register(&launch.registry)?;
         let reader = ledger.reader();
@@ -268,6 +271,7 @@ impl Common {
             consensus: consensus.clone(),
             sync: sync.clone(),
             reader: self.reader.clone(),
+            snapshots: Arc::new(Snapshots::new(&config.node.data_dir)),
             started_at: now(),
             starting_block: self.reader.head().height,
             should_have_peers: self.has_peers(),
@@ -323,12 +327,18 @@ impl Common {
     }
 }
 
-fn open_database(config: &NodeConfig) -> anyhow::Result<Arc<dyn Database>> {
-    let folder = database_folder(config);
-    std::fs::create_dir_all(&folder)
+fn state_cache_bytes(config: &NodeConfig) -> usize {
+    usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX)
+}
+
+/// Opens the database in a folder, or makes a new one.
+///
+/// # Errors
+/// The folder cannot be made; the database is locked, damaged, or of another format.
+pub fn open_database(folder: &Path, cache_bytes: usize) -> anyhow::Result<Arc<dyn Database>> {
+    std::fs::create_dir_all(folder)
         .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
-    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX) / 4;
-    let database = RocksDatabase::open(&folder, RocksOptions { cache_bytes }).map_err(|error| {
+    let database = RocksDatabase::open(folder, RocksOptions { cache_bytes }).map_err(|error| {
         let kind = match &error {
             OpenError::Locked { .. } => ExitKind::DatabaseLocked,
             OpenError::Newer { .. } | OpenError::Older { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
@@ -346,15 +356,29 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
         History::Window(blocks) => HistoryMode::Window(blocks),
     };
     // The database has the last quarter.
-    let cache_bytes = usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX) / 4 * 3;
+    let cache_bytes = state_cache_bytes(config) / 4 * 3;
     let unsaved = CheckpointLimits { bytes: cache_bytes / 2, ..CheckpointLimits::default() };
     // A large block's changes are hashed on several; the root is the same for any number.
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STATE_THREADS_MAX);
+    let state = StateConfig { history, cache_bytes, unsaved, threads, ..StateConfig::default() };
+    open_ledger_with(database, &launch.spec, launch.genesis.clone(), state)
+}
+
+/// Opens the chain of a chain spec in a database.
+///
+/// # Errors
+/// The database holds another chain, part of one, or is damaged.
+pub fn open_ledger_with(
+    database: Arc<dyn Database>,
+    spec: &ChainSpec,
+    genesis: Genesis,
+    state: StateConfig,
+) -> anyhow::Result<Ledger> {
     let ledger_config = LedgerConfig {
-        genesis: launch.genesis.clone(),
-        schedule: launch.spec.epoch_schedule(),
-        spec_hash: launch.spec.spec_hash(),
-        state: StateConfig { history, cache_bytes, unsaved, threads, ..StateConfig::default() },
+        genesis,
+        schedule: spec.epoch_schedule(),
+        spec_hash: spec.spec_hash(),
+        state,
         limits: block_limits(),
     };
     Ledger::open(database, ledger_config).map_err(|error| {

@@ -4,6 +4,7 @@ use crate::drivers::consensus::ConsensusHandle;
 use crate::drivers::mempool::MempoolHandle;
 use crate::drivers::sync::SyncHandle;
 use crate::explain::{self, Surroundings};
+use crate::snapshot::Snapshots;
 use async_trait::async_trait;
 use cairn_ledger::Reader;
 use cairn_mempool::PoolConfig;
@@ -17,6 +18,7 @@ use cairn_rpc::ports::{
 };
 use parity_scale_codec::Encode;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// [`ChainPort`] over the read model.
@@ -31,6 +33,7 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
         }
         error @ (cairn_ledger::ReadError::Database(_)
         | cairn_ledger::ReadError::State(_)
+        | cairn_ledger::ReadError::NoFinalization(_)
         | cairn_ledger::ReadError::UnknownEpoch(_)) => {
             // The epoch of a committed block has begun, so a set that is not there is lost. Logged where it is answered.
             ReadError::Database(error.to_string())
@@ -219,6 +222,8 @@ pub struct Node {
     pub sync: SyncHandle,
     /// Committed blocks.
     pub reader: Reader,
+    /// What makes snapshots.
+    pub snapshots: Arc<Snapshots>,
     /// When the process started.
     pub started_at: TimestampMs,
     /// The head at the start.
@@ -305,6 +310,20 @@ impl NodePort for Node {
             highest: self.sync.highest().max(head.height),
         };
         explain::why_json(state.as_ref(), &around)
+    }
+
+    async fn create_snapshot(&self) -> Value {
+        let (snapshots, reader) = (Arc::clone(&self.snapshots), self.reader.clone());
+        // The headers of the manifest are read at once.
+        let begun = tokio::task::spawn_blocking(move || snapshots.begin(&reader)).await;
+        if let Err(error) = begun {
+            tracing::error!(%error, "a snapshot cannot be begun");
+        }
+        self.snapshots.to_json()
+    }
+
+    async fn snapshot_state(&self) -> Value {
+        self.snapshots.to_json()
     }
 
     fn started_at(&self) -> TimestampMs {

@@ -474,6 +474,12 @@ pub trait NodePort: Send + Sync + 'static {
     /// Why there is no new block in this moment: `why` in words, and what it was concluded from. On every node.
     async fn why_no_block(&self) -> serde_json::Value;
 
+    /// Begins a snapshot of the newest block, unless one is under way, and answers as [`Self::snapshot_state`].
+    async fn create_snapshot(&self) -> serde_json::Value;
+
+    /// What became of the last snapshot: `state`, `permille`, `height`, `folder`, `error`; `null` if none was asked for.
+    async fn snapshot_state(&self) -> serde_json::Value;
+
     /// When the process started.
     fn started_at(&self) -> TimestampMs;
 }

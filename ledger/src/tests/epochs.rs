@@ -51,19 +51,19 @@ fn finalization(block: &Block) -> Certificate {
     Certificate::from_signatures(subject, votes, &set_of(context.epoch.0))
 }
 
-fn finalized(block: &Arc<Block>) -> FinalizedBlock {
+pub(super) fn finalized(block: &Arc<Block>) -> FinalizedBlock {
     FinalizedBlock { block: Block::clone(block), finalization: Some(finalization(block)) }
 }
 
 /// One block more on the head, committed by the finalization of its epoch's keys.
-fn grow(node: &mut Node, candidates: &[Transaction]) -> CommittedBlock {
+pub(super) fn grow(node: &mut Node, candidates: &[Transaction]) -> CommittedBlock {
     let block = node.propose(node.head(), u64::from(node.height()) + 1, candidates);
     node.certify(&block);
     node.ledger.commit(&[block.header.hash()], &finalization(&block)).unwrap().remove(0)
 }
 
 /// A chain in which each epoch's validators are replaced by others, in the first block of the epoch.
-fn turning_chain(length: u32, epochs: u64) -> (Node, Vec<Arc<Block>>) {
+pub(super) fn turning_chain(length: u32, epochs: u64) -> (Node, Vec<Arc<Block>>) {
     let mut node = Node::with_epochs(length);
     let mut blocks = Vec::new();
     for epoch in 0..epochs {

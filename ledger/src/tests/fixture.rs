@@ -136,7 +136,7 @@ impl Node {
         Self::on(MemoryDatabase::new(), HistoryMode::Archive, EpochSchedule::new(length))
     }
 
-    fn on(database: MemoryDatabase, history: HistoryMode, schedule: EpochSchedule) -> Self {
+    pub(super) fn on(database: MemoryDatabase, history: HistoryMode, schedule: EpochSchedule) -> Self {
         let ledger = open_with(Arc::new(database.clone()), history, schedule);
         Self { database, ledger, history, schedule }
     }

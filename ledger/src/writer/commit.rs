@@ -6,7 +6,7 @@
 //! The last block of an epoch is the last of any step, with its own finalization: what follows stands on the set that its
 //! commit fixes.
 
-use super::{CommittedBlock, Ledger, read_head};
+use super::{CommittedBlock, Ledger, appended, read_head};
 use crate::check::Verdict;
 use crate::epoch::OpenedEpoch;
 use crate::error::LedgerError;
@@ -148,7 +148,8 @@ impl Ledger {
         blocks::put_events(&mut batch, height, execution.events);
         blocks::put_transactions(&mut batch, height, transactions.iter().copied());
         let state_root = execution.overlay.root();
-        let head = blocks::Head { height, hash, state_root, history: pending.history };
+        let history = appended(&self.head.history, &self.head.hash);
+        let head = blocks::Head { height, hash, state_root, history };
         blocks::put_head(&mut batch, &head);
         let opens = opens.then(|| {
             let opening = read_head(&head, pending.context.timestamp);
@@ -187,6 +188,7 @@ impl Ledger {
     /// Moves the read model to the head.
     fn publish(&self) {
         let head = read_head(&self.head, self.head_timestamp);
-        self.reader.publish(Published { head, state: self.state.view(), epoch: self.epoch.clone() });
+        let (epoch, history) = (self.epoch.clone(), self.head.history.clone());
+        self.reader.publish(Published { head, state: self.state.view(), epoch, history });
     }
 }

@@ -38,7 +38,12 @@ impl Ledger {
         let epoch = OpenedEpoch::read(&*database, schedule, head.height)?;
         let next = open_next(&state, &header)?;
         let stored = open_stored(&*database, &head)?;
-        let published = Published { head: read_head(&head, head_timestamp), state: state.view(), epoch: epoch.clone() };
+        let published = Published {
+            head: read_head(&head, head_timestamp),
+            state: state.view(),
+            epoch: epoch.clone(),
+            history: head.history.clone(),
+        };
         let reader = Reader::new(database.clone(), &genesis, schedule, published, state.read_model());
         let signatures = SignatureChecker::new(genesis.hash());
         Ok(Self {

@@ -9,5 +9,6 @@ pub mod keys;
 mod proof;
 pub mod query;
 pub mod run;
+pub mod snapshot;
 pub mod tx;
 pub mod vote_record;

@@ -367,6 +367,14 @@ impl NodePort for FakeNode {
         serde_json::json!({ "why": "Waiting for votes.", "rule": "R7" })
     }
 
+    async fn create_snapshot(&self) -> serde_json::Value {
+        self.snapshot_state().await
+    }
+
+    async fn snapshot_state(&self) -> serde_json::Value {
+        serde_json::json!({ "state": "running", "permille": 250 })
+    }
+
     fn started_at(&self) -> TimestampMs {
         TimestampMs(123)
     }

@@ -21,6 +21,9 @@ pub const META_HEAD: &[u8] = b"head";
 /// Key in [`Table::Meta`] of the [`ChainIdentity`].
 pub const META_CHAIN: &[u8] = b"chain";
 
+/// Key in [`Table::Meta`] of the lowest height from which on all blocks are here; absent where that is genesis.
+const META_LOWEST: &[u8] = b"lowest_block";
+
 /// The last finalized block that was committed, and what is needed to build on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Head {
@@ -30,7 +33,7 @@ pub struct Head {
     pub hash: Hash,
     /// The root of the state after the block.
     pub state_root: Hash,
-    /// The hashes of all headers up to and including this block's, in order.
+    /// The hashes of all headers below this block's, in order.
     pub history: ListAccumulator,
 }
 
@@ -71,11 +74,30 @@ pub fn put_chain_identity(batch: &mut WriteBatch, identity: &ChainIdentity) {
 
 /// Adds a finalized block: header, body and both hash indexes, under a `hash` that the caller computed.
 pub fn put_block(batch: &mut WriteBatch, hash: &Hash, block: &Block) {
-    let height = block.header.height();
-    batch.put(Table::Headers, key(height), block.header.encode());
-    batch.put(Table::Bodies, key(height), block.extrinsics.encode());
+    put_header(batch, hash, &block.header);
+    batch.put(Table::Bodies, key(block.header.height()), block.extrinsics.encode());
+}
+
+/// Adds a finalized header without its block, under a `hash` that the caller computed.
+pub fn put_header(batch: &mut WriteBatch, hash: &Hash, header: &Header) {
+    let height = header.height();
+    batch.put(Table::Headers, key(height), header.encode());
     batch.put(Table::Hashes, key(height), hash.0);
     batch.put(Table::Heights, hash.0, key(height));
+}
+
+/// The lowest height from which on all blocks are here: below it a node that began with a snapshot has genesis and some
+/// headers.
+///
+/// # Errors
+/// The engine failed or the record is damaged.
+pub fn lowest_block(view: &dyn DatabaseView) -> Result<Height, DatabaseError> {
+    Ok(read(view, Table::Meta, META_LOWEST)?.unwrap_or_default())
+}
+
+/// Sets the lowest height from which on all blocks are here.
+pub fn put_lowest_block(batch: &mut WriteBatch, height: Height) {
+    batch.put(Table::Meta, META_LOWEST, height.encode());
 }
 
 /// Adds the certificate that finalized the block of `height`.
@@ -127,14 +149,17 @@ pub fn body(view: &dyn DatabaseView, height: Height) -> Result<Option<Vec<Opaque
     read(view, Table::Bodies, &key(height))
 }
 
-/// The block of a height.
+/// The block of a height; `None` also where only its header is here.
 ///
 /// # Errors
-/// The engine failed, a record is damaged, or there is a header without a body.
+/// The engine failed, a record is damaged, or there is a header without a body above [`lowest_block`].
 pub fn block(view: &dyn DatabaseView, height: Height) -> Result<Option<Block>, DatabaseError> {
     let Some(header) = header(view, height)? else { return Ok(None) };
-    let extrinsics = body(view, height)?.ok_or_else(|| lost(Table::Bodies, height))?;
-    Ok(Some(Block { header, extrinsics: extrinsics.into() }))
+    match body(view, height)? {
+        Some(extrinsics) => Ok(Some(Block { header, extrinsics: extrinsics.into() })),
+        None if height < lowest_block(view)? => Ok(None),
+        None => Err(lost(Table::Bodies, height)),
+    }
 }
 
 /// The block of a height with its own finalization, if it has one.

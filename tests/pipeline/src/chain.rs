@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::thread;
 
 const START: TimestampMs = TimestampMs(1_700_000_000_000);
-const SPEC: Hash = Hash([7; 32]);
+/// The hash of a chain spec that there is not.
+pub(crate) const SPEC: Hash = Hash([7; 32]);
 /// What each account has, in base units.
 pub(crate) const ENDOWMENT: u128 = 1_000_000_000_000;
 /// Heights of which the state is kept, as on a validator.
@@ -55,6 +56,10 @@ impl Chain {
         };
         let genesis = Genesis::new(genesis_state(&config)?, set.clone(), START, SPEC)?;
         Ok(Self { genesis, validator, set, keyed })
+    }
+
+    pub(crate) const fn genesis(&self) -> &Genesis {
+        &self.genesis
     }
 
     pub(crate) const fn genesis_hash(&self) -> Hash {

@@ -17,6 +17,7 @@ mod limit;
 mod meter;
 mod passes;
 mod report;
+mod snapshot;
 
 use anyhow::Context;
 use clap::Parser;
@@ -46,6 +47,9 @@ pub(crate) struct Options {
     /// Memory for the block cache of RocksDB, in MiB.
     #[arg(long, default_value_t = 64)]
     pub(crate) block_cache: usize,
+    /// Measure a snapshot of the accounts instead.
+    #[arg(long)]
+    pub(crate) snapshot: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,6 +58,9 @@ fn main() -> anyhow::Result<()> {
     eprintln!("{} accounts: genesis", options.accounts);
     let chain = chain::Chain::new(&options)?;
     base::build(&chain, &options)?;
+    if options.snapshot {
+        return snapshot::measure(&chain, &options);
+    }
     eprintln!("signing {} blocks of {} transfers", options.blocks, options.transfers);
     let transfers = accounts::sign(&chain, &options)?;
     eprintln!("measuring");

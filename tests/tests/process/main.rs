@@ -15,4 +15,5 @@ mod load;
 mod peers;
 mod proofs;
 mod restart;
+mod snapshot;
 mod vote_record;

@@ -114,7 +114,7 @@ fn pinned_version_gives_the_same_chunks_while_blocks_replace_everything() {
     let mut during = Vec::new();
     while let Some(from) = cover.next() {
         chain.commit(random_changes(&mut random, 700, 60, 5));
-        if chain.model.len() % 5 == 0 {
+        if chain.model.len().is_multiple_of(5) {
             chain.save();
         }
         if chain.model.len() > 60 {

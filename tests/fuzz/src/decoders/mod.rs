@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod messages;
 pub(crate) mod proofs;
+pub(crate) mod snapshot;
 pub(crate) mod spec;
 pub(crate) mod transactions;
 

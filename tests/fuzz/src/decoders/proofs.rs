@@ -3,10 +3,13 @@
 use super::strict;
 use crate::draw::Draw;
 use crate::memory::bounded;
+use cairn_primitives::hash::sha256;
 use cairn_primitives::list_tree::{InclusionProof, ListAccumulator, prove, root};
-use cairn_primitives::state_proof::{BATCH_BYTES_MAX, BatchProof, PROOF_BYTES_MAX, StateProof};
+use cairn_primitives::state_proof::{
+    BATCH_BYTES_MAX, BatchProof, CHUNK_BYTES_MAX, KeyRange, PROOF_BYTES_MAX, StateChunk, StateProof,
+};
 use cairn_primitives::{Hash, Height};
-use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
+use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, StateView, WriteBatch};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
 
@@ -28,6 +31,7 @@ fn value(number: usize) -> Option<Vec<u8>> {
 /// A state that is proved against.
 struct State {
     root: Hash,
+    view: StateView,
     proofs: Vec<StateProof>,
 }
 
@@ -42,7 +46,7 @@ fn build() -> State {
     store.apply(staged);
     let view = store.view();
     let proofs = (0..KEYS + 5).map(|number| view.prove(&key(number)).unwrap()).collect();
-    State { root: overlay.root(), proofs }
+    State { root: overlay.root(), view, proofs }
 }
 
 /// The first byte chooses a key; the rest is a proof. One that verifies shows what the state holds.
@@ -73,6 +77,48 @@ pub(crate) fn state_proof_seeds() -> Vec<Vec<u8>> {
     proofs.map(|(proof, number)| [vec![number], proof.encode()].concat()).collect()
 }
 
+/// Where the ranges of chunks begin and end: the first byte chooses.
+fn chunk_range(number: u8) -> KeyRange {
+    let bound = |bits: u8| Hash([bits << 4; 32]);
+    let (from, to) = (number >> 4, number & 15);
+    KeyRange { from: bound(from), to: (to > from).then(|| bound(to)) }
+}
+
+/// The first byte chooses a range; the rest is a chunk. One that verifies holds all of the range and nothing else.
+pub(crate) fn state_chunk(bytes: &[u8]) {
+    thread_local! {
+        static STATE: State = build();
+    }
+    let mut draw = Draw::new(bytes);
+    let range = chunk_range(draw.byte());
+    let bytes = draw.rest();
+    let Some(chunk) = strict::<StateChunk>("state chunk", bytes, CHUNK_BYTES_MAX) else { return };
+    assert_eq!(StateChunk::from_bytes(bytes).as_ref(), Ok(&chunk));
+    STATE.with(|State { root, .. }| {
+        if chunk.verify(root, &range).is_err() {
+            return;
+        }
+        let truth = (0..KEYS).filter(|number| range.contains(&sha256(&key(*number))));
+        let mut truth: Vec<_> = truth.map(|number| (key(number), value(number).unwrap())).collect();
+        truth.sort_by_key(|(key, _)| sha256(key));
+        let found: Vec<_> = chunk.leaves.into_iter().map(|leaf| (leaf.key, leaf.value)).collect();
+        assert_eq!(found, truth, "a forged chunk of the state");
+    });
+}
+
+pub(crate) fn state_chunk_seeds() -> Vec<Vec<u8>> {
+    let State { view, .. } = build();
+    let mut seeds = Vec::new();
+    for from in [0, 1, 7, 15] {
+        // A chunk that ends with its range: the leaves below the next bound.
+        let whole = chunk_range(from << 4);
+        let (range, chunk) = view.chunk(whole.from, 1 << 20).unwrap();
+        assert_eq!(range, whole);
+        seeds.push([vec![from << 4], chunk.encode()].concat());
+    }
+    seeds
+}
+
 /// The keys of a batch: every third from a number on, the same one twice now and then.
 fn batch_keys(first: usize) -> Vec<usize> {
     (0..4).map(|step| (first + 3 * step) % (KEYS + 5)).chain([first]).collect()
@@ -89,7 +135,7 @@ pub(crate) fn batch_proof(bytes: &[u8]) {
     let Some(proof) = strict::<BatchProof>("batch proof", bytes, BATCH_BYTES_MAX) else { return };
     assert_eq!(BatchProof::from_bytes(bytes).as_ref(), Ok(&proof));
     let keys: Vec<_> = numbers.iter().map(|number| key(*number)).collect();
-    STATE.with(|State { root, proofs }| {
+    STATE.with(|State { root, proofs, .. }| {
         let Ok(found) = proof.check(root, &keys) else { return };
         for (number, found) in numbers.iter().zip(found) {
             assert_eq!(found.map(<[u8]>::to_vec), value(*number), "a forged batch proof of the state");
