@@ -24,6 +24,8 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
+pub mod audit;
+pub mod block_file;
 mod check;
 mod epoch;
 mod error;
@@ -34,6 +36,7 @@ mod parallel;
 mod pending;
 mod prepare;
 mod reader;
+pub mod rework;
 mod signatures;
 mod snapshot;
 mod writer;

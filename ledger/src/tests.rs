@@ -6,6 +6,8 @@
     reason = "a test may stop at what it did not expect"
 )]
 
+mod audit;
+mod block_file;
 mod branches;
 mod crash;
 mod epochs;
@@ -17,5 +19,6 @@ mod issuance;
 mod life;
 mod reader;
 mod restart;
+mod rework;
 mod rules;
 mod snapshot;

@@ -43,6 +43,9 @@ pub enum Command {
     /// Build, sign and submit transactions.
     #[command(subcommand)]
     Tx(TxCommand),
+    /// Look at, check and change the database of a stopped node.
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Ask a node.
     #[command(subcommand)]
     Query(QueryCommand),
@@ -278,6 +281,62 @@ pub enum KeysCommand {
         /// The SS58 prefix of the address.
         #[arg(long, default_value_t = 42, value_parser = clap::value_parser!(u16).range(0..=16_383))]
         ss58_prefix: u16,
+    },
+}
+
+/// `cairn db`. The node must be stopped.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Print what the database holds, table by table, and what it takes on disk.
+    Stats(ConfigArgs),
+    /// Verify everything: blocks, finalizations, indexes, state and its history. Nothing is changed.
+    Check {
+        /// The first block to verify.
+        #[arg(long, default_value_t = 0, value_name = "HEIGHT")]
+        from: u32,
+        /// The settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Delete past states but for a window, and give the space back.
+    Prune {
+        /// How many heights before the head stay readable.
+        #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(1..))]
+        keep: u32,
+        /// The settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Take the last blocks back: the database becomes what it was at a height.
+    Rollback {
+        /// The height of the new head.
+        #[arg(long, value_name = "HEIGHT")]
+        to: u32,
+        /// The settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Write finalized blocks with their certificates to a file.
+    ExportBlocks {
+        /// The file to write; never overwritten.
+        file: PathBuf,
+        /// The first block; block 1 if none is given.
+        #[arg(long, value_name = "HEIGHT")]
+        from: Option<u32>,
+        /// The last block; the head if none is given.
+        #[arg(long, value_name = "HEIGHT")]
+        to: Option<u32>,
+        /// The settings.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Verify and execute the blocks of a file; goes on where an earlier import was interrupted.
+    ImportBlocks {
+        /// The file.
+        file: PathBuf,
+        /// The settings.
+        #[command(flatten)]
+        config: ConfigArgs,
     },
 }
 

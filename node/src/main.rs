@@ -63,6 +63,7 @@ fn dispatch(command: &Command, output: Output) -> anyhow::Result<()> {
         Command::Init(args) => commands::init::run(args, output),
         Command::ChainSpec(command) => commands::chain_spec::run(command, output),
         Command::Keys(command) => commands::keys::run(command, output),
+        Command::Db(command) => commands::db::run(command, output),
         Command::Config(command) => commands::config::run(command, output),
         Command::Tx(command) => one_thread()?.block_on(commands::tx::run(command, output)),
         Command::Snapshot(command) => one_thread()?.block_on(commands::snapshot::run(command, output)),

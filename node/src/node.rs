@@ -85,8 +85,8 @@ struct Common {
 impl Running {
     async fn start(launch: Launch) -> anyhow::Result<Self> {
         let config = &launch.config;
-        let database = open_database(&database_folder(config), state_cache_bytes(config) / 4)?;
-        let ledger = open_ledger(database.clone(), &launch)?;
+        let database = open_database(&database_folder(config), block_cache_bytes(config))?;
+        let ledger = open_ledger(database.clone(), config, &launch.spec, &launch.genesis)?;
         let metrics = Metrics::register(&launch.registry)?;
         let reader = ledger.reader();
         let head = reader.head();
@@ -331,6 +331,11 @@ fn state_cache_bytes(config: &NodeConfig) -> usize {
     usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX)
 }
 
+/// What the database has of the memory for state, in bytes.
+pub fn block_cache_bytes(config: &NodeConfig) -> usize {
+    state_cache_bytes(config) / 4
+}
+
 /// Opens the database in a folder, or makes a new one.
 ///
 /// # Errors
@@ -338,19 +343,34 @@ fn state_cache_bytes(config: &NodeConfig) -> usize {
 pub fn open_database(folder: &Path, cache_bytes: usize) -> anyhow::Result<Arc<dyn Database>> {
     std::fs::create_dir_all(folder)
         .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
-    let database = RocksDatabase::open(folder, RocksOptions { cache_bytes }).map_err(|error| {
+    Ok(Arc::new(open_rocks(folder, cache_bytes)?))
+}
+
+/// Opens the database in a folder, which must exist.
+///
+/// # Errors
+/// It is locked, damaged, foreign or of another format; each with its exit code.
+pub fn open_rocks(folder: &Path, cache_bytes: usize) -> anyhow::Result<RocksDatabase> {
+    RocksDatabase::open(folder, RocksOptions { cache_bytes }).map_err(|error| {
         let kind = match &error {
             OpenError::Locked { .. } => ExitKind::DatabaseLocked,
             OpenError::Newer { .. } | OpenError::Older { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
             OpenError::Foreign { .. } | OpenError::Inaccessible { .. } => ExitKind::Config,
         };
         anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
-    })?;
-    Ok(Arc::new(database))
+    })
 }
 
-fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<Ledger> {
-    let config = &launch.config;
+/// Opens the chain in a database, which gets its genesis block if it is new.
+///
+/// # Errors
+/// The database fails, is damaged or belongs to another chain; each with its exit code.
+pub fn open_ledger(
+    database: Arc<dyn Database>,
+    config: &NodeConfig,
+    spec: &ChainSpec,
+    genesis: &Genesis,
+) -> anyhow::Result<Ledger> {
     let history = match config.state.history {
         History::Archive => HistoryMode::Archive,
         History::Window(blocks) => HistoryMode::Window(blocks),
@@ -361,7 +381,7 @@ fn open_ledger(database: Arc<dyn Database>, launch: &Launch) -> anyhow::Result<L
     // A large block's changes are hashed on several; the root is the same for any number.
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STATE_THREADS_MAX);
     let state = StateConfig { history, cache_bytes, unsaved, threads, ..StateConfig::default() };
-    open_ledger_with(database, &launch.spec, launch.genesis.clone(), state)
+    open_ledger_with(database, spec, genesis.clone(), state)
 }
 
 /// Opens the chain of a chain spec in a database.
@@ -381,20 +401,23 @@ pub fn open_ledger_with(
         state,
         limits: block_limits(),
     };
-    Ledger::open(database, ledger_config).map_err(|error| {
-        let kind = match &error {
-            LedgerError::OtherChain { .. } => ExitKind::WrongChain,
-            LedgerError::Database(_)
-            | LedgerError::State(_)
-            | LedgerError::Genesis(_)
-            | LedgerError::UnknownBlock(_)
-            | LedgerError::WrongEpoch { .. }
-            | LedgerError::UnprovedHandover { .. }
-            | LedgerError::FinalizedInvalid { .. }
-            | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
-        };
-        anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
-    })
+    Ledger::open(database, ledger_config).map_err(ledger_failure)
+}
+
+/// A failure of the ledger with its exit code.
+pub fn ledger_failure(error: LedgerError) -> anyhow::Error {
+    let kind = match &error {
+        LedgerError::OtherChain { .. } => ExitKind::WrongChain,
+        LedgerError::Database(_)
+        | LedgerError::State(_)
+        | LedgerError::Genesis(_)
+        | LedgerError::UnknownBlock(_)
+        | LedgerError::WrongEpoch { .. }
+        | LedgerError::UnprovedHandover { .. }
+        | LedgerError::FinalizedInvalid { .. }
+        | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
+    };
+    anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
 }
 
 fn start_network(launch: &Launch, validators: Validators) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {

@@ -14,6 +14,7 @@
 //! - [`table`] lists every table with key, value, writer and pruning.
 //! - [`blocks`] gives typed access to blocks, finalizations, indexes, pending blocks and the consensus journal.
 //! - [`state`] keeps the state and its Merkle tree: roots, overlays for blocks that are not final, history, proofs.
+//! - [`damage`] is what a check of the records finds, [`state::audit`] checks those of the state.
 //! - [`conformance`] is the suite that every adapter of the port passes.
 //!
 //! This crate does no I/O of its own, knows no file, thread or clock, and never decides whether a block is valid. Damaged
@@ -23,6 +24,7 @@
 pub mod batch;
 pub mod blocks;
 pub mod conformance;
+pub mod damage;
 pub mod database;
 pub mod error;
 pub mod memory;
@@ -30,6 +32,7 @@ pub mod state;
 pub mod table;
 
 pub use batch::WriteBatch;
+pub use damage::{Damage, Damages};
 pub use database::{Database, DatabaseView, Direction, Durability, KeyRange, Record};
 pub use error::{DatabaseError, ErrorClass};
 pub use memory::MemoryDatabase;

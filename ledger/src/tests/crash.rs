@@ -17,6 +17,13 @@ pub(super) struct Recorder {
     pub(super) states: Arc<Mutex<Vec<(MemoryDatabase, Height)>>>,
 }
 
+impl Recorder {
+    /// A disk with contents.
+    pub(super) fn on(disk: MemoryDatabase) -> Self {
+        Self { disk, ..Self::default() }
+    }
+}
+
 impl DatabaseView for Recorder {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
         self.disk.get(table, key)

@@ -2,6 +2,7 @@
 
 pub mod chain_spec;
 pub mod config;
+pub mod db;
 pub mod dev;
 pub mod devnet;
 pub mod init;

@@ -43,14 +43,18 @@ pub async fn run(command: &SnapshotCommand, output: Output) -> anyhow::Result<()
 async fn ask_node(url: &str, output: Output) -> anyhow::Result<()> {
     let client = Client::connect(url).await?;
     let mut status: Value = client.call("cairn_createSnapshot", Vec::new()).await?;
-    let mut progress = Progress::new("snapshot", output);
+    let progress = Progress::new(output);
     loop {
         let text = |name| status.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let state = text("state");
         match state.as_str() {
-            "running" => progress.at(status.get("permille").and_then(Value::as_u64).unwrap_or_default(), 1_000),
+            "running" => progress.tell(
+                "permille",
+                status.get("permille").and_then(Value::as_u64).unwrap_or_default(),
+                Some(1_000),
+            ),
             "done" => {
-                progress.end();
+                progress.finish();
                 let height = status.get("height").and_then(Value::as_u64).unwrap_or_default();
                 return output.print(&status, &table(&[("height", height.to_string()), ("folder", text("folder"))]));
             }
@@ -76,12 +80,12 @@ fn create(data_dir: &Path, chain: &str, out: Option<&Path>, output: Output) -> a
     })?;
     let source = reader.snapshot()?;
     let folder = out.map_or_else(|| own_folder(data_dir).join(source.height().0.to_string()), Path::to_path_buf);
-    let mut progress = Progress::new("snapshot", output);
+    let progress = Progress::new(output);
     let manifest = write(source, &folder, |permille| {
-        progress.at(u64::from(permille), 1_000);
+        progress.tell("permille", u64::from(permille), Some(1_000));
         true
     })?;
-    progress.end();
+    progress.finish();
     print("created", &folder, &manifest, output)
 }
 
@@ -112,13 +116,13 @@ fn refused(folder: &Path, error: SnapshotError) -> anyhow::Error {
 fn verify(folder: &Path, chain: &str, output: Output) -> anyhow::Result<()> {
     let (spec, genesis) = chain_of(chain)?;
     let verified = verified(folder, &spec, &genesis)?;
-    let mut progress = Progress::new("verify", output);
+    let progress = Progress::new(output);
     let count = verified.manifest().chunks.len();
     for index in 0..count {
         verified.open_chunk(index, &read_chunk(folder, index)?).map_err(|error| refused(folder, error))?;
-        progress.at_index(index + 1, count);
+        progress.tell_index("chunks", index + 1, count);
     }
-    progress.end();
+    progress.finish();
     print("verified", folder, verified.manifest(), output)
 }
 
@@ -129,15 +133,15 @@ fn restore(folder: &Path, chain: &str, data_dir: &Path, output: Output) -> anyho
     let database = open_database(&data_dir.join("db"), CACHE_BYTES)?;
     let begun = Restore::open(database, genesis.clone(), spec.spec_hash(), verified);
     let mut restore = begun.map_err(|error| cannot_restore(data_dir, &error))?;
-    let mut progress = Progress::new("restore", output);
+    let progress = Progress::new(output);
     let count = manifest.chunks.len();
     while restore.next_chunk() < count {
         let chunk = read_chunk(folder, restore.next_chunk())?;
         restore.add(&chunk).map_err(|error| failed(folder, data_dir, error))?;
-        progress.at_index(restore.next_chunk(), count);
+        progress.tell_index("chunks", restore.next_chunk(), count);
     }
     restore.finish().map_err(|error| failed(folder, data_dir, error))?;
-    progress.end();
+    progress.finish();
     // Opening computes the root of all that was written.
     let head = open_reader(data_dir, &spec, genesis)?.head();
     if head.height != manifest.height() {

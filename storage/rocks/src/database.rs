@@ -18,7 +18,7 @@ type Rocks = DBWithThreadMode<SingleThreaded>;
 
 /// A [`Database`] on RocksDB; dropping it closes the files.
 pub struct RocksDatabase {
-    rocks: Rocks,
+    pub(crate) rocks: Rocks,
     cache: Cache,
 }
 
@@ -41,7 +41,7 @@ impl RocksDatabase {
         self.cache.get_usage()
     }
 
-    fn family(&self, table: Table) -> Result<&ColumnFamily, DatabaseError> {
+    pub(crate) fn family(&self, table: Table) -> Result<&ColumnFamily, DatabaseError> {
         let reason = || DatabaseError::Missing { table, reason: "the table itself".to_owned() };
         self.rocks.cf_handle(table.name()).ok_or_else(reason)
     }
@@ -185,7 +185,7 @@ impl DatabaseView for RocksSnapshot<'_> {
     }
 }
 
-fn engine(operation: &'static str, error: &rocksdb::Error) -> DatabaseError {
+pub(crate) fn engine(operation: &'static str, error: &rocksdb::Error) -> DatabaseError {
     DatabaseError::Engine { operation, reason: error.to_string() }
 }
 

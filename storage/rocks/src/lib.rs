@@ -10,8 +10,12 @@
 mod database;
 mod error;
 mod format;
+mod framing;
 mod options;
+mod stats;
 
 pub use database::RocksDatabase;
 pub use error::OpenError;
+pub use framing::{FileDamage, check_logs};
 pub use options::RocksOptions;
+pub use stats::{DirectoryStats, TableStats};

@@ -23,6 +23,8 @@ pub const META_CHAIN: &[u8] = b"chain";
 
 /// Key in [`Table::Meta`] of the lowest height from which on all blocks are here; absent where that is genesis.
 const META_LOWEST: &[u8] = b"lowest_block";
+/// The names of the records of this module in [`Table::Meta`].
+pub const META_NAMES: [&[u8]; 3] = [META_HEAD, META_CHAIN, META_LOWEST];
 
 /// The last finalized block that was committed, and what is needed to build on it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -98,6 +100,14 @@ pub fn lowest_block(view: &dyn DatabaseView) -> Result<Height, DatabaseError> {
 /// Sets the lowest height from which on all blocks are here.
 pub fn put_lowest_block(batch: &mut WriteBatch, height: Height) {
     batch.put(Table::Meta, META_LOWEST, height.encode());
+}
+
+/// Deletes a block with its finalization and events, and its hash from the index.
+pub fn delete_block(batch: &mut WriteBatch, height: Height, hash: &Hash) {
+    for table in [Table::Headers, Table::Bodies, Table::Hashes, Table::Finalizations, Table::Events] {
+        batch.delete(table, key(height));
+    }
+    batch.delete(Table::Heights, hash.0);
 }
 
 /// Adds the certificate that finalized the block of `height`.

@@ -110,6 +110,20 @@ pub(super) fn record_key(at: Location, height: Height) -> Vec<u8> {
     key
 }
 
+/// Reads a record with its key, for checking.
+pub(super) fn parse(key: &[u8], record: &[u8]) -> Result<Image, DatabaseError> {
+    let damaged = || DatabaseError::damaged(Table::StateNodes, "a key is not a place and a height");
+    let (place, _) = key.split_last_chunk::<4>().ok_or_else(damaged)?;
+    let (steps, bits) = place.split_first().ok_or_else(damaged)?;
+    let depth = u16::from(*steps).saturating_mul(STEP_BITS);
+    let mut prefix = Hash::ZERO;
+    prefix.0.get_mut(..bits.len()).ok_or_else(damaged)?.copy_from_slice(bits);
+    if bits.len() != usize::from(depth.div_ceil(8)) {
+        return Err(damaged());
+    }
+    Image::decode(record, Location { prefix, depth })
+}
+
 /// The place below that the next bits lead to.
 pub(super) fn child(at: Location, index: u8) -> Location {
     (0..STEP_BITS)
@@ -218,6 +232,21 @@ impl<'a> Writing<'a, '_> {
         }
         Ok(())
     }
+}
+
+/// Deletes what [`put`] added for a block.
+pub(super) fn take_back(
+    batch: &mut WriteBatch,
+    height: Height,
+    before: Tree<'_>,
+    after: &Slot,
+    changed: &[Hash],
+) -> Result<(), StateError> {
+    let mut added = WriteBatch::new();
+    put(&mut added, height, before, after, changed)?;
+    let (_, operations) = added.into_sorted();
+    operations.into_iter().for_each(|operation| batch.delete(operation.table, operation.key));
+    Ok(())
 }
 
 /// Deletes everything: the node is an archive no more.

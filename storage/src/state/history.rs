@@ -95,6 +95,13 @@ pub(super) fn changed(
     Ok(changed)
 }
 
+/// Deletes what the block of a height added for these keys.
+pub(super) fn take_back(batch: &mut WriteBatch, height: Height, keys: &[Vec<u8>]) {
+    for key in keys {
+        batch.delete(Table::StateHistory, record_key(key, height));
+    }
+}
+
 /// Deletes everything: the node is an archive no more.
 pub(super) fn clear(batch: &mut WriteBatch) {
     // Longer than any escaped key with its height.
@@ -126,7 +133,7 @@ fn after_key(key: &[u8]) -> Vec<u8> {
     end
 }
 
-fn parse_key(record: &[u8]) -> Result<(Vec<u8>, Height), DatabaseError> {
+pub(super) fn parse_key(record: &[u8]) -> Result<(Vec<u8>, Height), DatabaseError> {
     let damaged = || DatabaseError::damaged(Table::StateHistory, "a key is not a storage key and a height");
     let (rest, height) = record.split_last_chunk::<4>().ok_or_else(damaged)?;
     let escaped = rest.strip_suffix(&[0, 0]).ok_or_else(damaged)?;

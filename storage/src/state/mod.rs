@@ -29,6 +29,7 @@
 //! opening and never worked with.
 
 mod archive;
+pub mod audit;
 mod batch;
 mod cache;
 mod change;
@@ -45,6 +46,7 @@ mod overlay;
 mod page;
 mod past;
 mod prove;
+mod rework;
 mod shared;
 mod store;
 mod threads;

@@ -8,7 +8,7 @@ use super::page::{Page, subtree_hash};
 use super::store::{HistoryMode, StateConfig, StateRecord};
 use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, Slot};
-use super::unsaved::{Archive, ArchiveMarker, Unsaved};
+use super::unsaved::{Archive, ArchiveMarker, Unsaved, read_undo};
 use super::update::update;
 use crate::batch::WriteBatch;
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
@@ -21,10 +21,10 @@ use std::sync::Arc;
 const CHUNK: usize = 1_024;
 
 /// A page and what was found out about it.
-struct Summary {
+pub(super) struct Summary {
     at: Location,
     hash: Hash,
-    leaves: u16,
+    pub(super) leaves: u16,
     page: Page,
 }
 
@@ -81,8 +81,23 @@ impl Opening<'_> {
             let diff = diff::read(self.database, height)?;
             changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
         }
+        self.take_back(record.height.next(), self.top(record)?, &mut changes)?;
         self.apply(&mut opened, &changes)?;
         Ok(opened)
+    }
+
+    /// The highest block that the pages may be of: above the head while blocks are taken back.
+    fn top(&self, record: &StateRecord) -> Result<Height, StateError> {
+        Ok(read_undo(self.database)?.map_or(record.height, |top| top.max(record.height)))
+    }
+
+    /// Adds what brings the keys that blocks changed back to what they were below `first`.
+    fn take_back(&self, first: Height, last: Height, changes: &mut Changes) -> Result<(), StateError> {
+        for height in (first.0..=last.0).rev().map(Height) {
+            let diff = diff::read(self.database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
+        }
+        Ok(())
     }
 
     /// The same where the archive needs the tree after each block as it was.
@@ -108,10 +123,7 @@ impl Opening<'_> {
             let diff = diff::read(self.database, height)?;
             changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
         }
-        for height in (marker.height.next().0..=record.height.0).rev().map(Height) {
-            let diff = diff::read(self.database, height)?;
-            changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
-        }
+        self.take_back(marker.height.next(), self.top(record)?, &mut changes)?;
         self.apply(&mut opened, &changes)?;
         let mut archive = Archive::new(marker, Some(opened.root.clone()));
         for height in (marker.height.next().0..=record.height.0).map(Height) {
@@ -182,7 +194,7 @@ impl Pages<'_> {
     }
 }
 
-fn summarize(key: &[u8], record: &[u8]) -> Result<Summary, DatabaseError> {
+pub(super) fn summarize(key: &[u8], record: &[u8]) -> Result<Summary, DatabaseError> {
     let page = Page::parse(record).map_err(|reason| DatabaseError::damaged(Table::StatePages, reason))?;
     let mut prefix = Hash::ZERO;
     let place = prefix.0.get_mut(..key.len());

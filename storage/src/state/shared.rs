@@ -56,6 +56,10 @@ impl Shared {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn current_mut(&self) -> RwLockWriteGuard<'_, Current> {
+        self.current.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What no checkpoint has saved yet.
     pub(super) fn unsaved(&self) -> RwLockReadGuard<'_, Unsaved> {
         self.unsaved.read().unwrap_or_else(PoisonError::into_inner)
@@ -157,7 +161,7 @@ impl Shared {
 
     /// Moves the head; `kept` are the bytes that only the old head keeps in memory. Returns the versions that are too old.
     pub(super) fn replace_head(&self, head: Arc<Version>, lowest: Height, kept: usize) -> Vec<(Arc<Version>, usize)> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current_mut();
         let old = std::mem::replace(&mut current.head, head);
         current.lowest = lowest;
         if old.height.is_some() {

@@ -27,10 +27,12 @@ use std::sync::{Arc, RwLock};
 
 /// How many committed versions before the head stay provable at most.
 pub const RECENT_VERSIONS_MAX: usize = 64;
+/// So many diffs stay on an archive, which could do without: as far can blocks be taken back.
+const ARCHIVE_DIFFS: u32 = 1_024;
 /// Diffs are deleted so many heights at a time: a deletion of a range costs the same for one and for many.
 const DIFFS_DELETED_MIN: u32 = 32;
 /// Key in [`Table::Meta`] of the [`StateRecord`].
-const META_STATE: &[u8] = b"state";
+pub(super) const META_STATE: &[u8] = b"state";
 
 /// Which past heights can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl StateRecord {
 
 /// The writer's side of the state. Readers get a [`StateReadModel`] or a [`StateView`].
 pub struct StateStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// The height of the lowest diff that may be in the database.
     lowest_diff: Height,
 }
@@ -127,6 +129,14 @@ impl StateStore {
     /// # Errors
     /// The database failed, holds damaged pages or diffs, or they give another root than the recorded one.
     pub fn open(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
+        let store = Self::open_untouched(database, config)?;
+        // What a tool did not bring to its end.
+        store.finish_undo()?;
+        Ok(store)
+    }
+
+    /// The same without a write, unless an archive begins.
+    pub(super) fn open_untouched(database: Arc<dyn Database>, config: StateConfig) -> Result<Self, StateError> {
         if load::is_unfinished(&*database)? {
             return Err(StateError::Unfinished);
         }
@@ -241,7 +251,7 @@ impl StateStore {
         for (bucket, page) in &overlay.pages.gone {
             self.shared.cache.pin(bucket, page);
         }
-        let lowest_diff = self.delete_diffs(lowest_diff, lowest, batch);
+        let lowest_diff = self.delete_diffs(height, lowest_diff, lowest, batch);
         StateRecord { height, root: overlay.root.hash, lowest }.put(batch);
         Ok(StagedState { overlay: Arc::clone(overlay), height, lowest, lowest_diff, diff_bytes })
     }
@@ -282,10 +292,12 @@ impl StateStore {
     }
 
     /// Deletes diffs that nothing needs any more; returns the lowest height that still has one.
-    fn delete_diffs(&self, lowest_diff: Height, lowest: Height, batch: &mut WriteBatch) -> Height {
+    fn delete_diffs(&self, height: Height, lowest_diff: Height, lowest: Height, batch: &mut WriteBatch) -> Height {
         let flushed = self.shared.checkpoints.flushed();
-        // The diff of the lowest height itself tells only of heights below it. An archive holds what it tells.
-        let end = if self.shared.is_archive() { flushed } else { flushed.min(lowest.next()) };
+        // The diff of the lowest height itself tells only of heights below it.
+        let in_use =
+            if self.shared.is_archive() { Height(height.0.saturating_sub(ARCHIVE_DIFFS)) } else { lowest.next() };
+        let end = flushed.min(in_use);
         if end.0 < lowest_diff.0.saturating_add(DIFFS_DELETED_MIN) {
             return lowest_diff;
         }

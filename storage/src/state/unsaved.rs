@@ -18,9 +18,27 @@ use parity_scale_codec::{Decode, Encode};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Key in [`Table::Meta`] of the height below which the pages hold everything.
-const META_CHECKPOINT: &[u8] = b"checkpoint";
+pub(super) const META_CHECKPOINT: &[u8] = b"checkpoint";
 /// Key in [`Table::Meta`] of the [`ArchiveMarker`].
-const META_ARCHIVE: &[u8] = b"archive";
+pub(super) const META_ARCHIVE: &[u8] = b"archive";
+
+/// Key in [`Table::Meta`] of the height from which blocks are being taken back.
+pub(super) const META_UNDO: &[u8] = b"undo";
+
+/// The height from which blocks are being taken back, if any are.
+pub(super) fn read_undo(view: &dyn DatabaseView) -> Result<Option<Height>, DatabaseError> {
+    blocks::read(view, Table::Meta, META_UNDO)
+}
+
+/// Says that blocks up to a height are being taken back.
+pub(super) fn put_undo(batch: &mut WriteBatch, top: Height) {
+    batch.put(Table::Meta, META_UNDO, top.encode());
+}
+
+/// Says that none are.
+pub(super) fn delete_undo(batch: &mut WriteBatch) {
+    batch.delete(Table::Meta, META_UNDO);
+}
 
 /// The height below which the pages hold everything; zero where no checkpoint was written.
 pub(super) fn read_checkpoint(view: &dyn DatabaseView) -> Result<Height, DatabaseError> {

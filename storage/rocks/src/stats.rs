@@ -1,0 +1,108 @@
+//! What lies on disk: tables in files, and all other files of the directory.
+
+use crate::database::{RocksDatabase, engine};
+use cairn_storage::{DatabaseError, Table};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// One table on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableStats {
+    /// Which one.
+    pub table: Table,
+    /// Records: the engine's estimate, which counts replaced and deleted ones that no compaction has met.
+    pub records_estimate: u64,
+    /// Table files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The files of a directory, in bytes, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryStats {
+    /// Table files, of all tables together and those that wait for their deletion.
+    pub tables: u64,
+    /// Write-ahead logs.
+    pub logs: u64,
+    /// Everything else: the list of files, options, the engine's own diary.
+    pub other: u64,
+}
+
+impl DirectoryStats {
+    /// Reads the sizes of all files of a directory.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let mut stats = Self::default();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            // A file that the engine deletes meanwhile counts for nothing.
+            let Ok(found) = entry.metadata() else { continue };
+            let name = entry.file_name();
+            let kind = match Path::new(&name).extension().and_then(|extension| extension.to_str()) {
+                Some("sst") => &mut stats.tables,
+                Some("log") => &mut stats.logs,
+                _ => &mut stats.other,
+            };
+            *kind += found.len();
+        }
+        Ok(stats)
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.tables + self.logs + self.other
+    }
+}
+
+impl RocksDatabase {
+    /// What each table has on disk. Records in the write-ahead log alone are in no file yet.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn table_stats(&self) -> Result<Vec<TableStats>, DatabaseError> {
+        let live = self.rocks.live_files().map_err(|error| engine("read", &error))?;
+        Table::ALL
+            .into_iter()
+            .map(|table| {
+                let family = self.family(table)?;
+                let estimate = self.rocks.property_int_value_cf(family, "rocksdb.estimate-num-keys");
+                let records_estimate = estimate.map_err(|error| engine("read", &error))?.unwrap_or_default();
+                let mut stats = TableStats { table, records_estimate, files: 0, bytes: 0 };
+                for file in live.iter().filter(|file| file.column_family_name == table.name()) {
+                    stats.files += 1;
+                    stats.bytes += u64::try_from(file.size).unwrap_or(u64::MAX);
+                }
+                Ok(stats)
+            })
+            .collect()
+    }
+
+    /// The table files in which a record with this key lies or would lie.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn files_of(&self, table: Table, key: &[u8]) -> Result<Vec<String>, DatabaseError> {
+        let live = self.rocks.live_files().map_err(|error| engine("read", &error))?;
+        let holds = |start: &Option<Vec<u8>>, end: &Option<Vec<u8>>| {
+            start.as_deref().is_none_or(|start| start <= key) && end.as_deref().is_none_or(|end| key <= end)
+        };
+        let own = live.into_iter().filter(|file| file.column_family_name == table.name());
+        Ok(own.filter(|file| holds(&file.start_key, &file.end_key)).map(|file| file.name).collect())
+    }
+
+    /// Rewrites the files of a table without what was deleted, which gives the space back.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn compact(&self, table: Table) -> Result<(), DatabaseError> {
+        let family = self.family(table)?;
+        self.rocks.flush_cf(family).map_err(|error| engine("write", &error))?;
+        self.rocks.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        Ok(())
+    }
+}
