@@ -94,11 +94,11 @@ fn prune(tools: &Tools, keep: u32, output: Output) -> anyhow::Result<()> {
     let before = tools.bytes_on_disk();
     let database: Arc<dyn Database> = Arc::clone(&rocks) as Arc<dyn Database>;
     let progress = Progress::new(output);
-    let done = rework::prune(&database, &tools.genesis, keep, &mut |done, total| {
-        progress.tell("heights", done, Some(total));
+    let done = rework::prune(&database, &tools.genesis, keep, &mut |records| {
+        progress.tell("records of the archive", records, None);
     })
     .map_err(rework_failure)?;
-    for table in [Table::StateHistory, Table::StateKeys, Table::StateDiffs] {
+    for table in [Table::StateHistory, Table::StateNodes, Table::StateDiffs] {
         progress.tell("compacting", 0, None);
         rocks.compact(table)?;
     }

@@ -162,10 +162,7 @@ impl StateAudit<'_> {
         };
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
         check_node_records(view, self.facts, damages);
-        let original = match self.open_head() {
-            Ok(original) => original,
-            Err(_) => return 0,
-        };
+        let Ok(original) = self.open_head() else { return 0 };
         let mut past = Past { audit: self, scratch, original, states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {

@@ -150,6 +150,7 @@ const fn cure(table: Table) -> &'static str {
         | Table::StatePages
         | Table::StateHistory
         | Table::StateKeys
+        | Table::StateNodes
         | Table::StateDiffs => {
             "the blocks make it again: `cairn db export-blocks FILE`, then `cairn db import-blocks FILE` into a new folder"
         }
