@@ -6,6 +6,7 @@
 
 mod archive;
 mod bad_input;
+mod db;
 mod devnet;
 mod epochs;
 mod faults;
