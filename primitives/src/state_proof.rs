@@ -18,8 +18,8 @@ mod tests;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_KEYS_MAX, BATCH_NODES_MAX, BatchProof, BatchProofError};
 pub use range::{
-    CHUNK_BYTES_MAX, CHUNK_LEAVES_MAX, KeyRange, RANGE_HASHES_MAX, RANGE_NODES_MAX, RangeCover, RangeProof,
-    RangeProofError, RangeTree, StateChunk, StateLeaf, Subtree,
+    CHUNK_BYTES_MAX, CHUNK_LEAVES_MAX, KeyRange, LeafHash, RANGE_HASHES_MAX, RANGE_NODES_MAX, RangeCover, RangeProof,
+    RangeProofError, RangeTree, StateChunk, StateLeaf, Subtree, split, subtree_hash,
 };
 
 use crate::codec::{DecodeError, decode_strict};

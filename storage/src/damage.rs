@@ -1,5 +1,6 @@
 //! What a check of the database finds: records that are not what they must be.
 
+use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use std::fmt;
@@ -108,6 +109,35 @@ pub fn shown_key(key: &[u8]) -> String {
         text.push('…');
     }
     text
+}
+
+/// Told a key, its value, and where damage goes.
+pub type OnRecord<'a> = dyn FnMut(&[u8], Vec<u8>, &mut Damages) + 'a;
+
+/// Walks over a range of a table, `limit` records at a time; where the database fails, that is a damage and the walk ends.
+pub fn scan_table(
+    view: &dyn DatabaseView,
+    table: Table,
+    mut range: KeyRange,
+    limit: usize,
+    damages: &mut Damages,
+    on_record: &mut OnRecord<'_>,
+) {
+    loop {
+        let records = match view.scan(table, &range, Direction::Forward, limit) {
+            Ok(records) => records,
+            Err(error) => {
+                let place = format!("after {}", shown_key(&range.start));
+                return damages.add_error(table, Some(&range.start), place, &error);
+            }
+        };
+        let Some((last, _)) = records.last() else { return };
+        range.start.clone_from(last);
+        range.start.push(0);
+        for (key, value) in records {
+            on_record(&key, value, damages);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::{Audit, AuditReport, JudgeRecord, OnProgress, Phase, SCAN_RECORDS, Top};
 use cairn_primitives::{Block, Epoch, Hash, Height, ValidatorSet};
-use cairn_storage::damage::shown_key;
-use cairn_storage::{Damages, DatabaseView, Direction, KeyRange, Table, blocks};
+use cairn_storage::damage::{scan_table, shown_key};
+use cairn_storage::{Damages, DatabaseView, KeyRange, Table, blocks};
 use parity_scale_codec::DecodeAll;
 
 /// Blocks read at once.
@@ -38,7 +38,7 @@ pub(super) fn check(
 fn check_above(view: &dyn DatabaseView, table: Table, head: Height, damages: &mut Damages) {
     let mut start = head.0.to_be_bytes().to_vec();
     start.push(0);
-    each(view, table, KeyRange::from(start), SCAN_BLOCKS, damages, &mut |key, _, damages| {
+    scan_table(view, table, KeyRange::from(start), SCAN_BLOCKS, damages, &mut |key, _, damages| {
         damages.add_key(table, key, format!("it lies above the head, {head}"));
     });
 }
@@ -48,14 +48,14 @@ fn check_heights(view: &dyn DatabaseView, head: Height, report: &mut AuditReport
     let from = report.from;
     let mut found = 0_u64;
     let is_checked = |value: &[u8]| <[u8; 4]>::try_from(value).is_ok_and(|height| u32::from_be_bytes(height) >= from.0);
-    each(view, Table::Heights, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |_, value, _| {
+    scan_table(view, Table::Heights, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |_, value, _| {
         found = found.saturating_add(u64::from(is_checked(&value)));
         told(1);
     });
     if found <= report.blocks {
         return;
     }
-    each(view, Table::Heights, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |key, value, damages| {
+    scan_table(view, Table::Heights, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |key, value, damages| {
         let Ok(height) = <[u8; 4]>::try_from(value).map(|height| Height(u32::from_be_bytes(height))) else {
             return damages.add_key(Table::Heights, key, "the value is not a height");
         };
@@ -78,7 +78,7 @@ fn check_transactions(view: &dyn DatabaseView, report: &mut AuditReport, told: &
         Some((Height(u32::from_be_bytes(*height)), u32::from_be_bytes(index.try_into().ok()?)))
     };
     let mut found = 0_u64;
-    each(view, Table::Transactions, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |_, value, _| {
+    scan_table(view, Table::Transactions, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |_, value, _| {
         found = found.saturating_add(u64::from(place(&value).is_none_or(|(height, _)| height >= from)));
         told(1);
     });
@@ -86,24 +86,31 @@ fn check_transactions(view: &dyn DatabaseView, report: &mut AuditReport, told: &
         return;
     }
     let mut last: Option<(Height, Vec<Hash>)> = None;
-    each(view, Table::Transactions, KeyRange::all(), SCAN_RECORDS, &mut report.damages, &mut |key, value, damages| {
-        let Some((height, index)) = place(&value) else {
-            return damages.add_key(Table::Transactions, key, "the value is not a height and a place");
-        };
-        if height < from {
-            return;
-        }
-        if last.as_ref().is_none_or(|(known, _)| *known != height) {
-            let body = blocks::body(view, height).ok().flatten().unwrap_or_default();
-            last = Some((height, body.iter().map(|extrinsic| extrinsic.hash()).collect()));
-        }
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let hash = last.as_ref().and_then(|(_, hashes)| hashes.get(index));
-        if hash.is_none_or(|hash| hash.0 != *key) {
-            let reason = format!("it leads to height {height}, place {index}, where another extrinsic or none is");
-            damages.add_key(Table::Transactions, key, reason);
-        }
-    });
+    scan_table(
+        view,
+        Table::Transactions,
+        KeyRange::all(),
+        SCAN_RECORDS,
+        &mut report.damages,
+        &mut |key, value, damages| {
+            let Some((height, index)) = place(&value) else {
+                return damages.add_key(Table::Transactions, key, "the value is not a height and a place");
+            };
+            if height < from {
+                return;
+            }
+            if last.as_ref().is_none_or(|(known, _)| *known != height) {
+                let body = blocks::body(view, height).ok().flatten().unwrap_or_default();
+                last = Some((height, body.iter().map(|extrinsic| extrinsic.hash()).collect()));
+            }
+            let index = usize::try_from(index).unwrap_or(usize::MAX);
+            let hash = last.as_ref().and_then(|(_, hashes)| hashes.get(index));
+            if hash.is_none_or(|hash| hash.0 != *key) {
+                let reason = format!("it leads to height {height}, place {index}, where another extrinsic or none is");
+                damages.add_key(Table::Transactions, key, reason);
+            }
+        },
+    );
 }
 
 /// The sets of epochs that have begun are checked with the blocks; there are no others.
@@ -121,7 +128,7 @@ fn check_validator_sets(view: &dyn DatabaseView, running: Epoch, damages: &mut D
     }
     let mut start = running.0.to_be_bytes().to_vec();
     start.push(0);
-    each(view, Table::ValidatorSets, KeyRange::from(start), SCAN_BLOCKS, damages, &mut |key, _, damages| {
+    scan_table(view, Table::ValidatorSets, KeyRange::from(start), SCAN_BLOCKS, damages, &mut |key, _, damages| {
         damages.add_key(Table::ValidatorSets, key, format!("the last epoch that has begun is {running}"));
     });
 }
@@ -129,7 +136,7 @@ fn check_validator_sets(view: &dyn DatabaseView, running: Epoch, damages: &mut D
 /// Blocks that are not final hash to their keys.
 fn check_pending(view: &dyn DatabaseView, damages: &mut Damages) {
     let table = Table::PendingBlocks;
-    each(view, table, KeyRange::all(), SCAN_BLOCKS, damages, &mut |key, value, damages| match Block::decode_all(
+    scan_table(view, table, KeyRange::all(), SCAN_BLOCKS, damages, &mut |key, value, damages| match Block::decode_all(
         &mut value.as_slice(),
     ) {
         Ok(block) if block.header.hash().0 != *key => {
@@ -148,7 +155,7 @@ fn check_journal(view: &dyn DatabaseView, running: Epoch, judge: &JudgeRecord<'_
     let table = Table::Journal;
     let mut known: Option<(Epoch, Option<ValidatorSet>)> = None;
     let mut last: Option<(Epoch, u64)> = None;
-    each(view, table, KeyRange::all(), SCAN_RECORDS, damages, &mut |key, value, damages| {
+    scan_table(view, table, KeyRange::all(), SCAN_RECORDS, damages, &mut |key, value, damages| {
         let place = key.split_first_chunk::<8>().and_then(|(epoch, sequence)| Some((epoch, sequence.try_into().ok()?)));
         let place = place.map(|(epoch, sequence)| (Epoch(u64::from_be_bytes(*epoch)), u64::from_be_bytes(sequence)));
         let Some((epoch, sequence)) = place else {
@@ -175,32 +182,4 @@ fn check_journal(view: &dyn DatabaseView, running: Epoch, judge: &JudgeRecord<'_
             damages.add(table, Some(key), format!("epoch {epoch}, {}", shown_key(key)), reason);
         }
     });
-}
-
-type OnRecord<'a> = dyn FnMut(&[u8], Vec<u8>, &mut Damages) + 'a;
-
-/// Walks over a range; where the database fails, that is a damage and the walk ends.
-fn each(
-    view: &dyn DatabaseView,
-    table: Table,
-    mut range: KeyRange,
-    limit: usize,
-    damages: &mut Damages,
-    on_record: &mut OnRecord<'_>,
-) {
-    loop {
-        let records = match view.scan(table, &range, Direction::Forward, limit) {
-            Ok(records) => records,
-            Err(error) => {
-                let place = format!("after {}", shown_key(&range.start));
-                return damages.add_error(table, Some(&range.start), place, &error);
-            }
-        };
-        let Some((last, _)) = records.last() else { return };
-        range.start.clone_from(last);
-        range.start.push(0);
-        for (key, value) in records {
-            on_record(&key, value, damages);
-        }
-    }
 }

@@ -338,16 +338,18 @@ impl StateChunk {
 }
 
 /// A leaf's key hash and its hash.
-type LeafHash = (Hash, Hash);
+pub type LeafHash = (Hash, Hash);
 
 /// Leaves whose key hash turns left and right at `depth`; they are in the order of key hashes.
-fn split(leaves: &[LeafHash], depth: u16) -> (&[LeafHash], &[LeafHash]) {
+#[must_use]
+pub fn split(leaves: &[LeafHash], depth: u16) -> (&[LeafHash], &[LeafHash]) {
     let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
     leaves.split_at_checked(middle).unwrap_or((leaves, &[]))
 }
 
-/// The hash of a subtree from all of its leaves.
-fn subtree_hash(leaves: &[LeafHash], depth: u16) -> Hash {
+/// The hash of the subtree below a node at `depth`, from all of its leaves in the order of key hashes.
+#[must_use]
+pub fn subtree_hash(leaves: &[LeafHash], depth: u16) -> Hash {
     match leaves {
         [] => EMPTY_SUBTREE,
         [(_, leaf)] => *leaf,

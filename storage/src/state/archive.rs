@@ -13,12 +13,12 @@
 
 use super::StateError;
 use super::cache::PageCache;
-use super::page::LeafHash;
 use super::tree::{Child, Location, Slot, child_index};
 use crate::batch::WriteBatch;
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
+use cairn_primitives::state_proof::LeafHash;
 use cairn_primitives::{Hash, Height};
 
 /// Bits of a key hash from one recorded level to the next.

@@ -14,7 +14,7 @@ use super::store::{HistoryMode, META_STATE, StateConfig, StateRecord, StateStore
 use super::tree::{Child, Slot};
 use super::unsaved::{ArchiveMarker, META_ARCHIVE, META_CHECKPOINT, META_UNDO, read_checkpoint, read_undo};
 use crate::batch::WriteBatch;
-use crate::damage::{Damages, shown_key};
+use crate::damage::{Damages, scan_table, shown_key};
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
@@ -86,7 +86,7 @@ impl StateAudit<'_> {
         let view: &dyn DatabaseView = &**self.database;
         let before = damages.count();
         let mut leaves = 0_u64;
-        for_each(view, Table::StatePages, damages, &mut |key, record, damages| {
+        scan_table(view, Table::StatePages, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| {
             match open::summarize(key, &record) {
                 Ok(page) => leaves = leaves.saturating_add(u64::from(page.leaves)),
                 Err(error) => damages.add_error(Table::StatePages, Some(key), shown_key(key), &error),
@@ -124,7 +124,7 @@ impl StateAudit<'_> {
         let view: &dyn DatabaseView = &**self.database;
         let head = store.view();
         let (before, mut found) = (damages.count(), 0_u64);
-        for_each(view, Table::StateKeys, damages, &mut |key, record, damages| {
+        scan_table(view, Table::StateKeys, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| {
             found = found.saturating_add(1);
             match head.get(key) {
                 Ok(Some(value)) => {
@@ -151,9 +151,10 @@ impl StateAudit<'_> {
     pub fn check_past(&self, scratch: &Arc<dyn Database>, damages: &mut Damages, progress: &mut OnCount<'_>) -> u64 {
         let view: &dyn DatabaseView = &**self.database;
         self.check_heights(damages);
-        let copied = self.sort_archive(scratch, damages).and_then(|()| Copy::of_head(self, scratch));
-        let mut copy = match copied {
-            Ok(copy) => copy,
+        let opened = self.sort_archive(scratch, damages).and_then(|()| self.open_head());
+        let copied = opened.and_then(|original| Ok((Copy::of(&original, scratch)?, original)));
+        let (mut copy, original) = match copied {
+            Ok(copied) => copied,
             Err(error) => {
                 let place = format!("state of height {}", self.facts.height);
                 damages.add(Table::StatePages, None, place, format!("{error}; the past is not checked"));
@@ -162,7 +163,6 @@ impl StateAudit<'_> {
         };
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
         check_node_records(view, self.facts, damages);
-        let Ok(original) = self.open_head() else { return 0 };
         let mut past = Past { audit: self, scratch, original, states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {
@@ -187,7 +187,7 @@ impl StateAudit<'_> {
         let needed = facts.archive.map_or(facts.lowest, |(_, height)| height.max(facts.lowest)).next().min(facts.next);
         let top = facts.undo.map_or(facts.height, |undo| undo.max(facts.height));
         let mut next: Option<Height> = None;
-        for_each(view, Table::StateDiffs, damages, &mut |key, _, damages| {
+        scan_table(view, Table::StateDiffs, KeyRange::all(), CHUNK, damages, &mut |key, _, damages| {
             let Some(height) = key.first_chunk().map(|height| Height(u32::from_be_bytes(*height))) else {
                 return damages.add_key(Table::StateDiffs, key, "it is of no height");
             };
@@ -216,7 +216,7 @@ impl StateAudit<'_> {
         let holds = |height: Height| self.facts.archive.is_some_and(|(from, last)| from < height && height <= last);
         let mut batch = WriteBatch::new();
         let mut failed = None;
-        for_each(view, Table::StateHistory, damages, &mut |record, value, damages| {
+        scan_table(view, Table::StateHistory, KeyRange::all(), CHUNK, damages, &mut |record, value, damages| {
             match history::parse_key(record) {
                 Ok((key, height)) if holds(height) => {
                     batch.put(Table::StateHistory, [&height.0.to_be_bytes()[..], &key].concat(), value);
@@ -252,14 +252,14 @@ struct Copy {
 }
 
 impl Copy {
-    fn of_head(audit: &StateAudit<'_>, scratch: &Arc<dyn Database>) -> Result<Self, super::StateError> {
+    fn of(original: &StateStore, scratch: &Arc<dyn Database>) -> Result<Self, super::StateError> {
         let config = StateConfig { history: HistoryMode::Window(1), ..StateConfig::default() };
         let store = StateStore::open(Arc::clone(scratch), config)?;
         let mut copy = Self { store, database: Arc::clone(scratch) };
-        let head = audit.open_head()?.view();
+        let head = original.view();
         let mut range = KeyRange::all();
         loop {
-            let keys = audit.database.scan(Table::StateKeys, &range, Direction::Forward, CHUNK)?;
+            let keys = original.shared.database.scan(Table::StateKeys, &range, Direction::Forward, CHUNK)?;
             let Some((last, _)) = keys.last() else { break };
             range.start.clone_from(last);
             range.start.push(0);
@@ -397,7 +397,7 @@ impl Past<'_> {
 
 /// Checks the form of the records of past nodes, and that they are of heights that the archive holds.
 fn check_node_records(view: &dyn DatabaseView, facts: &StateFacts, damages: &mut Damages) {
-    for_each(view, Table::StateNodes, damages, &mut |key, record, damages| {
+    scan_table(view, Table::StateNodes, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| {
         let height = key.last_chunk().map(|height| Height(u32::from_be_bytes(*height)));
         let is_held = |height: &Height| facts.archive.is_some_and(|(from, last)| from < *height && *height <= last);
         if !height.as_ref().is_some_and(is_held) {
@@ -428,27 +428,5 @@ fn check_diff(view: &dyn DatabaseView, copy: &Copy, height: Height, changes: &[K
         Ok(filter) if filter == Filter::new(bits.into_iter()) => {}
         Ok(_) => damages.add(Table::StateDiffs, Some(&key), format!("height {height}"), "the filter is of other keys"),
         Err(error) => damages.add_error(Table::StateDiffs, Some(&key), format!("height {height}"), &error),
-    }
-}
-
-type OnRecord<'a> = dyn FnMut(&[u8], Vec<u8>, &mut Damages) + 'a;
-
-/// Walks over a table; where the database fails, that is a damage and the walk ends.
-fn for_each(view: &dyn DatabaseView, table: Table, damages: &mut Damages, on_record: &mut OnRecord<'_>) {
-    let mut range = KeyRange::all();
-    loop {
-        let records = match view.scan(table, &range, Direction::Forward, CHUNK) {
-            Ok(records) => records,
-            Err(error) => {
-                let place = format!("after {}", shown_key(&range.start));
-                return damages.add_error(table, Some(&range.start), place, &error);
-            }
-        };
-        let Some((last, _)) = records.last() else { return };
-        range.start.clone_from(last);
-        range.start.push(0);
-        for (key, value) in records {
-            on_record(&key, value, damages);
-        }
     }
 }

@@ -5,12 +5,13 @@
 //! that are saved have the room that the others leave them.
 //! The order of eviction is first in, first out with a second chance for pages that were read since.
 
-use super::page::{Page, subtree_hash};
+use super::page::Page;
 use super::tree::Location;
 use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
+use cairn_primitives::state_proof::subtree_hash;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -5,13 +5,24 @@
 
 use super::diff;
 use super::history::{self, KEYS_PER_CALL_MAX};
+use super::page::INLINE_VALUE_MAX;
 use super::store::StateRecord;
 use super::unsaved::ArchiveMarker;
+use crate::batch::WriteBatch;
 use crate::database::{Database, DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Height;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Puts the record of a key whose value is this now, or deletes it.
+pub(super) fn put(batch: &mut WriteBatch, key: &[u8], value: Option<&[u8]>) {
+    match value {
+        Some(value) if value.len() > INLINE_VALUE_MAX => batch.put(Table::StateKeys, key, value),
+        Some(_) => batch.put(Table::StateKeys, key, []),
+        None => batch.delete(Table::StateKeys, key),
+    }
+}
 
 /// Keys in order, and the last one if there may be more.
 type Page = (BTreeSet<Vec<u8>>, Option<Vec<u8>>);

@@ -1,13 +1,13 @@
 //! All leaves of a version, in chunks with a range proof each.
 
 use super::StateError;
-use super::page::{LeafHash, Page, ValueRef, split, subtree_hash};
+use super::page::{Page, ValueRef};
 use super::prove::Version;
 use super::tree::{Child, Location, Node, Slot};
 use cairn_primitives::Hash;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{
-    CHUNK_LEAVES_MAX, KeyRange, RangeProof, RangeTree, StateChunk, StateLeaf, Subtree,
+    CHUNK_LEAVES_MAX, KeyRange, LeafHash, RangeProof, RangeTree, StateChunk, StateLeaf, Subtree, split, subtree_hash,
 };
 use std::sync::Arc;
 

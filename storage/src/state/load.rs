@@ -11,6 +11,7 @@
 //! database cannot be opened as a state.
 
 use super::StateError;
+use super::keys;
 use super::page::{INLINE_VALUE_MAX, Leaf, Page, SPLIT_LEAVES_MAX, ValueRef};
 use super::store::StateRecord;
 use super::tree::{CHILDREN, Location, child_index};
@@ -90,8 +91,7 @@ impl StateLoader {
     pub fn add(&mut self, leaves: Vec<StateLeaf>, to: Option<Hash>) -> Result<(), StateError> {
         let mut batch = WriteBatch::new();
         for leaf in &leaves {
-            let record = if leaf.value.len() > INLINE_VALUE_MAX { leaf.value.as_slice() } else { &[] };
-            batch.put(Table::StateKeys, leaf.key.as_slice(), record);
+            keys::put(&mut batch, &leaf.key, Some(&leaf.value));
         }
         let mut waiting = std::mem::take(&mut self.progress.held);
         waiting.extend(leaves);

@@ -4,7 +4,7 @@ use super::StateError;
 use super::cache::{Bucket, PageCache};
 use super::diff;
 use super::overlay::Changes;
-use super::page::{Page, subtree_hash};
+use super::page::Page;
 use super::store::{HistoryMode, StateConfig, StateRecord};
 use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, Slot};
@@ -14,6 +14,7 @@ use crate::batch::WriteBatch;
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
+use cairn_primitives::state_proof::subtree_hash;
 use cairn_primitives::{Hash, Height};
 use std::sync::Arc;
 

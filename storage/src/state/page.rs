@@ -6,7 +6,7 @@
 //! big-endian. In memory the hashes, which follow from the rest, stand beside it.
 
 use cairn_primitives::Hash;
-use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, LEAF_DOMAIN, inner_hash, path_bit};
+use cairn_primitives::state_proof::{DEPTH_MAX, LEAF_DOMAIN, LeafHash};
 use cairn_storage_sha256::{digest_all, digest_pairs};
 use std::sync::Arc;
 
@@ -22,9 +22,6 @@ pub const INLINE_VALUE_MAX: usize = 128;
 const PAGE_BYTES: usize = 128;
 /// The value length that marks a value outside of the page.
 const LARGE_VALUE: u16 = u16::MAX;
-
-/// A leaf's key hash and its hash.
-pub(super) type LeafHash = (Hash, Hash);
 
 /// A leaf's value as a page holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,25 +250,4 @@ fn short(length: usize) -> u16 {
 /// A page holds far less than 4 GiB.
 fn place(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// The hash of the subtree below a node at `depth`, from key hashes (ascending) and leaf hashes.
-pub(super) fn subtree_hash(leaves: &[LeafHash], depth: u16) -> Hash {
-    match leaves {
-        [] => EMPTY_SUBTREE,
-        [(_, leaf)] => *leaf,
-        // Two leaves differ in a bit, so this is never reached: it bounds the recursion.
-        [(_, leaf), ..] if depth >= DEPTH_MAX => *leaf,
-        _ => {
-            let (left, right) = split(leaves, depth);
-            let below = depth.saturating_add(1);
-            inner_hash(&subtree_hash(left, below), &subtree_hash(right, below))
-        }
-    }
-}
-
-/// Leaves whose path turns left and right at `depth`.
-pub(super) fn split(leaves: &[LeafHash], depth: u16) -> (&[LeafHash], &[LeafHash]) {
-    let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
-    leaves.split_at_checked(middle).unwrap_or((leaves, &[]))
 }

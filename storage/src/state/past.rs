@@ -6,14 +6,15 @@
 use super::StateError;
 use super::archive::{Image, PastLeaf, STEP_BITS, STEP_CHILDREN, Tree, child, record_key};
 use super::history;
-use super::page::{LeafHash, split, subtree_hash};
 use super::prove::Version;
 use super::tree::Location;
 use crate::database::{Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
-use cairn_primitives::state_proof::{DEPTH_MAX, ExistenceProof, StateProof, inner_hash, leaf_hash, path_bit};
+use cairn_primitives::state_proof::{
+    DEPTH_MAX, ExistenceProof, LeafHash, StateProof, inner_hash, leaf_hash, path_bit, split, subtree_hash,
+};
 use cairn_primitives::{Hash, Height};
 use std::collections::BTreeMap;
 use std::sync::Arc;

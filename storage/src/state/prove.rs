@@ -1,11 +1,11 @@
 //! Reads and proofs on one version of the tree.
 
 use super::StateError;
-use super::page::{Leaf, Page, ValueRef, split, subtree_hash};
+use super::page::{Leaf, Page, ValueRef};
 use super::shared::Shared;
 use super::tree::{Child, Location, Slot, child_index};
 use cairn_primitives::hash::sha256;
-use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit};
+use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit, split, subtree_hash};
 use cairn_primitives::{Hash, Height};
 use cairn_storage_sha256::digest_all;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use super::StateError;
 use super::archive;
 use super::diff;
 use super::history;
+use super::keys;
 use super::overlay::{Changes, Overlay};
-use super::page::INLINE_VALUE_MAX;
 use super::shared::Version;
 use super::store::{StateRecord, StateStore};
 use super::unsaved::{Archive, ArchiveMarker, put_undo};
@@ -60,13 +60,7 @@ impl StateStore {
         }
         let diff = diff::read(database, top)?;
         for change in &diff {
-            match &change.old {
-                None => batch.delete(Table::StateKeys, change.key.as_slice()),
-                Some(old) if old.len() > INLINE_VALUE_MAX => {
-                    batch.put(Table::StateKeys, change.key.as_slice(), old.as_slice());
-                }
-                Some(_) => batch.put(Table::StateKeys, change.key.as_slice(), []),
-            }
+            keys::put(batch, &change.key, change.old.as_deref());
         }
         let changes: Changes = diff.iter().map(|change| (change.key.clone(), change.old.clone())).collect();
         let overlay = self.overlay(None, changes)?;

@@ -4,6 +4,7 @@ use super::StateError;
 use super::cache::PageCache;
 use super::checkpoint::{CheckpointLimits, Checkpointer, Checkpoints};
 use super::diff::{self, DiffWriter};
+use super::keys;
 use super::load;
 use super::open::{self, Opened, Opening};
 use super::overlay::{Changes, Overlay};
@@ -259,7 +260,7 @@ impl StateStore {
     /// Adds what a block changed: the diff, and the table of keys. Returns the bytes of the diff.
     fn put_diff(&self, overlay: &Overlay, height: Height, batch: &mut WriteBatch) -> Result<usize, StateError> {
         let is_long = |value: &[u8]| value.len() > INLINE_VALUE_MAX;
-        let mut keys = Vec::new();
+        let mut changed = Vec::new();
         let mut diff = DiffWriter::new(batch, height);
         for (key, new, replaced) in overlay.effects() {
             let new = new.map(Vec::as_slice);
@@ -274,20 +275,13 @@ impl StateStore {
                 }
             };
             diff.push(key, old, new);
-            match new {
-                None => keys.push((key, None)),
-                Some(new) if is_long(new) => keys.push((key, Some(new))),
-                Some(_) if old.is_none_or(is_long) => keys.push((key, Some(&[][..]))),
-                Some(_) => {}
+            // A short value in place of a short one leaves the record as it is.
+            if new.is_none_or(is_long) || old.is_none_or(is_long) {
+                changed.push((key, new));
             }
         }
         let bytes = diff.finish(&overlay.filter);
-        for (key, record) in keys {
-            match record {
-                Some(record) => batch.put(Table::StateKeys, key.as_slice(), record),
-                None => batch.delete(Table::StateKeys, key.as_slice()),
-            }
-        }
+        changed.into_iter().for_each(|(key, value)| keys::put(batch, key, value));
         Ok(bytes)
     }
 
