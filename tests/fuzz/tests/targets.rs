@@ -10,7 +10,7 @@ const MUTATIONS: u64 = 400;
 
 /// Inputs that once were findings, a folder for each target.
 fn findings(target: &Target) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("findings").join(target.name);
+    let folder = Path::new("findings").join(target.name);
     let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
     files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
 }
@@ -71,7 +71,7 @@ fn targets_hold_on_seeds_findings_and_mutations() {
 
 #[test]
 fn findings_belong_to_targets() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("findings");
+    let folder = Path::new("findings");
     for file in fs::read_dir(folder).into_iter().flatten() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(cairn_fuzz::find(&name).is_some() || name == "README.md", "{name} is no target");
