@@ -6,6 +6,8 @@ use crate::certificate::{CERTIFICATE_BYTES_MAX, Certificate};
 use crate::evidence::Evidence;
 use crate::hash::Hash;
 use crate::number::{Epoch, Height, View};
+use crate::snapshot::SnapshotOffer;
+use crate::state_proof::CHUNK_BYTES_MAX;
 use crate::vote::{Proposal, Vote, VoteKind};
 use parity_scale_codec::{Decode, Encode};
 use std::sync::Arc;
@@ -21,6 +23,18 @@ pub const SYNC_RESPONSE_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX + CERTIFICATE_BYT
 
 /// The most blocks one [`SyncRequest::Blocks`] may ask for.
 pub const SYNC_BLOCKS_MAX: u32 = 256;
+
+/// The largest encoded [`StateRequest`], in bytes.
+pub const STATE_REQUEST_BYTES_MAX: usize = 64;
+
+/// The largest encoded [`StateResponse`], in bytes: one chunk.
+pub const STATE_RESPONSE_BYTES_MAX: usize = CHUNK_BYTES_MAX + 1024;
+
+/// The bytes of one part of a manifest; the last part may have fewer.
+pub const MANIFEST_PART_BYTES: usize = 1 << 20;
+
+/// The most snapshots that a node offers.
+pub const SNAPSHOT_OFFERS_MAX: usize = 4;
 
 /// The largest encoded list of transactions in one gossip message, in bytes.
 pub const TRANSACTIONS_BYTES_MAX: usize = 1 << 20;
@@ -128,6 +142,47 @@ pub enum SyncResponse {
     Blocks(Vec<FinalizedBlock>),
     /// The server does not have what was asked for, or is too busy.
     #[codec(index = 2)]
+    Refused,
+}
+
+/// What a node asks another about the state.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum StateRequest {
+    /// Which snapshots the other offers.
+    #[codec(index = 0)]
+    Snapshots,
+    /// A part of a snapshot's manifest.
+    #[codec(index = 1)]
+    Manifest {
+        /// The snapshot.
+        id: Hash,
+        /// The first byte, a multiple of [`MANIFEST_PART_BYTES`].
+        from: u32,
+    },
+    /// A chunk.
+    #[codec(index = 2)]
+    Chunk {
+        /// The snapshot.
+        id: Hash,
+        /// The number of the chunk.
+        index: u32,
+    },
+}
+
+/// The answer to a [`StateRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum StateResponse {
+    /// At most [`SNAPSHOT_OFFERS_MAX`], newest first.
+    #[codec(index = 0)]
+    Snapshots(Vec<SnapshotOffer>),
+    /// Bytes of the manifest: [`MANIFEST_PART_BYTES`], or those that are left.
+    #[codec(index = 1)]
+    Manifest(Vec<u8>),
+    /// The encoded chunk.
+    #[codec(index = 2)]
+    Chunk(Vec<u8>),
+    /// The server does not have what was asked for, or is too busy.
+    #[codec(index = 3)]
     Refused,
 }
 

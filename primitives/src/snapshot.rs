@@ -14,7 +14,7 @@
 use crate::block::Block;
 use crate::certificate::Certificate;
 use crate::codec::{DecodeError, decode_bounded, decode_strict};
-use crate::hash::{Hash, sha256};
+use crate::hash::{Hash, sha256, sha256_concat};
 use crate::header::{ContextError, Header};
 use crate::light::{LightError, TrustAnchor};
 use crate::list_tree::ListAccumulator;
@@ -33,6 +33,19 @@ pub const ANCESTORS_MAX: usize = 4_096;
 pub const CHUNKS_MAX: usize = 1 << 18;
 /// The most epochs before the block's.
 pub const HANDOVERS_MAX: usize = 1 << 16;
+/// What the hashed bytes of a [`SnapshotManifest::id`] begin with.
+const ID_DOMAIN: &[u8] = b"cairn/snapshot/1";
+
+/// A snapshot that a node offers to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotOffer {
+    /// [`SnapshotManifest::id`].
+    pub id: Hash,
+    /// The height of its block.
+    pub height: Height,
+    /// The size of its manifest as this node has it, in bytes.
+    pub manifest_bytes: u32,
+}
 
 /// What shows that an epoch handed over to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -193,6 +206,13 @@ impl SnapshotManifest {
         self.block.header.height()
     }
 
+    /// What the snapshot is called among nodes: the same for all that cut the state after the same block in the same way.
+    /// Who signed the finalizations does not matter to it.
+    #[must_use]
+    pub fn id(&self) -> Hash {
+        sha256_concat(&[ID_DOMAIN, &self.block.header.hash().0, &self.chunks.encode()])
+    }
+
     /// The size of all chunks together, in bytes.
     #[must_use]
     pub fn chunk_bytes(&self) -> u64 {
@@ -313,15 +333,25 @@ impl VerifiedManifest {
     /// There is no such chunk, or the bytes are not what it has to be.
     pub fn open_chunk(&self, index: usize, bytes: &[u8]) -> Result<StateChunk, SnapshotError> {
         let entry = self.manifest.chunks.get(index).ok_or(SnapshotError::NoChunk { index })?;
-        let range = self.manifest.range(index).ok_or(SnapshotError::NoChunk { index })?;
         if u32::try_from(bytes.len()) != Ok(entry.bytes) || sha256(bytes) != entry.hash {
             return Err(SnapshotError::Damaged { index });
         }
-        let chunk = StateChunk::from_bytes(bytes).map_err(|error| SnapshotError::Malformed { index, error })?;
-        chunk.verify(&self.state_root(), &range).map_err(|error| SnapshotError::Chunk { index, error })?;
+        let chunk = self.prove_chunk(index, bytes)?;
         match u32::try_from(chunk.leaves.len()) {
             Ok(count) if count == entry.leaves => Ok(chunk),
             _ => Err(SnapshotError::Damaged { index }),
         }
+    }
+
+    /// The same against the state root alone, whatever the manifest says of size and hash: of one range there is one chunk, so
+    /// where this holds and [`Self::open_chunk`] does not, the manifest is wrong and not the chunk.
+    ///
+    /// # Errors
+    /// There is no such chunk, or the bytes are not that part of the state.
+    pub fn prove_chunk(&self, index: usize, bytes: &[u8]) -> Result<StateChunk, SnapshotError> {
+        let range = self.manifest.range(index).ok_or(SnapshotError::NoChunk { index })?;
+        let chunk = StateChunk::from_bytes(bytes).map_err(|error| SnapshotError::Malformed { index, error })?;
+        chunk.verify(&self.state_root(), &range).map_err(|error| SnapshotError::Chunk { index, error })?;
+        Ok(chunk)
     }
 }

@@ -1,5 +1,6 @@
 //! Block sync: how a node gets the finalized blocks it does not have. A pure machine,
-//! `step(now, Input, &mut Vec<Output>)`, and the answering side, [`serve`].
+//! `step(now, Input, &mut Vec<Output>)`, and the answering side, [`serve`]. A node without a chain may begin with the state of a
+//! late block: [`SnapshotSync`] is the machine for that.
 //!
 //! ```text
 //!            no peer            a peer             a verified tip above ours
@@ -33,6 +34,7 @@ mod machine;
 mod message;
 mod peers;
 mod serve;
+mod snapshot;
 mod validators;
 mod verify;
 
@@ -40,6 +42,10 @@ pub use config::{SyncConfig, TICK_INTERVAL_MS};
 pub use machine::{Failure, Progress, Sync};
 pub use message::{Answer, Input, Offence, Output, PeerRef, RequestId, Severity, State, Verdict};
 pub use serve::{BlockSource, serve};
+pub use snapshot::{
+    PartAnswer, SnapshotConfig, SnapshotInput, SnapshotOffence, SnapshotOutput, SnapshotProgress, SnapshotState,
+    SnapshotSync,
+};
 pub use validators::{VALIDATOR_SETS_MAX, ValidatorSets};
 pub use verify::{VerifiedRange, VerifyError, verify_range};
 

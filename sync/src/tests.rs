@@ -8,6 +8,7 @@ mod machine;
 mod ranges;
 mod serving;
 mod simulation;
+mod snapshot;
 
 use crate::{BlockSource, Input, Output, PeerRef, RequestId, Sync, SyncConfig, ValidatorSets};
 use cairn_primitives::{

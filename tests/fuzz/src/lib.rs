@@ -39,10 +39,12 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>,
 }
 
 /// All targets.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 28] = [
     target("consensus_message", messages::consensus_message, messages::consensus_message_seeds, 4_096),
     target("handshake", messages::handshake, messages::handshake_seeds, 1_600),
     target("sync_request", messages::sync_request, messages::sync_request_seeds, 64),
+    target("state_request", messages::state_request, messages::state_request_seeds, 64),
+    target("state_response", messages::state_response, messages::state_response_seeds, 8_192),
     target("sync_response", messages::sync_response, messages::sync_response_seeds, 8_192),
     target("transaction_gossip", messages::transaction_gossip, messages::transaction_gossip_seeds, 4_096),
     target("block_gossip", messages::block_gossip, messages::block_gossip_seeds, 4_096),

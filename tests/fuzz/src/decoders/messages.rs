@@ -8,9 +8,11 @@ use cairn_primitives::authority::{Answer, AuthorityRecord, HANDSHAKE_BYTES_MAX, 
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::certificate::CERTIFICATE_BYTES_MAX;
 use cairn_primitives::message::{
-    CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest,
-    SyncResponse, TRANSACTIONS_BYTES_MAX, TransactionGossip,
+    CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, STATE_REQUEST_BYTES_MAX, STATE_RESPONSE_BYTES_MAX,
+    SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, StateRequest, StateResponse, SyncRequest, SyncResponse,
+    TRANSACTIONS_BYTES_MAX, TransactionGossip,
 };
+use cairn_primitives::snapshot::SnapshotOffer;
 use cairn_primitives::{
     Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, KeyPair, OpaqueExtrinsic, Subject, View,
     VoteKind,
@@ -134,6 +136,37 @@ pub(crate) fn sync_response_seeds() -> Vec<Vec<u8>> {
         .iter()
         .map(Encode::encode)
         .collect()
+}
+
+pub(crate) fn state_request(bytes: &[u8]) {
+    let Some(request) = strict::<StateRequest>("state request", bytes, STATE_REQUEST_BYTES_MAX) else { return };
+    assert_eq!(request.encode(), bytes);
+}
+
+pub(crate) fn state_request_seeds() -> Vec<Vec<u8>> {
+    let id = GENESIS;
+    [StateRequest::Snapshots, StateRequest::Manifest { id, from: 1 << 20 }, StateRequest::Chunk { id, index: 7 }]
+        .iter()
+        .map(Encode::encode)
+        .collect()
+}
+
+pub(crate) fn state_response(bytes: &[u8]) {
+    let Some(response) = strict::<StateResponse>("state response", bytes, STATE_RESPONSE_BYTES_MAX) else { return };
+    assert_eq!(response.encode(), bytes);
+}
+
+pub(crate) fn state_response_seeds() -> Vec<Vec<u8>> {
+    let offer = SnapshotOffer { id: GENESIS, height: Height(10_000), manifest_bytes: 2_000_000 };
+    [
+        StateResponse::Snapshots(vec![offer; 2]),
+        StateResponse::Manifest(vec![1; 500]),
+        StateResponse::Chunk(vec![2; 500]),
+        StateResponse::Refused,
+    ]
+    .iter()
+    .map(Encode::encode)
+    .collect()
 }
 
 pub(crate) fn transaction_gossip(bytes: &[u8]) {
