@@ -2,8 +2,11 @@
 
 use crate::error::LedgerError;
 use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
+use cairn_primitives::light::TrustAnchor;
 use cairn_primitives::list_tree::{self, ListAccumulator};
-use cairn_primitives::{Block, Body, Epoch, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View};
+use cairn_primitives::{
+    Block, Body, Epoch, EpochSchedule, Hash, Header, Height, TimestampMs, ValidatorIndex, ValidatorSet, View,
+};
 use cairn_runtime::{EventRecord, next_validators};
 use cairn_storage::blocks::{self, ChainIdentity};
 use cairn_storage::{Database, Durability, MemoryDatabase, StateConfig, StateStore, WriteBatch};
@@ -67,6 +70,12 @@ impl Genesis {
     #[must_use]
     pub const fn block(&self) -> &Block {
         &self.block
+    }
+
+    /// What proofs from genesis on begin with.
+    #[must_use]
+    pub fn trust_anchor(&self, schedule: EpochSchedule) -> TrustAnchor {
+        TrustAnchor::new(self.hash(), self.validators().clone()).with_schedule(schedule)
     }
 
     /// The validators of the first epoch.

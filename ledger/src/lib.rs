@@ -50,7 +50,7 @@ pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};
 pub use prepare::PreparedBlock;
 pub use reader::{Head, HeadState, Reader, StateAt};
 pub use signatures::SignatureChecker;
-pub use snapshot::{Restore, RestoreError, SnapshotSource, verify_snapshot};
+pub use snapshot::{Restore, RestoreError, SnapshotSource, verify_snapshot, verify_snapshot_events};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
 
 #[cfg(test)]

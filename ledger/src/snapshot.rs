@@ -13,7 +13,6 @@ use crate::genesis::{Genesis, put_genesis};
 use crate::reader::{Published, Reader};
 use crate::writer::encode_events;
 use cairn_primitives::hash::sha256;
-use cairn_primitives::light::TrustAnchor;
 use cairn_primitives::snapshot::{
     ANCESTORS_MAX, ChunkEntry, EpochHandover, SNAPSHOT_VERSION, SnapshotError, SnapshotManifest, VerifiedManifest,
 };
@@ -122,14 +121,22 @@ pub fn verify_snapshot(
     genesis: &Genesis,
     schedule: EpochSchedule,
 ) -> Result<VerifiedManifest, SnapshotError> {
-    let anchor = TrustAnchor::new(genesis.hash(), genesis.validators().clone()).with_schedule(schedule);
-    let verified = manifest.verify(anchor)?;
+    let verified = manifest.verify(genesis.trust_anchor(schedule))?;
+    verify_snapshot_events(&verified)?;
+    Ok(verified)
+}
+
+/// Checks what [`SnapshotManifest::verify`] leaves: that the events are those of the block.
+///
+/// # Errors
+/// They are others.
+pub fn verify_snapshot_events(verified: &VerifiedManifest) -> Result<(), SnapshotError> {
     let manifest = verified.manifest();
     let wrong = SnapshotError::Part { what: "the list of events" };
     let Ok(events) = Vec::<EventRecord>::decode_all(&mut &*manifest.events) else { return Err(wrong) };
     let (encoded, root) = encode_events(&events);
     let is_it = encoded == manifest.events && root == manifest.block.header.context()?.events_root;
-    if is_it { Ok(verified) } else { Err(wrong) }
+    if is_it { Ok(()) } else { Err(wrong) }
 }
 
 /// Why a snapshot was not restored.

@@ -1,7 +1,7 @@
 //! The swarm: transports, protocols and their settings.
 
 use crate::address_limit;
-use crate::codec::SyncCodec;
+use crate::codec::{BlockSync, Exchange, ExchangeCodec, StateSync};
 use crate::config::NetworkConfig;
 use crate::driver::authorities::RECORD_TTL;
 use crate::error::StartError;
@@ -19,11 +19,11 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::{StreamProtocol, Swarm, SwarmBuilder, gossipsub, identify, noise, ping, tcp, yamux};
 use std::time::Duration;
 
-/// How long a sync request may take from end to end.
-pub(crate) const SYNC_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a request for blocks or state may take from end to end.
+pub(crate) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Sync streams on one connection at a time, in both directions together.
-const SYNC_STREAMS_MAX: usize = 16;
+/// Streams of one protocol of requests on one connection at a time, in both directions together.
+const EXCHANGE_STREAMS_MAX: usize = 16;
 
 /// Connections to one peer: both sides may dial at once, and a dead one may linger until it is noticed.
 const CONNECTIONS_PER_PEER: u32 = 3;
@@ -47,7 +47,8 @@ pub(crate) struct Behaviour {
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
     pub(crate) gossip: gossipsub::Behaviour,
-    pub(crate) sync: request_response::Behaviour<SyncCodec>,
+    pub(crate) sync: request_response::Behaviour<ExchangeCodec<BlockSync>>,
+    pub(crate) state: request_response::Behaviour<ExchangeCodec<StateSync>>,
     pub(crate) consensus: protocol::Behaviour,
 }
 
@@ -58,6 +59,7 @@ pub(crate) struct Names {
     pub(crate) chain: String,
     pub(crate) kad: StreamProtocol,
     pub(crate) sync: StreamProtocol,
+    pub(crate) state: StreamProtocol,
     pub(crate) consensus: StreamProtocol,
     pub(crate) topics: Topics,
 }
@@ -73,6 +75,7 @@ impl Names {
             chain: format!("cairn/{genesis8}"),
             kad: name("kad")?,
             sync: name("sync")?,
+            state: name("state")?,
             consensus: name("consensus")?,
             topics: Topics::new(&genesis8),
         })
@@ -119,9 +122,6 @@ fn behaviour(config: &NetworkConfig, names: &Names, metrics: &Metrics) -> Result
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
     let ping = ping::Config::new().with_interval(Duration::from_secs(15)).with_timeout(Duration::from_secs(10));
-    let sync = request_response::Config::default()
-        .with_request_timeout(SYNC_TIMEOUT)
-        .with_max_concurrent_streams(SYNC_STREAMS_MAX);
     Ok(Behaviour {
         addresses: address_limit::Behaviour::new(config.limits.per_address),
         limits: connection_limits::Behaviour::new(limits),
@@ -130,13 +130,18 @@ fn behaviour(config: &NetworkConfig, names: &Names, metrics: &Metrics) -> Result
         ping: ping::Behaviour::new(ping),
         kad: kademlia(config, names),
         gossip: gossip::behaviour(&names.topics)?,
-        sync: request_response::Behaviour::with_codec(
-            SyncCodec::new(metrics.clone()),
-            [(names.sync.clone(), ProtocolSupport::Full)],
-            sync,
-        ),
+        sync: exchange(&names.sync, metrics),
+        state: exchange(&names.state, metrics),
         consensus: protocol::Behaviour::new(names.consensus.clone()),
     })
+}
+
+fn exchange<E: Exchange>(name: &StreamProtocol, metrics: &Metrics) -> request_response::Behaviour<ExchangeCodec<E>> {
+    let config = request_response::Config::default()
+        .with_request_timeout(EXCHANGE_TIMEOUT)
+        .with_max_concurrent_streams(EXCHANGE_STREAMS_MAX);
+    let codec = ExchangeCodec::new(metrics.clone());
+    request_response::Behaviour::with_codec(codec, [(name.clone(), ProtocolSupport::Full)], config)
 }
 
 fn kademlia(config: &NetworkConfig, names: &Names) -> kad::Behaviour<MemoryStore> {

@@ -1,31 +1,79 @@
-//! The sync protocol on the wire: one frame each for request and response, decoded off the swarm task.
+//! Questions and answers on the wire: one frame each, decoded off the swarm task.
 
 use crate::frame;
 use crate::metrics::{Metrics, Traffic};
 use cairn_primitives::codec::decode_strict;
-use cairn_primitives::message::{SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest, SyncResponse};
+use cairn_primitives::message::{
+    STATE_REQUEST_BYTES_MAX, STATE_RESPONSE_BYTES_MAX, SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, StateRequest,
+    StateResponse, SyncRequest, SyncResponse,
+};
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::StreamProtocol;
 use libp2p::request_response::Codec;
 use parity_scale_codec::{Decode, Encode};
+use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
 /// A request of a peer that does not decode, or announces more than is allowed.
 ///
 /// It is a value and no error: of a request that could not be read the swarm tells nobody, and its sender is to be blamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed sync request")]
+#[error("malformed request")]
 pub(crate) struct Malformed;
 
-/// Reads and writes [`SyncRequest`] and [`SyncResponse`].
-#[derive(Clone, Debug)]
-pub(crate) struct SyncCodec {
-    metrics: Metrics,
+/// A protocol of questions and answers.
+pub(crate) trait Exchange: Clone + Send + Sync + 'static {
+    /// What is asked.
+    type Request: Decode + Encode + Clone + fmt::Debug + Send + 'static;
+    /// What is answered.
+    type Response: Decode + Encode + fmt::Debug + Send + 'static;
+    /// The largest encoded question, in bytes.
+    const REQUEST_BYTES_MAX: usize;
+    /// The largest encoded answer, in bytes.
+    const RESPONSE_BYTES_MAX: usize;
+    /// The answer that says no.
+    const REFUSED: Self::Response;
+    /// What it is called in metrics.
+    const TRAFFIC: Traffic;
 }
 
-impl SyncCodec {
+/// Blocks.
+#[derive(Clone, Debug)]
+pub(crate) enum BlockSync {}
+
+impl Exchange for BlockSync {
+    type Request = SyncRequest;
+    type Response = SyncResponse;
+    const REQUEST_BYTES_MAX: usize = SYNC_REQUEST_BYTES_MAX;
+    const RESPONSE_BYTES_MAX: usize = SYNC_RESPONSE_BYTES_MAX;
+    const REFUSED: SyncResponse = SyncResponse::Refused;
+    const TRAFFIC: Traffic = Traffic::Sync;
+}
+
+/// Snapshots of the state.
+#[derive(Clone, Debug)]
+pub(crate) enum StateSync {}
+
+impl Exchange for StateSync {
+    type Request = StateRequest;
+    type Response = StateResponse;
+    const REQUEST_BYTES_MAX: usize = STATE_REQUEST_BYTES_MAX;
+    const RESPONSE_BYTES_MAX: usize = STATE_RESPONSE_BYTES_MAX;
+    const REFUSED: StateResponse = StateResponse::Refused;
+    const TRAFFIC: Traffic = Traffic::State;
+}
+
+/// Reads and writes the questions and answers of one protocol.
+#[derive(Clone, Debug)]
+pub(crate) struct ExchangeCodec<E> {
+    metrics: Metrics,
+    exchange: PhantomData<E>,
+}
+
+impl<E: Exchange> ExchangeCodec<E> {
     pub(crate) const fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+        Self { metrics, exchange: PhantomData }
     }
 
     async fn read<M: Decode + Encode, R: AsyncRead + Unpin>(
@@ -35,7 +83,7 @@ impl SyncCodec {
         limit: usize,
     ) -> io::Result<M> {
         let bytes = frame::read(io, limit).await?;
-        self.metrics.count_in(Traffic::Sync, bytes.len());
+        self.metrics.count_in(E::TRAFFIC, bytes.len());
         decode_strict(what, &bytes, limit).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
@@ -44,35 +92,35 @@ impl SyncCodec {
         // Whoever reads slowly makes the node hold the bytes, and not the message as well.
         drop(message);
         if bytes.len() > limit {
-            let reason = format!("a sync message of {} bytes, at most {limit} can be sent", bytes.len());
+            let reason = format!("a message of {} bytes, at most {limit} can be sent", bytes.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        self.metrics.count_out(Traffic::Sync, bytes.len());
+        self.metrics.count_out(E::TRAFFIC, bytes.len());
         frame::write(io, &bytes).await
     }
 }
 
-impl Codec for SyncCodec {
+impl<E: Exchange> Codec for ExchangeCodec<E> {
     type Protocol = StreamProtocol;
-    type Request = Result<SyncRequest, Malformed>;
-    type Response = SyncResponse;
+    type Request = Result<E::Request, Malformed>;
+    type Response = E::Response;
 
     async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        match self.read("sync request", io, SYNC_REQUEST_BYTES_MAX).await {
+        match self.read("request", io, E::REQUEST_BYTES_MAX).await {
             Ok(request) => Ok(Ok(request)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
             Err(error) => Err(error),
         }
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<SyncResponse>
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<E::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        self.read("sync response", io, SYNC_RESPONSE_BYTES_MAX).await
+        self.read("response", io, E::RESPONSE_BYTES_MAX).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
@@ -80,14 +128,14 @@ impl Codec for SyncCodec {
         T: AsyncWrite + Unpin + Send,
     {
         let request = request.map_err(|malformed| io::Error::new(io::ErrorKind::InvalidInput, malformed))?;
-        self.write(io, request, SYNC_REQUEST_BYTES_MAX).await
+        self.write(io, request, E::REQUEST_BYTES_MAX).await
     }
 
-    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: SyncResponse) -> io::Result<()>
+    async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: E::Response) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        self.write(io, response, SYNC_RESPONSE_BYTES_MAX).await
+        self.write(io, response, E::RESPONSE_BYTES_MAX).await
     }
 }
 
@@ -100,8 +148,8 @@ mod tests {
 
     const PROTOCOL: StreamProtocol = StreamProtocol::new("/cairn/0011223344556677/sync/1");
 
-    fn codec() -> SyncCodec {
-        SyncCodec::new(Metrics::new(None).unwrap())
+    fn codec() -> ExchangeCodec<BlockSync> {
+        ExchangeCodec::new(Metrics::new(None).unwrap())
     }
 
     fn large_response() -> SyncResponse {

@@ -72,6 +72,14 @@ pub struct Limits {
     pub sync_requests_per_second: u32,
     /// Sync requests a peer may make at once.
     pub sync_requests_burst: u32,
+    /// Requests for state a peer may make per second in the long run; each brings a megabyte.
+    pub state_requests_per_peer_second: u32,
+    /// Requests for state a peer may make at once.
+    pub state_requests_per_peer_burst: u32,
+    /// Requests for state that are answered per second in the long run, over all peers.
+    pub state_requests_per_second: u32,
+    /// Requests for state that are answered at once, over all peers.
+    pub state_requests_burst: u32,
     /// How long a first ban lasts; each further one lasts twice as long.
     pub ban: Duration,
     /// Events that wait for the node.
@@ -88,6 +96,10 @@ impl Default for Limits {
             peers_wanted: 24,
             sync_requests_per_second: 20,
             sync_requests_burst: 60,
+            state_requests_per_peer_second: 40,
+            state_requests_per_peer_burst: 80,
+            state_requests_per_second: 60,
+            state_requests_burst: 60,
             ban: Duration::from_mins(1),
             events: 1024,
         }

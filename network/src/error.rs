@@ -73,14 +73,14 @@ pub enum CommandError {
     Stopped,
 }
 
-/// Why a sync request got no answer.
+/// Why a request for blocks or state got no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     /// The peer is not connected.
     #[error("peer {0} is not connected")]
     NotConnected(PeerId),
     /// Too many requests are under way.
-    #[error("{limit} sync requests are under way, which is the limit; try another peer or later")]
+    #[error("{limit} requests are under way, which is the limit; try another peer or later")]
     Busy {
         /// The limit that was hit.
         limit: usize,
@@ -88,11 +88,11 @@ pub enum SyncError {
     /// No answer in time.
     #[error("peer {0} did not answer in time")]
     Timeout(PeerId),
-    /// The peer does not serve blocks.
-    #[error("peer {0} does not answer sync requests")]
+    /// The peer does not speak the protocol.
+    #[error("peer {0} does not answer such requests")]
     Unsupported(PeerId),
     /// The answer broke the protocol; the peer was penalised.
-    #[error("peer {peer} broke the sync protocol: {reason}")]
+    #[error("peer {peer} broke the protocol: {reason}")]
     Malformed {
         /// The peer.
         peer: PeerId,

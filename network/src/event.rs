@@ -1,6 +1,6 @@
 //! What the network tells the node, and the node tells the network about peers.
 
-use cairn_primitives::message::{ConsensusMessage, SyncRequest, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{FinalizedBlock, OpaqueExtrinsic, PublicKey};
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
@@ -125,6 +125,15 @@ pub enum Event {
         request: SyncRequest,
         /// Takes the answer.
         reply: oneshot::Sender<SyncResponse>,
+    },
+    /// A peer asks for state; dropping `reply` refuses.
+    StateRequest {
+        /// The peer.
+        peer: PeerId,
+        /// What it asks for.
+        request: StateRequest,
+        /// Takes the answer.
+        reply: oneshot::Sender<StateResponse>,
     },
     /// The node listens on an address, which ends in its own `/p2p/<peer id>`.
     Listening(Multiaddr),

@@ -9,7 +9,9 @@ use crate::event::{GossipId, NetworkStatus, Offence, Verdict};
 use crate::gossip::{self, Topic};
 use crate::links::Links;
 use crate::metrics::{Metrics, Queue};
-use cairn_primitives::message::{CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, SyncRequest, SyncResponse};
+use cairn_primitives::message::{
+    CONSENSUS_MESSAGE_BYTES_MAX, ConsensusMessage, StateRequest, StateResponse, SyncRequest, SyncResponse,
+};
 use cairn_primitives::{FinalizedBlock, OpaqueExtrinsic, PublicKey};
 use libp2p::{Multiaddr, PeerId};
 use parity_scale_codec::Encode;
@@ -41,6 +43,11 @@ pub(crate) enum Command {
         peer: PeerId,
         request: SyncRequest,
         reply: oneshot::Sender<Result<SyncResponse, SyncError>>,
+    },
+    State {
+        peer: PeerId,
+        request: StateRequest,
+        reply: oneshot::Sender<Result<StateResponse, SyncError>>,
     },
     SetValidators(Validators),
     AddKnown(Vec<Multiaddr>),
@@ -118,6 +125,17 @@ impl Handle {
     pub async fn sync_request(&self, peer: PeerId, request: SyncRequest) -> Result<SyncResponse, SyncError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Sync { peer, request, reply };
+        self.commands.send(command).await.map_err(|_| SyncError::Stopped)?;
+        answer.await.unwrap_or(Err(SyncError::Stopped))
+    }
+
+    /// Asks a connected peer for a part of a snapshot and waits for the answer, at most the request timeout of 15 s.
+    ///
+    /// # Errors
+    /// The peer is not connected, too many requests are under way, or no proper answer came; see [`SyncError`].
+    pub async fn state_request(&self, peer: PeerId, request: StateRequest) -> Result<StateResponse, SyncError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::State { peer, request, reply };
         self.commands.send(command).await.map_err(|_| SyncError::Stopped)?;
         answer.await.unwrap_or(Err(SyncError::Stopped))
     }

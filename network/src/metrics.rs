@@ -43,10 +43,11 @@ pub(crate) enum Traffic {
     Blocks,
     Consensus,
     Sync,
+    State,
 }
 
 impl Traffic {
-    const ALL: [Self; 4] = [Self::Transactions, Self::Blocks, Self::Consensus, Self::Sync];
+    const ALL: [Self; 5] = [Self::Transactions, Self::Blocks, Self::Consensus, Self::Sync, Self::State];
 
     const fn label(self) -> &'static str {
         match self {
@@ -54,6 +55,7 @@ impl Traffic {
             Self::Blocks => "blocks",
             Self::Consensus => "consensus",
             Self::Sync => "sync",
+            Self::State => "state",
         }
     }
 }
@@ -77,10 +79,12 @@ pub(crate) enum Queue {
     ConsensusLarge,
     /// Sync requests that wait for the node's answer.
     SyncAnswers,
+    /// Requests for state that wait for the node's answer, or exceed what all peers together may ask.
+    StateAnswers,
 }
 
 impl Queue {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Commands,
         Self::Events,
         Self::Gossip,
@@ -89,6 +93,7 @@ impl Queue {
         Self::ConsensusSmall,
         Self::ConsensusLarge,
         Self::SyncAnswers,
+        Self::StateAnswers,
     ];
 
     pub(crate) const fn label(self) -> &'static str {
@@ -101,6 +106,7 @@ impl Queue {
             Self::ConsensusSmall => "consensus_small",
             Self::ConsensusLarge => "consensus_large",
             Self::SyncAnswers => "sync_answers",
+            Self::StateAnswers => "state_answers",
         }
     }
 }

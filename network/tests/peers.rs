@@ -12,7 +12,7 @@ mod common;
 
 use cairn_network::{Event, GossipId, NetworkConfig, Offence, PeerId, StartError, SyncError, Verdict, start};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::message::{SyncRequest, SyncResponse};
+use cairn_primitives::message::{StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{FinalizedBlock, Hash, Height, OpaqueExtrinsic};
 use common::{Node, QUIC, TCP, block, config};
 use libp2p::futures::{AsyncRead, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -156,6 +156,36 @@ async fn sync_response_over_the_limit_does_not_arrive() {
     let asked = two.handle.sync_request(one.peer, SyncRequest::Status);
     let result = tokio::join!(asked, answer(&mut one, Some(SyncResponse::Blocks(vec![block; 3])))).0;
     assert!(matches!(result, Err(SyncError::Connection { .. })), "{result:?}");
+}
+
+async fn give_chunk(node: &mut Node) {
+    let reply = node
+        .wait("a request for state", |event| match event {
+            Event::StateRequest { reply, .. } => Ok(reply),
+            other => Err(other),
+        })
+        .await;
+    reply.send(StateResponse::Chunk(vec![7; 1 << 20])).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_requests_beyond_the_share_of_all_are_refused_without_blame_and_beyond_the_peers_own_with_it() {
+    let (mut one, two) = pair(TCP, |config| {
+        config.limits.state_requests_per_second = 0;
+        config.limits.state_requests_burst = 2;
+        config.limits.state_requests_per_peer_second = 0;
+        config.limits.state_requests_per_peer_burst = 3;
+    })
+    .await;
+    let peer = one.peer;
+    let ask = || two.handle.state_request(peer, StateRequest::Chunk { id: Hash([1; 32]), index: 0 });
+    for asked in [ask(), ask()] {
+        assert_eq!(tokio::join!(asked, give_chunk(&mut one)).0, Ok(StateResponse::Chunk(vec![7; 1 << 20])));
+    }
+    assert_eq!(ask().await, Ok(StateResponse::Refused));
+    assert_eq!(one.handle.status().await.unwrap().connected[0].score, 0);
+    assert_eq!(ask().await, Ok(StateResponse::Refused));
+    assert!(one.handle.status().await.unwrap().connected[0].score < 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use cairn_consensus::EngineState;
 use cairn_ledger::CommittedBlock;
 use cairn_mempool::Status;
+use cairn_sync::SnapshotProgress;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ pub struct Metrics {
     pool_bytes: IntGauge,
     gossip_dropped: IntCounter,
     sync_refused: IntCounter,
+    snapshot_height: IntGauge,
+    snapshot_chunks: IntGauge,
+    snapshot_chunks_wanted: IntGauge,
+    snapshots_made: IntCounter,
+    snapshot_parts_served: IntCounter,
 }
 
 impl Metrics {
@@ -78,6 +84,11 @@ impl Metrics {
                 "Gossiped transactions dropped for lack of room",
             )?,
             sync_refused: counter("cairn_sync_refused_requests", "Sync requests of peers refused for lack of room")?,
+            snapshot_height: gauge("cairn_sync_snapshot_height", "Height of the snapshot that the node begins with")?,
+            snapshot_chunks: gauge("cairn_sync_snapshot_chunks", "Chunks of that snapshot that are here")?,
+            snapshot_chunks_wanted: gauge("cairn_sync_snapshot_chunks_wanted", "All chunks of that snapshot")?,
+            snapshots_made: counter("cairn_sync_snapshots_made", "Snapshots made to be offered to others")?,
+            snapshot_parts_served: counter("cairn_sync_snapshot_parts_served", "Parts of snapshots given to peers")?,
         })
     }
 
@@ -138,7 +149,24 @@ impl Metrics {
         self.gossip_dropped.inc_by(count(transactions));
     }
 
-    /// A peer's request for blocks found no room.
+    /// How far the snapshot is that the node begins with.
+    pub fn snapshot(&self, progress: &SnapshotProgress) {
+        self.snapshot_height.set(i64::from(progress.height.0));
+        self.snapshot_chunks.set(level(count(progress.chunks)));
+        self.snapshot_chunks_wanted.set(level(count(progress.chunks_total)));
+    }
+
+    /// A snapshot was made to be offered.
+    pub fn snapshot_made(&self) {
+        self.snapshots_made.inc();
+    }
+
+    /// A peer got a part of a snapshot.
+    pub fn snapshot_part_served(&self) {
+        self.snapshot_parts_served.inc();
+    }
+
+    /// A peer's request for blocks or state found no room.
     pub fn sync_refused(&self) {
         self.sync_refused.inc();
     }

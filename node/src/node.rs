@@ -1,18 +1,21 @@
 //! Composition: opens the database, puts the parts together, watches them, and takes them apart again.
 
 use crate::bus::Bus;
-use crate::config::{History, NodeConfig};
+use crate::config::{History, NodeConfig, SyncMode};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
 use crate::drivers::epochs::{EpochWatch, linked};
 use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
 use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::router::Router;
-use crate::drivers::sync::{self, SyncDriver, SyncHandle};
+use crate::drivers::snapshots::SnapshotDriver;
+use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
 use crate::exit::{ExitContext as _, ExitKind};
+use crate::join::{Join, Joined};
 use crate::launch::{ConsensusKey, Launch, database_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
+use crate::offered::{Offered, joining_folder};
 use crate::peer_file::{PeerFile, Remembered};
 use crate::ports;
 use crate::snapshot::Snapshots;
@@ -23,14 +26,14 @@ use cairn_chain_spec::ChainSpec;
 use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
 use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
-use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
+use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, PeerId, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::{PublicKey, TimestampMs, View};
+use cairn_primitives::{PublicKey, TimestampMs, ValidatorSet, View};
 use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
 use cairn_rpc::{RpcConfig, Server};
 use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
-use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig};
+use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig, blocks};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -56,8 +59,11 @@ const STATE_THREADS_MAX: usize = 4;
 /// # Errors
 /// The node cannot start, or a part of it failed.
 pub async fn run(launch: Launch, stop: impl Future<Output = &'static str> + Send) -> anyhow::Result<()> {
-    let node = Running::start(launch).await?;
-    node.until(stop).await
+    let mut stop = std::pin::pin!(stop);
+    match Running::start(launch, &mut stop).await? {
+        Some(node) => node.until(stop).await,
+        None => Ok(()),
+    }
 }
 
 /// A node with all its parts.
@@ -80,22 +86,61 @@ struct Common {
     metrics: Metrics,
     bus: Bus,
     reader: Reader,
+    offered: Offered,
+}
+
+/// The network with what it told so far.
+struct Connected {
+    network: Network,
+    events: mpsc::Receiver<Event>,
+    peers: Vec<PeerId>,
 }
 
 impl Running {
-    async fn start(launch: Launch) -> anyhow::Result<Self> {
+    /// Starts all parts; `None` if `stop` resolves before the node has a chain to start with.
+    async fn start(
+        launch: Launch,
+        stop: &mut (impl Future<Output = &'static str> + Unpin),
+    ) -> anyhow::Result<Option<Self>> {
         let config = &launch.config;
         let database = open_database(&database_folder(config), block_cache_bytes(config))?;
-        let ledger = open_ledger(database.clone(), config, &launch.spec, &launch.genesis)?;
         let metrics = Metrics::register(&launch.registry)?;
+        launch.readiness.not_ready(READINESS, "opening the database");
+        serve_metrics(&launch).await?;
+        let joins = config.sync.mode == SyncMode::Snapshot && has_peers(&launch, launch.spec.validator_set());
+        let joined = if joins && blocks::head(&*database)?.is_none() {
+            let joined = join(&launch, database.clone(), &metrics, stop).await?;
+            if joined.is_none() {
+                return Ok(None);
+            }
+            joined
+        } else {
+            None
+        };
+        let ledger = open_ledger(database.clone(), config, &launch.spec, &launch.genesis)?;
+        let offered = Offered::load(&config.node.data_dir)?;
+        let joining = joining_folder(&config.node.data_dir);
+        if joining.exists() {
+            offered.take_over(&joining)?;
+        }
         let reader = ledger.reader();
         let head = reader.head();
         metrics.head(head.height.0);
         let epoch = reader.current_epoch();
         let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
-        let (network, events) = start_network(&launch, linked(&reader, &epoch)?)?;
-        let common = Common { launch, epoch, database, metrics, bus, reader };
-        common.assemble(ledger, network, events).await
+        let validators = linked(&reader, &epoch)?;
+        let connected = match joined {
+            Some(connected) => {
+                connected.network.set_validators(validators).await?;
+                connected
+            }
+            None => {
+                let (network, events) = start_network(&launch, validators)?;
+                Connected { network, events, peers: Vec::new() }
+            }
+        };
+        let common = Common { launch, epoch, database, metrics, bus, reader, offered };
+        Ok(Some(common.assemble(ledger, connected).await?))
     }
 
     /// Waits for the end, then takes the node apart: clients first, peers next, disk last.
@@ -132,12 +177,8 @@ impl Running {
 }
 
 impl Common {
-    async fn assemble(
-        self,
-        ledger: Ledger,
-        network: Network,
-        events: mpsc::Receiver<Event>,
-    ) -> anyhow::Result<Running> {
+    async fn assemble(self, ledger: Ledger, connected: Connected) -> anyhow::Result<Running> {
+        let Connected { network, events, peers: connected } = connected;
         let mut supervisor = Supervisor::default();
         let (ledger_handle, ledger_box) = LedgerHandle::new();
         let (sync_handle, sync_box) = SyncHandle::new();
@@ -160,7 +201,9 @@ impl Common {
             consensus: consensus.clone(),
             sync: sync_handle.clone(),
             reader: self.reader.clone(),
+            offered: self.offered.clone(),
             metrics: self.metrics.clone(),
+            connected,
         };
         let (stopping, stop) = watch::channel(());
         let epochs = EpochWatch {
@@ -174,6 +217,15 @@ impl Common {
         let peers = PeerFile::new(&self.launch.config.node.data_dir, self.launch.genesis.hash());
         supervisor.task("peer file", peers.keep(network.clone(), epochs.stop.clone()));
         supervisor.task("epochs", epochs.run());
+        let snapshots = SnapshotDriver {
+            bus: self.bus.clone(),
+            reader: self.reader.clone(),
+            offered: self.offered.clone(),
+            interval: self.launch.config.sync.snapshot_interval,
+            metrics: self.metrics.clone(),
+            stop: stopping.subscribe(),
+        };
+        supervisor.task("snapshots", snapshots.run());
         supervisor.task("network", router.run(events));
         supervisor.thread("mempool", move || admission.run())?;
         tokio::spawn(mempool.keep_ticking());
@@ -239,8 +291,9 @@ impl Common {
         let genesis = self.reader.genesis_hash();
         let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
         if self.has_peers() {
-            self.launch.readiness.not_ready(sync::READINESS, "no peers");
+            self.launch.readiness.not_ready(READINESS, "no peers");
         } else {
+            self.launch.readiness.ready(READINESS);
             mailbox.caught_up();
         }
         let driver = SyncDriver {
@@ -287,22 +340,13 @@ impl Common {
         let rpc = Server::start(rpc_config(config), ports, &self.launch.registry)
             .await
             .exit_with(ExitKind::Address, "JSON-RPC cannot be served")?;
-        if config.metrics.enabled {
-            let (registry, readiness) = (self.launch.registry.clone(), self.launch.readiness.clone());
-            let server = ObservabilityServer::bind(config.metrics.listen, registry, readiness)
-                .await
-                .exit_with(ExitKind::Address, "metrics cannot be served")?;
-            tokio::spawn(server.run());
-            tracing::debug!(parts = ?supervisor, "servers are up");
-        }
+        tracing::debug!(parts = ?supervisor, "servers are up");
         Ok(rpc)
     }
 
     /// Whether there are others to follow: not so on a chain whose only validator this is.
     fn has_peers(&self) -> bool {
-        let validators = &self.epoch.validators;
-        let is_own = |key: &ConsensusKey| validators.index_of(&key.pair.public()).is_some();
-        validators.len() > 1 || !self.launch.consensus_keys.iter().any(is_own)
+        has_peers(&self.launch, &self.epoch.validators)
     }
 
     async fn banner(&self, rpc: &cairn_rpc::ServerHandle, network: &Network) {
@@ -324,6 +368,43 @@ impl Common {
             urls,
         };
         banner.print();
+    }
+}
+
+/// Whether a chain with these validators has others to follow than the node itself.
+fn has_peers(launch: &Launch, validators: &ValidatorSet) -> bool {
+    let is_own = |key: &ConsensusKey| validators.index_of(&key.pair.public()).is_some();
+    validators.len() > 1 || !launch.consensus_keys.iter().any(is_own)
+}
+
+/// Serves metrics and health, where they are wanted.
+async fn serve_metrics(launch: &Launch) -> anyhow::Result<()> {
+    let section = &launch.config.metrics;
+    if section.enabled {
+        let server = ObservabilityServer::bind(section.listen, launch.registry.clone(), launch.readiness.clone())
+            .await
+            .exit_with(ExitKind::Address, "metrics cannot be served")?;
+        tokio::spawn(server.run());
+    }
+    Ok(())
+}
+
+/// Starts the network and gets a snapshot, if a peer offers one; `None` if the node is stopped meanwhile.
+async fn join(
+    launch: &Launch,
+    database: Arc<dyn Database>,
+    metrics: &Metrics,
+    stop: &mut (impl Future<Output = &'static str> + Unpin),
+) -> anyhow::Result<Option<Connected>> {
+    // Who votes now is not known yet.
+    let (network, mut events) = start_network(launch, Validators::default())?;
+    let join = Join { database, network: network.clone(), metrics: metrics.clone() };
+    match join.run(launch, &mut events, stop).await? {
+        Joined::Ready { connected } => Ok(Some(Connected { network, events, peers: connected })),
+        Joined::Stopped => {
+            network.stop().await;
+            Ok(None)
+        }
     }
 }
 

@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// What the name of an unfinished folder ends with.
 const PARTIAL: &str = "partial";
 /// The file of the manifest.
-const MANIFEST: &str = "manifest";
+pub const MANIFEST: &str = "manifest";
 
 /// The folder of a node's own snapshots.
 #[must_use]
@@ -31,7 +31,9 @@ pub fn own_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("snapshots")
 }
 
-fn chunk_file(folder: &Path, index: usize) -> PathBuf {
+/// The file of a chunk.
+#[must_use]
+pub fn chunk_file(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("chunk-{index:06}"))
 }
 
@@ -77,6 +79,20 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Writes a file that is there as a whole or not at all, whenever the process is killed.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = path.with_extension(PARTIAL);
+    if partial.exists() {
+        std::fs::remove_file(&partial)?;
+    }
+    write_synced(&partial, bytes)?;
+    std::fs::rename(&partial, path)?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 /// Reads a file of a snapshot, up to a size.

@@ -4,15 +4,17 @@
 //! the node's queue full wait in the outbox (facts) or are dropped (gossip, requests).
 
 pub(crate) mod authorities;
+mod exchange;
 mod gossip;
 mod outbox;
 mod peers;
-mod sync;
 mod validators;
 
 use crate::address_limit;
 use crate::behaviour::{self, Behaviour, BehaviourEvent, Names};
 use crate::book::{Book, Role};
+use crate::bucket::Bucket;
+use crate::codec::{BlockSync, StateSync};
 use crate::config::{NetworkConfig, split_peer_address};
 use crate::error::StartError;
 use crate::event::{Event, NetworkStatus, PeerStatus};
@@ -22,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::reputation::Reputation;
 use crate::timers::{Timer, Timers};
 use authorities::Efforts;
+use exchange::Service;
 use futures::StreamExt;
 use gossip::Undecoded;
 use libp2p::multiaddr::Protocol;
@@ -33,7 +36,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use sync::SyncService;
 use tokio::sync::mpsc;
 use validators::ValidatorLinks;
 
@@ -61,7 +63,8 @@ struct Driver {
     peers: BTreeMap<PeerId, Peer>,
     reputation: Reputation,
     validators: ValidatorLinks,
-    sync: SyncService,
+    sync: Service<BlockSync>,
+    state: Service<StateSync>,
     listening: BTreeSet<Multiaddr>,
     /// How often this node has looked for peers.
     discoveries: u32,
@@ -106,6 +109,8 @@ pub fn start(config: NetworkConfig) -> Result<(Handle, mpsc::Receiver<Event>), S
     let links = Arc::new(Links::new(metrics.clone()));
     let decoder = gossip::spawn_decoder(sender.clone(), events.clone(), metrics.clone());
     let handle = Handle::new(sender, Arc::clone(&links), metrics.clone(), local);
+    let limits = &config.limits;
+    let state_total = Bucket::new(limits.state_requests_per_second, limits.state_requests_burst, Instant::now());
     let mut driver = Driver {
         swarm,
         names,
@@ -119,7 +124,8 @@ pub fn start(config: NetworkConfig) -> Result<(Handle, mpsc::Receiver<Event>), S
         peers: BTreeMap::new(),
         reputation: Reputation::new(config.limits.ban),
         validators: ValidatorLinks::new(links),
-        sync: SyncService::default(),
+        sync: Service::new(None),
+        state: Service::new(Some(state_total)),
         listening: BTreeSet::new(),
         discoveries: 0,
         efforts: Efforts::default(),
@@ -202,7 +208,8 @@ impl Driver {
                     Err(error) if error.is_panic() => return tracing::error!(%error, "a stream task failed"),
                     Err(_) => {}
                 },
-                Some(answer) = self.sync.answers.next() => self.handle_answer(answer),
+                Some(answer) = self.sync.answers.next() => self.handle_answer::<BlockSync>(answer),
+                Some(answer) = self.state.answers.next() => self.handle_answer::<StateSync>(answer),
                 () = self.outbox.has_room(), if self.outbox.is_waiting() => self.outbox.flush(),
                 () = tokio::time::sleep_until(due.into()) => self.handle_timers(),
                 () = self.outbox.closed() => return self.stop().await,
@@ -233,7 +240,8 @@ impl Driver {
             Command::Verdict { id, verdict } => self.handle_verdict(&id, verdict),
             Command::MalformedGossip(id) => self.handle_malformed_gossip(&id),
             Command::Report { peer, offence } => self.report(peer, offence),
-            Command::Sync { peer, request, reply } => self.send_sync_request(peer, request, reply),
+            Command::Sync { peer, request, reply } => self.send_request::<BlockSync>(peer, request, reply),
+            Command::State { peer, request, reply } => self.send_request::<StateSync>(peer, request, reply),
             Command::SetValidators(validators) => self.set_validators(validators),
             Command::AddKnown(addresses) => self.add_known(&addresses),
             // The caller may have stopped waiting.
@@ -291,7 +299,8 @@ impl Driver {
             BehaviourEvent::Ping(event) => self.handle_ping(&event),
             BehaviourEvent::Kad(event) => self.handle_kad(event),
             BehaviourEvent::Gossip(event) => self.handle_gossip(event),
-            BehaviourEvent::Sync(event) => self.handle_sync(event),
+            BehaviourEvent::Sync(event) => self.handle_exchange::<BlockSync>(event),
+            BehaviourEvent::State(event) => self.handle_exchange::<StateSync>(event),
             BehaviourEvent::Consensus((peer, event)) => self.handle_stream(peer, event),
         }
     }

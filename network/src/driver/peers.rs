@@ -40,7 +40,10 @@ pub(super) struct Peer {
     /// Whether identify has shown that it is of this chain, and the node was told.
     identified: bool,
     pub(super) round_trip: Option<Duration>,
-    pub(super) bucket: Bucket,
+    /// What it may still ask for blocks.
+    pub(super) sync_bucket: Bucket,
+    /// What it may still ask for state.
+    pub(super) state_bucket: Bucket,
 }
 
 impl Driver {
@@ -112,7 +115,8 @@ impl Driver {
             agent: None,
             identified: false,
             round_trip: None,
-            bucket: Bucket::new(limits.sync_requests_per_second, limits.sync_requests_burst, now),
+            sync_bucket: Bucket::new(limits.sync_requests_per_second, limits.sync_requests_burst, now),
+            state_bucket: Bucket::new(limits.state_requests_per_peer_second, limits.state_requests_per_peer_burst, now),
         });
         peer.connections.push(connection);
         self.count_peers();

@@ -107,6 +107,7 @@ pub(super) fn section_words(section: &str) -> &'static str {
         "rpc" => "JSON-RPC over HTTP and WebSocket on one port.",
         "metrics" => "/metrics for Prometheus, /livez and /readyz.",
         "mempool" => "Transactions that wait for a block.",
+        "sync" => "How the node gets the blocks and the state that it does not have.",
         "state" => "The accounts' state and its history.",
         "log" => "Log lines on standard error.",
         _ => "",
@@ -241,6 +242,20 @@ pub const KEYS: &[Key] = &[
         "The most bytes of waiting transactions.",
     ),
     key("mempool", "count_max", number(16, 1_000_000, "transactions"), "100000", "The most waiting transactions."),
+    key(
+        "sync",
+        "mode",
+        Kind::Choice(&["blocks", "snapshot"]),
+        "blocks",
+        "How a new node begins: with all blocks from genesis, or with the state after a late one, which peers offer.",
+    ),
+    key(
+        "sync",
+        "snapshot_interval",
+        number(0, 100_000_000, "blocks"),
+        "10000",
+        "How many blocks lie between two snapshots of the state that are offered to new nodes; 0 for none.",
+    ),
     key(
         "state",
         "history",

@@ -62,6 +62,16 @@ pub enum History {
     Window(u32),
 }
 
+/// How a new node begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMode {
+    /// With all blocks from genesis.
+    Blocks,
+    /// With the state after a late block, where a peer offers it.
+    Snapshot,
+}
+
 /// Whether unsafe RPC methods are offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,6 +108,8 @@ pub struct NodeConfig {
     pub metrics: MetricsSection,
     /// Waiting transactions.
     pub mempool: MempoolSection,
+    /// Getting blocks and state from peers.
+    pub sync: SyncSection,
     /// The state tree.
     pub state: StateSection,
     /// Logging.
@@ -204,6 +216,16 @@ pub struct MempoolSection {
     pub bytes_max: u64,
     /// The most waiting transactions.
     pub count_max: u32,
+}
+
+/// `[sync]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncSection {
+    /// How a node without a chain begins.
+    pub mode: SyncMode,
+    /// Blocks between two snapshots that are offered to others; 0 for none.
+    pub snapshot_interval: u32,
 }
 
 /// `[state]`.

@@ -16,7 +16,9 @@ pub mod epochs;
 mod import;
 pub mod ledger;
 pub mod mempool;
+pub mod peer_refs;
 pub mod router;
+pub mod snapshots;
 pub mod sync;
 pub mod watchers;
 
@@ -24,7 +26,7 @@ use cairn_network::CommandError;
 
 /// Goes on when the network does not take a verdict or a report: a verdict that is missing means "ignore", a report that
 /// is missing spares the peer once.
-fn tell_network(result: Result<(), CommandError>) {
+pub fn tell_network(result: Result<(), CommandError>) {
     if let Err(error) = result {
         tracing::debug!(%error, "the network did not take a verdict or a report");
     }

@@ -5,10 +5,11 @@ use crate::drivers::mempool::MempoolHandle;
 use crate::drivers::sync::SyncHandle;
 use crate::drivers::tell_network;
 use crate::metrics::Metrics;
+use crate::offered::Offered;
 use anyhow::bail;
 use cairn_ledger::{ReadError, Reader};
-use cairn_network::{Event, Handle as Network, Verdict};
-use cairn_primitives::message::{SyncRequest, SyncResponse};
+use cairn_network::{Event, Handle as Network, PeerId, Verdict};
+use cairn_primitives::message::{StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{Certificate, FinalizedBlock, Height};
 use cairn_sync::BlockSource;
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Sync requests served at a time; more are refused, and the peers ask elsewhere.
 const SERVED_MAX: usize = 4;
+
+/// Requests for state served at a time, a megabyte each: consensus comes first. The network bounds how many wait.
+const STATE_SERVED_MAX: usize = 2;
 
 /// What the router works with.
 pub struct Router {
@@ -29,8 +33,18 @@ pub struct Router {
     pub sync: SyncHandle,
     /// What sync requests are served from.
     pub reader: Reader,
+    /// What requests for state are served from.
+    pub offered: Offered,
     /// What is measured.
     pub metrics: Metrics,
+    /// Peers that are connected already.
+    pub connected: Vec<PeerId>,
+}
+
+/// Places for requests that are being served.
+struct Places {
+    blocks: Arc<Semaphore>,
+    state: Arc<Semaphore>,
 }
 
 impl Router {
@@ -39,14 +53,18 @@ impl Router {
     /// # Errors
     /// A listener failed.
     pub async fn run(self, mut events: mpsc::Receiver<Event>) -> anyhow::Result<()> {
-        let places = Arc::new(Semaphore::new(SERVED_MAX));
+        let places =
+            Places { blocks: Arc::new(Semaphore::new(SERVED_MAX)), state: Arc::new(Semaphore::new(STATE_SERVED_MAX)) };
+        for peer in &self.connected {
+            self.sync.connected(*peer).await;
+        }
         while let Some(event) = events.recv().await {
             self.route(event, &places).await?;
         }
         Ok(())
     }
 
-    async fn route(&self, event: Event, places: &Arc<Semaphore>) -> anyhow::Result<()> {
+    async fn route(&self, event: Event, places: &Places) -> anyhow::Result<()> {
         match event {
             Event::Transactions { peer, id, extrinsics } => self.mempool.gossiped(peer, id, extrinsics),
             Event::Block { peer, id, block } => {
@@ -85,7 +103,8 @@ impl Router {
             Event::Banned { peer, reason, duration } => {
                 tracing::warn!(%peer, reason = reason.label(), ?duration, "a peer was banned");
             }
-            Event::SyncRequest { peer: _, request, reply } => self.serve(request, reply, places),
+            Event::SyncRequest { peer: _, request, reply } => self.serve(request, reply, &places.blocks),
+            Event::StateRequest { peer: _, request, reply } => self.serve_state(request, reply, &places.state),
             Event::Listening(address) => tracing::info!(%address, "listening"),
             Event::ListenerFailed { addresses, reason } => {
                 bail!("the node no longer listens on {addresses:?}: {reason}")
@@ -109,6 +128,23 @@ impl Router {
                 Err(error) => tracing::error!(%error, "blocks asked for by a peer cannot be read"),
             }
             drop(place);
+        });
+    }
+
+    /// Serves a request for state on the blocking pool, when there is a place.
+    fn serve_state(&self, request: StateRequest, reply: oneshot::Sender<StateResponse>, places: &Arc<Semaphore>) {
+        let (offered, metrics, places) = (self.offered.clone(), self.metrics.clone(), places.clone());
+        tokio::spawn(async move {
+            let Ok(place) = places.acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                let response = offered.answer(&request);
+                if matches!(response, StateResponse::Manifest(_) | StateResponse::Chunk(_)) {
+                    metrics.snapshot_part_served();
+                }
+                // The peer may have gone.
+                drop(reply.send(response));
+                drop(place);
+            });
         });
     }
 }

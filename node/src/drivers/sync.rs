@@ -3,6 +3,7 @@
 use crate::bus::Bus;
 use crate::drivers::import::{Imported, Importer};
 use crate::drivers::ledger::LedgerHandle;
+use crate::drivers::peer_refs::PeerRefs;
 use crate::drivers::tell_network;
 use crate::observability::Readiness;
 use anyhow::bail;
@@ -120,6 +121,15 @@ impl Mailbox {
     }
 }
 
+/// What the network is told of an offence.
+pub fn offence_of(severity: Severity) -> Offence {
+    match severity {
+        Severity::Slow => Offence::Slow,
+        Severity::Useless => Offence::Useless,
+        Severity::Malicious => Offence::Invalid,
+    }
+}
+
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     // Each change is a single assignment: a panic elsewhere leaves the value whole.
     seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,9 +177,7 @@ struct Loop {
     driver: SyncDriver,
     seen: Arc<Mutex<Seen>>,
     started: Instant,
-    peers: BTreeMap<PeerRef, PeerId>,
-    refs: BTreeMap<PeerId, PeerRef>,
-    next_ref: u64,
+    peers: PeerRefs,
     /// Announcements that wait for their verdict.
     announced: BTreeMap<u64, GossipId>,
     next_announcement: u64,
@@ -195,9 +203,7 @@ impl SyncDriver {
             driver: self,
             seen: mailbox.seen,
             started: Instant::now(),
-            peers: BTreeMap::new(),
-            refs: BTreeMap::new(),
-            next_ref: 0,
+            peers: PeerRefs::default(),
             announced: BTreeMap::new(),
             next_announcement: 0,
             work: JoinSet::new(),
@@ -235,21 +241,14 @@ impl SyncDriver {
 impl Loop {
     fn take(&mut self, event: Event) -> Option<Input> {
         match event {
-            Event::Connected(peer) => {
-                let reference = PeerRef(self.next_ref);
-                self.next_ref = self.next_ref.saturating_add(1);
-                self.peers.insert(reference, peer);
-                self.refs.insert(peer, reference);
-                Some(Input::PeerConnected(reference))
-            }
+            Event::Connected(peer) => Some(Input::PeerConnected(self.peers.insert(peer))),
             Event::Disconnected(peer) => {
-                let reference = self.refs.remove(&peer)?;
-                self.peers.remove(&reference);
+                let reference = self.peers.remove(&peer)?;
                 lock(&self.seen).heads.remove(&peer);
                 Some(Input::PeerGone(reference))
             }
             Event::Announced { peer, id, block } => {
-                let Some(reference) = self.refs.get(&peer).copied() else {
+                let Some(reference) = self.peers.reference(&peer) else {
                     tell_network(self.driver.network.verdict(id, Verdict::Ignore));
                     return None;
                 };
@@ -266,8 +265,8 @@ impl Loop {
     fn done(&mut self, done: Done) -> Option<Input> {
         Some(match done {
             Done::Status(peer, Ok(SyncResponse::Status { head, finalization })) => {
-                if let Some(id) = self.peers.get(&peer) {
-                    lock(&self.seen).heads.insert(*id, head);
+                if let Some(id) = self.peers.peer(peer) {
+                    lock(&self.seen).heads.insert(id, head);
                 }
                 Input::Status { peer, head, finalization }
             }
@@ -314,7 +313,7 @@ impl Loop {
         request: SyncRequest,
         done: impl FnOnce(PeerRef, Result<SyncResponse, SyncError>) -> Done + Send + 'static,
     ) {
-        let id = self.peers.get(&peer).copied();
+        let id = self.peers.peer(peer);
         let network = self.driver.network.clone();
         self.work.spawn(async move {
             let answer = match id {
@@ -326,14 +325,9 @@ impl Loop {
     }
 
     fn report(&self, peer: PeerRef, offence: &cairn_sync::Offence) {
-        let Some(peer) = self.peers.get(&peer) else { return };
+        let Some(peer) = self.peers.peer(peer) else { return };
         tracing::warn!(%peer, %offence, "block sync: a peer misbehaves");
-        let offence = match offence.severity() {
-            Severity::Slow => Offence::Slow,
-            Severity::Useless => Offence::Useless,
-            Severity::Malicious => Offence::Invalid,
-        };
-        tell_network(self.driver.network.report(*peer, offence));
+        tell_network(self.driver.network.report(peer, offence_of(offence.severity())));
     }
 
     fn judge(&mut self, message: u64, verdict: cairn_sync::Verdict) {

@@ -74,6 +74,7 @@ impl Network {
             next_consensus_key: None,
             boot_nodes: Vec::new(),
             network: Vec::new(),
+            sync: Vec::new(),
         };
         for number in 1..=shape.validators {
             let key = format!("//{}", development::name(number));

@@ -100,6 +100,8 @@ pub struct Settings {
     pub boot_nodes: Vec<String>,
     /// Further lines of the section `[network]`.
     pub network: Vec<String>,
+    /// The lines of the section `[sync]`.
+    pub sync: Vec<String>,
 }
 
 /// A node: its folder, and its process while it runs.
@@ -201,7 +203,7 @@ impl Node {
     pub fn configure(&self) -> anyhow::Result<PathBuf> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network } = &self.settings;
+        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network, sync } = &self.settings;
         let boot_nodes: Vec<String> = boot_nodes.iter().map(|address| quoted(address)).collect();
         let mut text = format!(
             "[node]\nname = {}\nrole = \"{role}\"\ndata_dir = {}\nchain = {}\n",
@@ -220,6 +222,7 @@ impl Node {
         for line in network {
             writeln!(text, "{line}")?;
         }
+        writeln!(text, "[sync]\n{}", sync.join("\n"))?;
         writeln!(text, "[rpc]\nlisten = \"127.0.0.1:{}\"", self.rpc_port)?;
         writeln!(text, "[metrics]\nlisten = \"127.0.0.1:{}\"", self.metrics_port)?;
         let file = self.folder.join("cairn.toml");

@@ -11,6 +11,7 @@ mod devnet;
 mod epochs;
 mod faults;
 mod hostile;
+mod join;
 mod kill_loop;
 mod load;
 mod peers;
