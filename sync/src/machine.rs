@@ -190,8 +190,10 @@ impl Sync {
         let blocks = match answer {
             Answer::Blocks(blocks) => blocks,
             Answer::Refused => {
+                // Nobody can check such a tip: having nothing is all that shows.
+                let is_unproved = peer.claim.is_some_and(|claim| claim.unproved.is_some());
                 peer.fail(now_ms, &self.config);
-                if peer.failures == FAILURES_MAX {
+                if peer.failures == FAILURES_MAX || is_unproved && peer.failures > FAILURES_MAX {
                     outputs.push(Output::Report { peer: name, offence: Offence::Useless });
                 }
                 return;

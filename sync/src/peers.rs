@@ -26,6 +26,9 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) claim: Option<Claim>,
+    /// Height and block of its last tip whose finalization held. Only a block can show whether that is the block's height, and
+    /// it may come after the claim was forgotten.
+    pub(crate) told: Option<(Height, Hash)>,
     /// Until when an answer about its tip is awaited.
     pub(crate) status_deadline_ms: Option<u64>,
     /// When it was asked last.

@@ -1,11 +1,12 @@
 //! What peers say of their tips, and what becomes of it.
 
-use super::Sync;
+use super::{Sync, Tip};
 use crate::message::{Offence, Output, PeerRef};
 use crate::peers::{Claim, FAILURES_MAX};
 use crate::validators::ValidatorSets;
 use crate::verify::{VerifiedRange, VerifyError, verify_finalization};
 use cairn_primitives::{Certificate, Epoch, Hash, Height};
+use std::collections::BTreeMap;
 
 impl Sync {
     pub(super) fn handle_status(
@@ -22,7 +23,15 @@ impl Sync {
         }
         peer.is_settled = true;
         match check_claim(head, finalization, &self.genesis, &self.validators) {
-            Ok(claim) => peer.claim = Some(claim),
+            Ok(claim) if is_lie(claim, self.head) => {
+                peer.punish(now_ms, &self.config);
+                let reason = format!("the block finalized has height {}", self.head.height);
+                outputs.push(Output::Report { peer: name, offence: Offence::LyingTip { claimed: head, reason } });
+            }
+            Ok(claim) => {
+                peer.told = claim.hash.map(|hash| (claim.height, hash));
+                peer.claim = Some(claim);
+            }
             Err(reason) => {
                 peer.punish(now_ms, &self.config);
                 outputs.push(Output::Report { peer: name, offence: Offence::LyingTip { claimed: head, reason } });
@@ -30,16 +39,24 @@ impl Sync {
         }
     }
 
-    /// A finalized block shows which claims named a wrong height for their finalization.
+    /// Finalized blocks show which tips named a wrong height for their finalization, be they above or below.
     pub(super) fn check_claims(&mut self, now_ms: u64, range: &VerifiedRange, outputs: &mut Vec<Output>) {
+        if self.peers.values().all(|peer| peer.told.is_none()) {
+            return;
+        }
+        let headers = range.blocks().iter().map(|block| &block.block.header);
+        let blocks: BTreeMap<_, _> = headers.map(|header| (header.height(), header.hash())).collect();
+        let heights: BTreeMap<_, _> = blocks.iter().map(|(height, hash)| (hash, height)).collect();
+        let is_lie = |(height, hash): &(Height, Hash)| {
+            blocks.get(height).is_some_and(|block| block != hash)
+                || heights.get(hash).is_some_and(|actual| *actual != height)
+        };
         for (name, peer) in &mut self.peers {
-            let Some(Claim { height, hash: Some(hash), .. }) = peer.claim else { continue };
-            let block = range.blocks().iter().find(|block| block.block.header.height() == height);
-            if block.is_some_and(|block| block.block.header.hash() != hash) {
-                peer.punish(now_ms, &self.config);
-                let reason = "another block is final at that height".to_owned();
-                outputs.push(Output::Report { peer: *name, offence: Offence::LyingTip { claimed: height, reason } });
-            }
+            let Some((claimed, _)) = peer.told.filter(is_lie) else { continue };
+            peer.told = None;
+            peer.punish(now_ms, &self.config);
+            let reason = "the block finalized has another height".to_owned();
+            outputs.push(Output::Report { peer: *name, offence: Offence::LyingTip { claimed, reason } });
         }
     }
 
@@ -67,6 +84,11 @@ impl Sync {
             self.request_status(name, now_ms, outputs);
         }
     }
+}
+
+/// Whether a tip names the local head's finalization for another height.
+fn is_lie(claim: Claim, head: Tip) -> bool {
+    claim.hash == Some(head.hash) && claim.height != head.height
 }
 
 /// Checks a tip.

@@ -184,6 +184,58 @@ fn tip_with_the_finalization_of_another_height_is_found_out() {
     assert!(matches!(&offences(&outputs)[..], [(2, Offence::LyingTip { claimed: Height(4), .. })]));
 }
 
+/// The finalization of a block in a later view: height and view need not be the same.
+fn late(chain: &Chain, height: u32) -> Option<Certificate> {
+    let Subject::Finalize(mut proposal) = chain.finalize(height, chain.hash(Height(height))) else {
+        panic!("it is a finalization")
+    };
+    proposal.view = View(proposal.view.0 + 100);
+    Some(chain.certify(Subject::Finalize(proposal)))
+}
+
+#[test]
+fn tip_above_the_block_that_its_finalization_is_of_is_found_out_when_that_block_comes_though_the_claim_is_forgotten() {
+    let chain = Chain::new(10, 1);
+    let mut sync = chain.machine(small());
+    step(&mut sync, 0, Input::PeerConnected(PeerRef(2)));
+    let finalization = late(&chain, 10);
+    let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(2), head: Height(15), finalization });
+    assert_eq!(offences(&outputs), []);
+    let mut asked = requests(&outputs);
+    let mut now_ms = 0;
+    for wait_ms in [1_000, 2_000, 4_000] {
+        answer(&mut sync, now_ms, 2, asked[0].1, Answer::Refused);
+        now_ms += wait_ms;
+        asked = requests(&step(&mut sync, now_ms, Input::Tick));
+    }
+    assert_eq!(asked, [], "its claim is forgotten");
+    let asked = requests(&connect(&mut sync, now_ms, 1, &chain, 10));
+    let outputs = answer(&mut sync, now_ms, 1, asked[0].1, Answer::Blocks(chain.range(1, 10)));
+    assert!(matches!(&offences(&outputs)[..], [(2, Offence::LyingTip { claimed: Height(15), .. })]), "{outputs:?}");
+}
+
+#[test]
+fn tip_above_with_the_finalization_of_the_local_head_is_a_lie_at_once() {
+    let chain = Chain::new(10, 1);
+    let mut sync = Sync::new(small(), GENESIS, chain.sets(), Height(10), chain.hash(Height(10)));
+    step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
+    let finalization = late(&chain, 10);
+    let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(15), finalization });
+    assert!(matches!(&offences(&outputs)[..], [(1, Offence::LyingTip { claimed: Height(15), .. })]), "{outputs:?}");
+    assert_eq!(requests(&outputs), []);
+}
+
+#[test]
+fn old_but_true_tip_is_no_offence_and_its_peer_is_asked_for_what_it_has_alone() {
+    let chain = Chain::new(40, 1);
+    let mut sync = chain.machine(small());
+    let mut outputs = connect(&mut sync, 0, 1, &chain, 15);
+    outputs.extend(connect(&mut sync, 0, 2, &chain, 40));
+    assert_eq!(offences(&outputs), []);
+    let above = requests(&outputs).iter().filter(|(peer, _, from, count)| *peer == 1 && from + count > 16).count();
+    assert_eq!(above, 0, "{outputs:?}");
+}
+
 #[test]
 fn status_that_was_not_asked_for_is_ignored() {
     let chain = Chain::new(10, 1);

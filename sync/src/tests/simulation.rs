@@ -28,9 +28,17 @@ enum Behaviour {
     Flapping,
     /// Claims a tip in an epoch far off, which nobody can check, and has nothing.
     Boasting,
+    /// Claims a height above the chain with a true finalization of its last block in a later view.
+    HighTip,
+    /// Has the first third of the chain and says so.
+    Stale,
+    /// Sends a fork of its own from the middle on, which a quorum notarized and did not finalize.
+    Fork(u8),
+    /// Sends finalizations by the validators of the next epoch.
+    WrongEpoch,
 }
 
-const BAD: [Behaviour; 9] = [
+const BAD: [Behaviour; 14] = [
     Behaviour::LyingTip,
     Behaviour::WrongHeight,
     Behaviour::Truncating,
@@ -40,11 +48,16 @@ const BAD: [Behaviour; 9] = [
     Behaviour::OffRange,
     Behaviour::Garbage,
     Behaviour::Flapping,
+    Behaviour::HighTip,
+    Behaviour::Stale,
+    Behaviour::Fork(1),
+    Behaviour::Fork(2),
+    Behaviour::WrongEpoch,
 ];
 
 impl Behaviour {
     const fn is_innocent(self) -> bool {
-        matches!(self, Self::Honest | Self::Short | Self::Flapping)
+        matches!(self, Self::Honest | Self::Short | Self::Flapping | Self::Stale)
     }
 }
 
@@ -80,7 +93,7 @@ impl Simulation {
         };
         let mut peers = vec![if numbers.below(2) == 0 { Behaviour::Honest } else { Behaviour::Short }];
         for _ in 0..numbers.below(7) {
-            peers.push(BAD[usize::try_from(numbers.below(9)).unwrap()]);
+            peers.push(BAD[usize::try_from(numbers.below(14)).unwrap()]);
         }
         let place = usize::try_from(numbers.below(u64::try_from(peers.len()).unwrap())).unwrap();
         peers.swap(0, place);
@@ -193,6 +206,18 @@ impl Simulation {
         match self.peers[&peer] {
             Behaviour::LyingTip => head = Height(head.0 + 1_000),
             Behaviour::WrongHeight => head = Height(head.0 - 7),
+            Behaviour::HighTip => {
+                let Subject::Finalize(mut proposal) = self.chain.finalize(head.0, self.chain.hash(head)) else {
+                    unreachable!("it is a finalization");
+                };
+                proposal.view = View(proposal.view.0 + 1_000);
+                finalization = Some(self.chain.certify(Subject::Finalize(proposal)));
+                head = Height(head.0 + 5);
+            }
+            Behaviour::Stale => {
+                head = self.stale_head();
+                finalization = self.chain.block(head.0).finalization.clone();
+            }
             Behaviour::Boasting => {
                 head = self.chain.schedule.opening(Epoch(100)).unwrap().next();
                 finalization =
@@ -210,6 +235,23 @@ impl Simulation {
         let response = serve(&self.chain, &SyncRequest::Blocks { from, count }).unwrap();
         let SyncResponse::Blocks(mut blocks) = response else { return Some(Answer::Refused) };
         match behaviour {
+            Behaviour::Stale => {
+                let head = self.stale_head();
+                blocks.retain(|block| block.block.header.height() <= head);
+                if blocks.is_empty() {
+                    return Some(Answer::Refused);
+                }
+            }
+            Behaviour::Fork(number) => self.fork(number, &mut blocks),
+            Behaviour::WrongEpoch => {
+                let last = blocks.last_mut()?;
+                let header = &last.block.header;
+                let Subject::Finalize(mut proposal) = self.chain.finalize(header.number, header.hash()) else {
+                    unreachable!("it is a finalization");
+                };
+                proposal.epoch = proposal.epoch.next();
+                last.finalization = Some(self.chain.certify(Subject::Finalize(proposal)));
+            }
             Behaviour::Stalling => return None,
             Behaviour::Refusing | Behaviour::Boasting => return Some(Answer::Refused),
             Behaviour::Empty => blocks.clear(),
@@ -218,6 +260,31 @@ impl Simulation {
             _ => {}
         }
         Some(Answer::Blocks(blocks))
+    }
+
+    /// The last finalized block in the first third of the chain.
+    fn stale_head(&self) -> Height {
+        let finalized = |height: &u32| self.chain.block(*height).finalization.is_some();
+        Height((1..=self.chain.length() / 3).rev().find(finalized).unwrap())
+    }
+
+    /// Puts other blocks in the place of those in the second half of the chain.
+    fn fork(&self, number: u8, blocks: &mut [FinalizedBlock]) {
+        let mut parent = None;
+        for block in blocks.iter_mut() {
+            let header = &mut block.block.header;
+            if header.number <= self.chain.length() / 2 {
+                continue;
+            }
+            header.state_root = Hash([number; 32]);
+            header.parent_hash = parent.unwrap_or(header.parent_hash);
+            parent = Some(header.hash());
+        }
+        if let (Some(hash), Some(last)) = (parent, blocks.last_mut())
+            && let Subject::Finalize(proposal) = self.chain.finalize(last.block.header.number, hash)
+        {
+            last.finalization = Some(self.chain.certify(Subject::Notarize(proposal)));
+        }
     }
 
     fn corrupt(&mut self, blocks: &mut [FinalizedBlock]) {
@@ -282,16 +349,33 @@ fn each_kind_of_bad_peer_is_found_out_or_harmless() {
         simulation.run(60_000);
         let found = simulation.reports.get(&PeerRef(1)).copied();
         let expected: &[_] = match behaviour {
-            Behaviour::Honest | Behaviour::Short | Behaviour::Flapping | Behaviour::Boasting => &[None],
+            Behaviour::Honest | Behaviour::Short | Behaviour::Flapping | Behaviour::Stale | Behaviour::Boasting => {
+                &[None]
+            }
             Behaviour::Stalling => &[None, Some(Severity::Slow)],
             Behaviour::Refusing => &[None, Some(Severity::Useless)],
             Behaviour::Empty => &[Some(Severity::Useless)],
             Behaviour::LyingTip | Behaviour::Truncating | Behaviour::OffRange | Behaviour::Garbage => {
                 &[Some(Severity::Malicious)]
             }
-            Behaviour::WrongHeight => &[Some(Severity::Malicious)],
+            Behaviour::WrongHeight | Behaviour::HighTip | Behaviour::Fork(_) | Behaviour::WrongEpoch => {
+                &[Some(Severity::Malicious)]
+            }
         };
         assert!(expected.contains(&found), "{behaviour:?} was judged {found:?}");
+    }
+}
+
+#[test]
+fn peers_on_two_forks_that_are_not_final_keep_nobody_from_the_chain() {
+    for seed in 300..310 {
+        let mut simulation = Simulation::new(seed);
+        let peers = [Behaviour::Fork(1), Behaviour::Fork(2), Behaviour::Fork(1), Behaviour::Honest];
+        simulation.peers = (1..).map(PeerRef).zip(peers).collect();
+        simulation.run(60_000);
+        assert!(!simulation.reports.contains_key(&PeerRef(4)), "seed {seed}");
+        let blamed = simulation.reports.values().filter(|severity| **severity == Severity::Malicious).count();
+        assert!(blamed > 0, "seed {seed}: nobody was asked beyond the fork");
     }
 }
 
