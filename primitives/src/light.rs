@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! TrustAnchor (genesis hash, validators) ─ certificate ─► FinalHeader ─ parent links ─► FinalHeader of an older block
-//!    │                                                         └─ state proof ─► value, or its absence
+//!    │                                 │                       ├─ state proof ─► value, or its absence
+//!    │                                 │                       └─ place proof ─► extrinsic, event
+//!    │                                 └─ history proof ─► FinalHeader of any older block
 //!    └─ closing header, its finalization, the next validators ─► TrustAnchor of the next epoch
 //! ```
-//! A walk from genesis needs one header, one finalization and one validator set for each epoch.
+//! A walk from genesis needs one header, one finalization and one validator set for each epoch. Who trusts the hash of a
+//! later block begins there, and reaches what is older by a history proof.
 //!
 //! A [`FinalHeader`] exists only where the proof was checked. Nothing here asks anyone: the caller brings headers,
 //! certificates and proofs from wherever it likes, and need not trust the source.
@@ -14,6 +17,7 @@ use crate::certificate::{Certificate, CertificateError};
 use crate::epoch::EpochSchedule;
 use crate::hash::Hash;
 use crate::header::{ContextError, Header};
+use crate::list_tree::{InclusionProof, PlaceProof};
 use crate::number::{Epoch, Height};
 use crate::state_proof::{ProofError, StateProof};
 use crate::validator::ValidatorSet;
@@ -44,6 +48,14 @@ pub enum LightError {
         /// Of the header.
         actual: Hash,
         /// Of the anchor.
+        trusted: Hash,
+    },
+    /// The header is not the one that is trusted.
+    #[error("the header hashes to {actual}, the trusted checkpoint is {trusted}")]
+    Checkpoint {
+        /// Of the header.
+        actual: Hash,
+        /// Known beforehand.
         trusted: Hash,
     },
     /// The header names another validator set than the trusted one.
@@ -108,6 +120,14 @@ pub enum LightError {
     /// The proof does not hold.
     #[error("the state proof does not hold: {0}")]
     State(#[from] ProofError),
+    /// The proof is not one of this item and place under the header's root.
+    #[error("the proof does not show that {item} of block {height}")]
+    List {
+        /// What was to be shown.
+        item: &'static str,
+        /// Of the header.
+        height: Height,
+    },
 }
 
 impl TrustAnchor {
@@ -138,6 +158,27 @@ impl TrustAnchor {
         }
         let anchor = Self::new(trusted, validators);
         anchor.check_context(genesis)?;
+        Ok(anchor)
+    }
+
+    /// Trust in the hash of any final block, beside genesis and the length of epochs: the header must hash to it, and
+    /// names the validators of its epoch.
+    ///
+    /// # Errors
+    /// The header has another hash, or another epoch than its height; the validators are not those that it names.
+    pub fn from_checkpoint(
+        genesis: Hash,
+        schedule: EpochSchedule,
+        trusted: Hash,
+        header: &Header,
+        validators: ValidatorSet,
+    ) -> Result<Self, LightError> {
+        let actual = header.hash();
+        if actual != trusted {
+            return Err(LightError::Checkpoint { actual, trusted });
+        }
+        let anchor = Self { genesis, schedule, epoch: schedule.epoch_of(header.height()), validators };
+        anchor.check_context(header)?;
         Ok(anchor)
     }
 
@@ -247,6 +288,39 @@ impl FinalHeader {
             return Ok(Self { header: parent, hash: actual });
         }
         Err(LightError::Parent { actual, expected })
+    }
+
+    /// Verifies that a header is of an older block of the same chain, and so final too.
+    ///
+    /// # Errors
+    /// The proof is not of that block in the history of this one.
+    pub fn verify_ancestor(&self, ancestor: Header, proof: &InclusionProof) -> Result<Self, LightError> {
+        let refused = LightError::List { item: "the header is in the history", height: self.header.height() };
+        let hash = ancestor.hash();
+        // The history of a block is all before it, so its length and the place of each header are known.
+        let fits = proof.index == u64::from(ancestor.number) && proof.count == u64::from(self.header.number);
+        let root = self.header.context()?.history_root;
+        if fits && proof.verify(&root, &hash.0) { Ok(Self { header: ancestor, hash }) } else { Err(refused) }
+    }
+
+    /// Verifies that the block's extrinsic at `index` is this one, in its encoding with the length prefix.
+    ///
+    /// # Errors
+    /// The proof does not show it.
+    pub fn verify_extrinsic(&self, index: u32, extrinsic: &[u8], proof: &PlaceProof) -> Result<(), LightError> {
+        let refused = LightError::List { item: "this is the extrinsic", height: self.header.height() };
+        let holds = proof.verify(&self.header.extrinsics_root, index.into(), extrinsic);
+        if holds { Ok(()) } else { Err(refused) }
+    }
+
+    /// Verifies that the block's event at `index` is this encoded record.
+    ///
+    /// # Errors
+    /// The proof does not show it.
+    pub fn verify_event(&self, index: u32, record: &[u8], proof: &PlaceProof) -> Result<(), LightError> {
+        let refused = LightError::List { item: "this is the event", height: self.header.height() };
+        let holds = proof.verify(&self.header.context()?.events_root, index.into(), record);
+        if holds { Ok(()) } else { Err(refused) }
     }
 
     /// Verifies that `key` has `value` in the state after this block, or no value at all.

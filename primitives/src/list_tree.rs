@@ -3,6 +3,10 @@
 //! A leaf is SHA-256(0x00 ‖ bytes), a node SHA-256(0x01 ‖ left ‖ right), the empty list SHA-256 of nothing (RFC 6962,
 //! section 2.1), so any Certificate Transparency library verifies the proofs made here.
 
+mod place;
+
+pub use place::{LastLeaf, PlaceProof, prove_place};
+
 use crate::codec::decode_bounded;
 use crate::hash::{Hash, sha256, sha256_concat};
 use parity_scale_codec::{Decode, Encode, Error, Input};
@@ -46,6 +50,27 @@ pub fn root_of_leaves(leaves: impl IntoIterator<Item = Hash>) -> Hash {
     list.root()
 }
 
+/// Items whose common root a [`LeafSource`] may keep: 32 bytes for so many leaves to read. A power of two.
+pub const GROUP_LEN: u64 = 1_024;
+
+/// Where the leaves of a long list come from, such as the hashes of all headers.
+pub trait LeafSource {
+    /// What reading may fail with.
+    type Error;
+
+    /// The item at `index`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn item(&mut self, index: u64) -> Result<Hash, Self::Error>;
+
+    /// The root of the items of a full group: from `group` × [`GROUP_LEN`] on, [`GROUP_LEN`] of them.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn group(&mut self, group: u64) -> Result<Hash, Self::Error>;
+}
+
 /// The right-hand edge of a growing list: enough to append and to tell the root, in O(log n) space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode)]
 pub struct ListAccumulator {
@@ -68,14 +93,25 @@ impl ListAccumulator {
 
     /// Appends an item, given by the hash of its leaf.
     fn push_leaf(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        for _ in 0..self.count.trailing_ones() {
+        self.join(leaf, self.count.trailing_ones());
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// Appends a full group of [`GROUP_LEN`] items, given by its root. So far the list has full groups alone.
+    fn push_group(&mut self, root: Hash) {
+        self.join(root, self.count.checked_div(GROUP_LEN).unwrap_or(0).trailing_ones());
+        self.count = self.count.saturating_add(GROUP_LEN);
+    }
+
+    /// Adds a subtree to those of the same size that wait on its left.
+    fn join(&mut self, subtree: Hash, waiting: u32) {
+        let mut hash = subtree;
+        for _ in 0..waiting {
             if let Some(left) = self.peaks.pop() {
                 hash = node_hash(&left, &hash);
             }
         }
         self.peaks.push(hash);
-        self.count = self.count.saturating_add(1);
     }
 
     /// The root of the list so far.
@@ -176,6 +212,50 @@ pub fn prove(items: impl IntoIterator<Item = impl AsRef<[u8]>>, index: u64) -> O
         position >>= 1;
     }
     Some(InclusionProof { index, count, path })
+}
+
+/// Proves the item at `index` of the first `count` items of a source; `None` if there is no such item. Reads the roots of
+/// full groups and fewer than two groups of single items.
+///
+/// # Errors
+/// The source cannot be read.
+pub fn prove_from<S: LeafSource>(
+    source: &mut S,
+    count: u64,
+    index: u64,
+) -> Result<Option<InclusionProof>, S::Error> {
+    if index >= count {
+        return Ok(None);
+    }
+    let mut path = Vec::new();
+    let (mut start, mut end) = (0u64, count);
+    // From the root down, by the split at the largest power of two below the number of items.
+    while end.saturating_sub(start) > 1 {
+        let half = end.saturating_sub(start).div_ceil(2).next_power_of_two();
+        let middle = start.saturating_add(half);
+        let sibling = if index < middle { (middle, end) } else { (start, middle) };
+        path.push(root_of_range(source, sibling.0, sibling.1)?);
+        (start, end) = if index < middle { (start, middle) } else { (middle, end) };
+    }
+    path.reverse();
+    Ok(Some(InclusionProof { index, count, path }))
+}
+
+/// The root of the items from `start` to before `end`, a subtree of the whole list: one that is larger than a group begins
+/// with a group.
+fn root_of_range<S: LeafSource>(source: &mut S, start: u64, end: u64) -> Result<Hash, S::Error> {
+    let mut list = ListAccumulator::default();
+    let mut next = start;
+    while next < end {
+        if next.is_multiple_of(GROUP_LEN) && end.saturating_sub(next) >= GROUP_LEN {
+            list.push_group(source.group(next.checked_div(GROUP_LEN).unwrap_or(0))?);
+            next = next.saturating_add(GROUP_LEN);
+        } else {
+            list.push(&source.item(next)?.0);
+            next = next.saturating_add(1);
+        }
+    }
+    Ok(list.root())
 }
 
 #[cfg(test)]

@@ -210,3 +210,39 @@ proptest! {
         prop_assert_eq!(list.root(), root(&items));
     }
 }
+
+/// A list in memory that counts what is read.
+struct Memory {
+    items: Vec<Hash>,
+    read: usize,
+}
+
+impl LeafSource for Memory {
+    type Error = ();
+
+    fn item(&mut self, index: u64) -> Result<Hash, ()> {
+        self.read += 1;
+        self.items.get(usize::try_from(index).unwrap()).copied().ok_or(())
+    }
+
+    fn group(&mut self, group: u64) -> Result<Hash, ()> {
+        let (start, len) = (usize::try_from(group * GROUP_LEN).unwrap(), usize::try_from(GROUP_LEN).unwrap());
+        Ok(root(self.items.get(start..start + len).ok_or(())?))
+    }
+}
+
+#[test]
+fn proof_from_a_source_equals_the_one_from_the_whole_list() {
+    let items: Vec<Hash> = (0..5_000u32).map(|number| sha256(&number.to_le_bytes())).collect();
+    for count in [1u64, 2, 3, 1_023, 1_024, 1_025, 2_047, 2_048, 2_049, 3_072, 4_097, 5_000] {
+        let list = &items[..usize::try_from(count).unwrap()];
+        for index in [0, 1, 1_022, 1_023, 1_024, 2_048, 3_071, 4_096, count / 2, count - 1] {
+            let mut source = Memory { items: list.to_vec(), read: 0 };
+            let expected = prove(list, index);
+            assert_eq!(prove_from(&mut source, count, index), Ok(expected), "{index} of {count}");
+            assert!(source.read < 2 * usize::try_from(GROUP_LEN).unwrap(), "{} items were read", source.read);
+        }
+    }
+    let mut source = Memory { items: items[..2_000].to_vec(), read: 0 };
+    assert_eq!(prove_from(&mut source, 2_001, 7), Err(()), "what cannot be read is told");
+}
