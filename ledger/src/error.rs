@@ -99,6 +99,20 @@ pub enum ReadError {
     /// The newest block is genesis, or only final through a descendant: a snapshot of it could not be trusted.
     #[error("the newest block, of height {0}, has no finalization of its own, which a snapshot needs: try again later")]
     NoFinalization(Height),
+    /// A block is only in the history of later ones.
+    #[error("block {block} is not below block {under}: the history of a block has what is before it")]
+    NotBelow {
+        /// The block to be shown.
+        block: Height,
+        /// The block in whose history it was to be.
+        under: Height,
+    },
+    /// The list of all headers begins at genesis, and the node does not have the first of them.
+    #[error("this node has blocks from height {lowest} on and cannot prove history: ask one that has all blocks")]
+    NoHistory {
+        /// The lowest height from which on all blocks are here.
+        lowest: Height,
+    },
     /// The state of the block is no longer kept here.
     #[error(
         "the state at height {height} was pruned; this node keeps states from height {lowest} on: ask an archive node"

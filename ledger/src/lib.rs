@@ -30,6 +30,7 @@ mod check;
 mod epoch;
 mod error;
 mod genesis;
+mod history;
 mod key_points;
 mod known;
 mod parallel;

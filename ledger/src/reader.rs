@@ -5,9 +5,10 @@
 use crate::epoch::{Handover, OpenedEpoch};
 use crate::error::{LedgerError, ReadError};
 use crate::genesis::Genesis;
+use crate::history::HistoryGroups;
 use crate::signatures::Ancestors;
 use crate::snapshot::SnapshotSource;
-use cairn_primitives::list_tree::ListAccumulator;
+use cairn_primitives::list_tree::{InclusionProof, ListAccumulator};
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
     Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet,
@@ -49,6 +50,7 @@ struct Shared {
     states: StateReadModel,
     genesis: Hash,
     schedule: EpochSchedule,
+    history: HistoryGroups,
     published: RwLock<Published>,
 }
 
@@ -65,6 +67,7 @@ impl Reader {
             states,
             genesis: genesis.hash(),
             schedule,
+            history: HistoryGroups::default(),
             published: RwLock::new(published),
         }))
     }
@@ -264,6 +267,18 @@ impl Reader {
     /// The database failed.
     pub fn lowest_block(&self) -> Result<Height, ReadError> {
         Ok(blocks::lowest_block(self.view())?)
+    }
+
+    /// Proves that the block at a height is in the history of a later committed block.
+    ///
+    /// # Errors
+    /// `block` is not below `under`, or `under` above the head; headers are missing here; the database failed.
+    pub fn prove_history(&self, block: Height, under: Height) -> Result<InclusionProof, ReadError> {
+        let head = self.head().height;
+        if under > head {
+            return Err(ReadError::NotBelow { block: under, under: head.next() });
+        }
+        self.0.history.prove(self.view(), block, under)
     }
 
     /// Proofs of what the state after a committed block holds under `keys`, all of that one version, in order.

@@ -169,3 +169,27 @@ fn state_that_leaves_the_window_while_held_is_pruned_not_wrong() {
     assert!(matches!(state.get(&key), Err(ReadError::Pruned { .. })));
     assert!(matches!(state.keys(&[], None, 1), Err(ReadError::Pruned { .. })));
 }
+
+#[test]
+fn history_of_a_block_proves_every_block_below_it() {
+    let mut node = Node::new();
+    chain(&mut node, 9);
+    for _ in 0..2_100 {
+        node.grow(&[]);
+    }
+    let reader = node.ledger.reader();
+    let hash = |height: u32| reader.block_hash(Height(height)).unwrap().unwrap();
+    let prove = |block: u32, under: u32| reader.prove_history(Height(block), Height(under));
+    let head = reader.head().height.0;
+    for under in [1, 9, 1_024, 1_025, 2_048, 2_049, head] {
+        let root = reader.header(&hash(under)).unwrap().unwrap().context().unwrap().history_root;
+        for block in [0, 1, 5, 1_023, 1_024, 2_047, under - 1].into_iter().filter(|block| *block < under) {
+            let proof = prove(block, under).unwrap();
+            assert!(proof.verify(&root, &hash(block).0), "{block} under {under}");
+            assert_eq!((proof.index, proof.count), (block.into(), under.into()));
+        }
+    }
+    for (block, under) in [(5, 5), (6, 5), (0, 0), (1, head + 1)] {
+        assert!(matches!(prove(block, under), Err(ReadError::NotBelow { .. })), "{block} under {under}");
+    }
+}

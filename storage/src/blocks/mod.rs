@@ -189,6 +189,24 @@ pub fn hash_of(view: &dyn DatabaseView, height: Height) -> Result<Option<Hash>, 
     read(view, Table::Hashes, &key(height))
 }
 
+/// The hashes of up to `count` blocks in a row from a height on; fewer where one is not here.
+///
+/// # Errors
+/// The engine failed or a record is damaged.
+pub fn hashes_from(view: &dyn DatabaseView, from: Height, count: usize) -> Result<Vec<Hash>, DatabaseError> {
+    let records = view.scan(Table::Hashes, &KeyRange::from(key(from)), Direction::Forward, count)?;
+    let mut hashes = Vec::with_capacity(records.len());
+    let mut next = from;
+    for (at, value) in records {
+        if parse_height(Table::Hashes, &at)? != next {
+            break;
+        }
+        hashes.push(decode(Table::Hashes, &value)?);
+        next = next.next();
+    }
+    Ok(hashes)
+}
+
 /// The height of a finalized block.
 ///
 /// # Errors
