@@ -494,6 +494,23 @@ pub enum QueryCommand {
         /// Height or hash of the block after which; the last one if none is given.
         #[arg(long, value_name = "BLOCK")]
         at: Option<String>,
+        /// What to check it against.
+        #[command(flatten)]
+        trust: TrustArgs,
+        /// The node.
+        #[command(flatten)]
+        node: UrlArgs,
+    },
+    /// A value of the state.
+    Storage {
+        /// Its key, in hexadecimal.
+        key: String,
+        /// Height or hash of the block after which; the last one if none is given.
+        #[arg(long, value_name = "BLOCK")]
+        at: Option<String>,
+        /// What to check it against.
+        #[command(flatten)]
+        trust: TrustArgs,
         /// The node.
         #[command(flatten)]
         node: UrlArgs,
@@ -502,6 +519,9 @@ pub enum QueryCommand {
     Block {
         /// Its height or hash; the last one if none is given.
         block: Option<String>,
+        /// What to check it against.
+        #[command(flatten)]
+        trust: TrustArgs,
         /// The node.
         #[command(flatten)]
         node: UrlArgs,
@@ -510,14 +530,21 @@ pub enum QueryCommand {
     Tx {
         /// Its hash.
         hash: String,
+        /// What to check it against.
+        #[command(flatten)]
+        trust: TrustArgs,
         /// The node.
         #[command(flatten)]
         node: UrlArgs,
     },
-    /// Fetch a state proof with a finalized header and verify it here.
-    Proof(ProofArgs),
     /// The validators and their power.
     Validators {
+        /// Height or hash of the block that they voted on; the last one if none is given.
+        #[arg(long, value_name = "BLOCK")]
+        at: Option<String>,
+        /// What to check it against.
+        #[command(flatten)]
+        trust: TrustArgs,
         /// The node.
         #[command(flatten)]
         node: UrlArgs,
@@ -536,27 +563,21 @@ pub enum QueryCommand {
     },
 }
 
-/// `cairn query proof`.
+/// `--verify`: from what the answer is to follow.
 #[derive(Debug, Args)]
-pub struct ProofArgs {
-    /// The account to prove: an SS58 address, 0x and 64 digits, or //Alice and so on.
-    #[arg(long, required_unless_present = "key", conflicts_with = "key")]
-    pub account: Option<String>,
-    /// The storage key to prove, in hexadecimal.
+pub struct TrustArgs {
+    /// Have the node prove its answer, and check every step here.
     #[arg(long)]
-    pub key: Option<String>,
-    /// The block whose state to prove, by hash; the last one if none is given.
-    #[arg(long)]
-    pub at: Option<String>,
+    pub verify: bool,
     /// Trust this chain: a chain spec file or preset. Genesis and validators are computed from it.
-    #[arg(long, conflicts_with = "genesis_hash")]
+    #[arg(long, requires = "verify", conflicts_with = "genesis_hash")]
     pub chain: Option<String>,
     /// Trust this genesis hash. The validators are taken from the node and checked against the genesis header.
-    #[arg(long)]
+    #[arg(long, requires = "verify")]
     pub genesis_hash: Option<String>,
-    /// The node.
-    #[command(flatten)]
-    pub node: UrlArgs,
+    /// Trust the block with this hash and begin there; what is older is shown in its history.
+    #[arg(long, requires = "chain", value_name = "HASH")]
+    pub checkpoint: Option<String>,
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use cairn_primitives::{AccountId32, Hash, Header};
 use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
 use jsonrpsee::core::ClientError;
 use jsonrpsee::core::client::{Client as RpcClient, ClientT as _, Subscription, SubscriptionClientT as _};
-use jsonrpsee::core::params::ArrayParams;
+use jsonrpsee::core::params::{ArrayParams, ObjectParams};
 use parity_scale_codec::Decode as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How long a connection may take.
@@ -107,6 +107,25 @@ impl Client {
     pub async fn call<T: DeserializeOwned>(&self, method: &str, parameters: Vec<Value>) -> anyhow::Result<T> {
         let value: Value =
             self.inner.request(method, array(parameters)?).await.map_err(|error| explain(method, &self.url, error))?;
+        serde_json::from_value(value)
+            .exit_with(ExitKind::Unreachable, format!("{method}: the answer is not understood"))
+    }
+
+    /// Calls a method with named parameters.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call_named<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        parameters: Map<String, Value>,
+    ) -> anyhow::Result<T> {
+        let mut object = ObjectParams::new();
+        for (name, value) in parameters {
+            object.insert(&name, value)?;
+        }
+        let value: Value =
+            self.inner.request(method, object).await.map_err(|error| explain(method, &self.url, error))?;
         serde_json::from_value(value)
             .exit_with(ExitKind::Unreachable, format!("{method}: the answer is not understood"))
     }

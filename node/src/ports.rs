@@ -9,14 +9,17 @@ use async_trait::async_trait;
 use cairn_ledger::Reader;
 use cairn_mempool::PoolConfig;
 use cairn_network::{Direction, Handle as Network};
+use cairn_primitives::list_tree::InclusionProof;
+use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
     AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, TimestampMs, ValidatorSet,
 };
 use cairn_rpc::ports::{
-    BannedPeer, CallError, ChainPort, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, ProvedValue,
+    BannedPeer, CallError, ChainPort, EventEntry, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer,
     ReadError, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
-use parity_scale_codec::Encode;
+use cairn_runtime::EventRecord;
+use parity_scale_codec::{DecodeAll as _, Encode as _};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,6 +31,8 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
     match error {
         cairn_ledger::ReadError::UnknownBlock(hash) => ReadError::UnknownBlock(hash),
         cairn_ledger::ReadError::Pruned { lowest, .. } => ReadError::Pruned { lowest },
+        cairn_ledger::ReadError::NotBelow { block, under } => ReadError::NotBelow { block, under },
+        cairn_ledger::ReadError::NoHistory { lowest } => ReadError::NoHistory { lowest },
         cairn_ledger::ReadError::State(cairn_storage::StateError::ProofNotKept { lowest, .. }) => {
             ReadError::ProofNotKept { lowest }
         }
@@ -73,8 +78,16 @@ impl ChainPort for Chain {
         self.0.block(hash).map_err(read_error)
     }
 
-    fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0.events(hash).map_err(read_error)
+    fn event_records(&self, hash: &Hash) -> Result<Option<Vec<EventEntry>>, ReadError> {
+        let Some(bytes) = self.0.events(hash).map_err(read_error)? else { return Ok(None) };
+        let records = Vec::<EventRecord>::decode_all(&mut bytes.as_slice())
+            .map_err(|error| ReadError::Database(format!("the events of block {hash} cannot be read: {error}")))?;
+        let entries = records.iter().map(|record| EventEntry {
+            extrinsic: record.extrinsic(),
+            outcome: record.outcome(),
+            record: record.encode(),
+        });
+        Ok(Some(entries.collect()))
     }
 
     fn finalization_for(&self, height: Height) -> Result<Option<(Header, Certificate)>, ReadError> {
@@ -133,15 +146,12 @@ impl ChainPort for Chain {
         Ok(found.map(|(height, index)| TransactionLocation { height, index }))
     }
 
-    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<ProvedValue>, ReadError> {
-        let proofs = self.0.prove(keys, at).map_err(read_error)?;
-        let proved = keys.iter().zip(proofs).map(|(key, proof)| ProvedValue {
-            key: key.clone(),
-            value: proof.value().map(<[u8]>::to_vec),
-            ics23: proof.to_ics23(key),
-            proof: proof.encode(),
-        });
-        Ok(proved.collect())
+    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, ReadError> {
+        self.0.prove(keys, at).map_err(read_error)
+    }
+
+    fn prove_history(&self, height: Height, under: Height) -> Result<InclusionProof, ReadError> {
+        self.0.prove_history(height, under).map_err(read_error)
     }
 
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {

@@ -219,11 +219,7 @@ pub fn prove(items: impl IntoIterator<Item = impl AsRef<[u8]>>, index: u64) -> O
 ///
 /// # Errors
 /// The source cannot be read.
-pub fn prove_from<S: LeafSource>(
-    source: &mut S,
-    count: u64,
-    index: u64,
-) -> Result<Option<InclusionProof>, S::Error> {
+pub fn prove_from<S: LeafSource>(source: &mut S, count: u64, index: u64) -> Result<Option<InclusionProof>, S::Error> {
     if index >= count {
         return Ok(None);
     }

@@ -114,6 +114,8 @@ codes! {
     ProofNotKept = 4002, "proof_not_kept", "The block is too old to be proved here", false;
     /// A runtime call failed.
     CallFailed = 4003, "call_failed", "Client error: Execution failed", false;
+    /// The node began with a snapshot and lacks the oldest headers.
+    HistoryNotKept = 4004, "history_not_kept", "The history of blocks is not whole here", false;
     /// Nothing proves the block final yet.
     NotFinal = 4010, "not_final", "No finalization covers the block yet", true;
 }
@@ -233,6 +235,10 @@ impl From<ReadError> for RpcError {
                 let mut error = Self::with_detail(Code::ProofNotKept, detail);
                 error.data.min_height = Some(lowest.0);
                 error
+            }
+            error @ ReadError::NotBelow { .. } => Self::invalid_params(format!("under: {error}")),
+            error @ ReadError::NoHistory { .. } => {
+                Self::with_detail(Code::HistoryNotKept, format!("{error}: ask one that has all blocks"))
             }
             ReadError::Database(reason) => {
                 tracing::error!(%reason, "an RPC read failed");

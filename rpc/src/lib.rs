@@ -32,8 +32,8 @@ mod tests;
 pub use config::{AllowedOrigins, RpcConfig};
 pub use error::{Code, RpcError};
 pub use ports::{
-    CallError, ChainPort, ChainProperties, ChainType, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer, Ports,
-    ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation,
+    CallError, ChainPort, ChainProperties, ChainType, EventEntry, Head, Health, MempoolStatus, NodeIdentity, NodePort,
+    Peer, Ports, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation,
     TransactionPort, TransactionStatus,
 };
 pub use server::{Server, ServerHandle, StartError};

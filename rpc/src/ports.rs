@@ -5,6 +5,8 @@
 //! many keys (see [`crate::config::RpcConfig::expensive_calls_max`]) run on the blocking pool with a budget of their own.
 
 use async_trait::async_trait;
+use cairn_primitives::list_tree::InclusionProof;
+use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic};
 use cairn_primitives::{TimestampMs, ValidatorSet};
 use futures::Stream;
@@ -38,6 +40,20 @@ pub enum ReadError {
     #[error("the tree of this block is not kept; the lowest height that can be proved is {lowest}")]
     ProofNotKept {
         /// The lowest height whose state can be proved here.
+        lowest: Height,
+    },
+    /// A block is only in the history of later ones.
+    #[error("block {block} is not below block {under}")]
+    NotBelow {
+        /// The block that was to be shown.
+        block: Height,
+        /// The one in whose history it was to be.
+        under: Height,
+    },
+    /// The node does not have the headers of the oldest blocks.
+    #[error("this node has blocks from height {lowest} on and cannot prove history")]
+    NoHistory {
+        /// The lowest height from which on it has all blocks.
         lowest: Height,
     },
     /// The database did not answer.
@@ -93,17 +109,15 @@ pub struct TransactionLocation {
     pub index: u32,
 }
 
-/// One key with its value and what proves it against a state root.
+/// An event of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvedValue {
-    /// The storage key.
-    pub key: Vec<u8>,
-    /// The value; `None` is proved as well.
-    pub value: Option<Vec<u8>>,
-    /// The SCALE encoding of the proof (`cairn_primitives::state_proof`).
-    pub proof: Vec<u8>,
-    /// The same proof as an ICS-23 `CommitmentProof` in protobuf.
-    pub ics23: Vec<u8>,
+pub struct EventEntry {
+    /// The place of the extrinsic that it belongs to, if to one.
+    pub extrinsic: Option<u32>,
+    /// The encoded record.
+    pub record: Vec<u8>,
+    /// Of the last event of an extrinsic: whether that succeeded.
+    pub outcome: Option<bool>,
 }
 
 /// What shows that an epoch handed over to the next: all that a light client needs to follow.
@@ -151,11 +165,11 @@ pub trait ChainPort: Send + Sync + 'static {
     /// The database did not answer.
     fn block(&self, hash: &Hash) -> Result<Option<FinalizedBlock>, ReadError>;
 
-    /// The SCALE encoding of the block's `Vec<EventRecord>`; `None` for an unknown hash.
+    /// The events of a block, in order; `None` for an unknown hash.
     ///
     /// # Errors
     /// The database did not answer.
-    fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError>;
+    fn event_records(&self, hash: &Hash) -> Result<Option<Vec<EventEntry>>, ReadError>;
 
     /// The finalization that covers `height`: the block's own, or the first of a descendant, with the header it is of;
     /// `None` above the head and at genesis.
@@ -206,12 +220,17 @@ pub trait ChainPort: Send + Sync + 'static {
     /// The database did not answer.
     fn transaction(&self, hash: &Hash) -> Result<Option<TransactionLocation>, ReadError>;
 
-    /// The keys' values in the state after block `at`, each with a proof against that block's state root, in the order
-    /// of `keys`.
+    /// What the state after block `at` holds under `keys`, proved against that block's state root, in their order.
     ///
     /// # Errors
     /// The block is unknown, its state pruned, or the database did not answer.
-    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<ProvedValue>, ReadError>;
+    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, ReadError>;
+
+    /// Proves that the block at a height is in the history of the one at `under`.
+    ///
+    /// # Errors
+    /// It is not below that; headers of old blocks are missing here; the database did not answer.
+    fn prove_history(&self, height: Height, under: Height) -> Result<InclusionProof, ReadError>;
 
     /// The epoch and the validators that voted on block `at`.
     ///

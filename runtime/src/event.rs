@@ -1,7 +1,7 @@
 //! What a block records about its execution.
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
-use crate::modules::RuntimeEvent;
+use crate::modules::{RuntimeEvent, system};
 use cairn_primitives::Hash;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
@@ -29,4 +29,29 @@ pub struct EventRecord {
     pub event: RuntimeEvent,
     /// Always empty.
     pub topics: Vec<Hash>,
+}
+
+impl EventRecord {
+    /// The place of the extrinsic that it belongs to, if to one.
+    #[must_use]
+    pub const fn extrinsic(&self) -> Option<u32> {
+        match self.phase {
+            Phase::ApplyExtrinsic(index) => Some(index),
+            Phase::Finalization | Phase::Initialization => None,
+        }
+    }
+
+    /// Of the last event of an extrinsic: whether that succeeded.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<bool> {
+        match &self.event {
+            RuntimeEvent::System(system::Event::ExtrinsicSuccess { .. }) => Some(true),
+            RuntimeEvent::System(system::Event::ExtrinsicFailed { .. }) => Some(false),
+            RuntimeEvent::System(_)
+            | RuntimeEvent::Balances(_)
+            | RuntimeEvent::TransactionPayment(_)
+            | RuntimeEvent::Utility(_)
+            | RuntimeEvent::Validators(_) => None,
+        }
+    }
 }

@@ -19,9 +19,9 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing))]
 
 mod answer;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod verify;
 
 pub use answer::{

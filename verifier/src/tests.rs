@@ -40,11 +40,7 @@ fn event(chain: &Chain, height: u32, index: u32) -> EventAnswer {
 }
 
 fn state(chain: &Chain, height: u32, under: Option<u32>) -> ProofAnswer {
-    ProofAnswer {
-        block: chain.block(height),
-        items: chain::items(),
-        finality: chain.finality(height, under),
-    }
+    ProofAnswer { block: chain.block(height), items: chain::items(), finality: chain.finality(height, under) }
 }
 
 fn finality(chain: &Chain, height: u32) -> FinalityAnswer {
@@ -121,10 +117,9 @@ fn checkpoint_proves_what_is_older_by_history() {
     verifier.transaction(&hash_of(&extrinsics(EARLY)[1]), &answer).unwrap();
     // What the first epoch signed says nothing to who begins later.
     assert!(verifier.state(BlockRef::Newest, &wanted(), &state(&chain, EARLY, None)).is_err());
-    for (trusted, header, set) in [
-        (chain.hash(LATE), chain.header(LATE - 1), chain.set(1)),
-        (chain.hash(LATE), chain.header(LATE), chain.set(0)),
-    ] {
+    for (trusted, header, set) in
+        [(chain.hash(LATE), chain.header(LATE - 1), chain.set(1)), (chain.hash(LATE), chain.header(LATE), chain.set(0))]
+    {
         assert!(TrustAnchor::from_checkpoint(genesis, schedule, trusted, header, set).is_err());
     }
 }

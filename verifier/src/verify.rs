@@ -104,7 +104,8 @@ impl Verifier {
         same("epoch", epoch, &self.anchor.epoch().0)?;
         let header = check_block(closing, BlockRef::Newest)?;
         same("next.blockHash", &next.block_hash.is_some(), &false)?;
-        self.anchor = self.anchor.advance(header.clone(), &certificate.0, check_set(next, Epoch(*epoch).next())?)?;
+        same("next.epoch", &next.epoch, &Epoch(*epoch).next().0)?;
+        self.anchor = self.anchor.advance(header.clone(), &certificate.0, next.set()?)?;
         Ok(())
     }
 
@@ -166,12 +167,7 @@ impl Verifier {
     ///
     /// # Errors
     /// The block is another or not final, an item is of another key, or a proof does not hold.
-    pub fn state(
-        &self,
-        asked: BlockRef,
-        keys: &[Vec<u8>],
-        answer: &ProofAnswer,
-    ) -> Result<VerifiedBlock, VerifyError> {
+    pub fn state(&self, asked: BlockRef, keys: &[Vec<u8>], answer: &ProofAnswer) -> Result<VerifiedBlock, VerifyError> {
         let ProofAnswer { block, items, finality } = answer;
         let verified = self.block(asked, block, finality.as_ref())?;
         same("items", &items.len(), &keys.len())?;
@@ -218,7 +214,8 @@ impl Verifier {
     /// They are not the trusted ones.
     pub fn validators(&self, block: &VerifiedBlock, answer: &SetAnswer) -> Result<ValidatorSet, VerifyError> {
         let context = block.header.header().context().map_err(LightError::from)?;
-        let set = check_set(answer, context.epoch)?;
+        same("epoch", &answer.epoch, &context.epoch.0)?;
+        let set = answer.set()?;
         same("validators", &set.hash(), &context.validators_hash)?;
         if let Some(hash) = answer.block_hash {
             same("blockHash", &hash.0, &block.header.hash())?;
@@ -242,22 +239,23 @@ fn check_block(block: &BlockAnswer, asked: BlockRef) -> Result<&Header, VerifyEr
     Ok(header)
 }
 
-/// The set that an answer describes; everything beside keys and power is compared with it.
-///
-/// # Errors
-/// The validators are no set, or something else is said of them.
-fn check_set(answer: &SetAnswer, epoch: Epoch) -> Result<ValidatorSet, VerifyError> {
-    let validators = answer.validators.iter().map(|validator| Validator {
-        key: PublicKey(validator.key.0.0),
-        power: Power(validator.power.0),
-    });
-    let set = ValidatorSet::new(validators.collect()).map_err(|error| VerifyError::Set(error.to_string()))?;
-    let expected = SetAnswer::new(epoch, &set, answer.block_hash.map(|hash| hash.0));
-    if *answer == expected {
-        return Ok(set);
+impl SetAnswer {
+    /// The set; everything beside keys, power, epoch and block is compared with what follows from it.
+    ///
+    /// # Errors
+    /// The validators are no set, or something else is said of them.
+    pub fn set(&self) -> Result<ValidatorSet, VerifyError> {
+        let validators = self
+            .validators
+            .iter()
+            .map(|validator| Validator { key: PublicKey(validator.key.0.0), power: Power(validator.power.0) });
+        let set = ValidatorSet::new(validators.collect()).map_err(|error| VerifyError::Set(error.to_string()))?;
+        let expected = Self::new(Epoch(self.epoch), &set, self.block_hash.map(|hash| hash.0));
+        if *self == expected {
+            return Ok(set);
+        }
+        same("validators.hash", &self.hash.0, &expected.hash.0)?;
+        let (found, expected) = ("other figures".to_owned(), "those that follow from keys and power".to_owned());
+        Err(VerifyError::Mismatch { what: "validators", found, expected })
     }
-    same("validators.epoch", &answer.epoch, &expected.epoch)?;
-    same("validators.hash", &answer.hash.0, &expected.hash.0)?;
-    let (found, expected) = ("other figures".to_owned(), "those that follow from keys and power".to_owned());
-    Err(VerifyError::Mismatch { what: "validators", found, expected })
 }

@@ -1,15 +1,18 @@
 //! `cairn query`: asks a node and prints the answer for people or as JSON.
 
-use crate::cli::QueryCommand;
+use super::trust::Trust;
+use crate::cli::{QueryCommand, TrustArgs};
 use crate::client::{self, Client, Properties};
-use crate::commands::{proof, tx};
+use crate::commands::tx;
 use crate::exit::{ExitContext as _, ExitKind, Failure};
 use crate::output::{Output, amount, table};
 use cairn_primitives::hash::blake2_256;
-use cairn_primitives::{AccountId32, Hash};
-use cairn_runtime::{AccountInfo, keys};
-use parity_scale_codec::Decode as _;
-use serde_json::{Value, json};
+use cairn_primitives::{AccountId32, Hash, list_tree};
+use cairn_runtime::{AccountInfo, EventRecord, keys};
+use cairn_verifier::{SetAnswer, VerifiedBlock};
+use parity_scale_codec::{Decode as _, DecodeAll as _};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 /// Runs the command.
 ///
@@ -17,27 +20,82 @@ use serde_json::{Value, json};
 /// The node cannot be reached or refuses; what was asked for does not exist.
 pub async fn run(command: &QueryCommand, output: Output) -> anyhow::Result<()> {
     match command {
-        QueryCommand::Account { account, at, node } => {
-            query_account(&Client::connect(&node.url).await?, account, at.as_deref(), output).await
+        QueryCommand::Account { account, at, trust, node } => {
+            query_account(&Client::connect(&node.url).await?, account, at.as_deref(), trust, output).await
         }
-        QueryCommand::Block { block, node } => {
-            query_block(&Client::connect(&node.url).await?, block.as_deref(), output).await
+        QueryCommand::Storage { key, at, trust, node } => {
+            query_storage(&Client::connect(&node.url).await?, key, at.as_deref(), trust, output).await
         }
-        QueryCommand::Tx { hash, node } => query_tx(&Client::connect(&node.url).await?, hash, output).await,
-        QueryCommand::Proof(args) => proof::run(args, output).await,
-        QueryCommand::Validators { node } => query_validators(&Client::connect(&node.url).await?, output).await,
+        QueryCommand::Block { block, trust, node } => {
+            query_block(&Client::connect(&node.url).await?, block.as_deref(), trust, output).await
+        }
+        QueryCommand::Tx { hash, trust, node } => {
+            query_tx(&Client::connect(&node.url).await?, hash, trust, output).await
+        }
+        QueryCommand::Validators { at, trust, node } => {
+            query_validators(&Client::connect(&node.url).await?, at.as_deref(), trust, output).await
+        }
         QueryCommand::Why { node } => query_why(&Client::connect(&node.url).await?, output).await,
         QueryCommand::Info { node } => query_info(&Client::connect(&node.url).await?, output).await,
     }
 }
 
-async fn query_account(client: &Client, text: &str, at: Option<&str>, output: Output) -> anyhow::Result<()> {
+/// An answer for people and as data, to which what was verified is added.
+#[derive(Default)]
+struct Answer {
+    rows: Vec<(&'static str, String)>,
+    document: Map<String, Value>,
+}
+
+impl Answer {
+    fn new(rows: impl IntoIterator<Item = (&'static str, String)>, document: Value) -> Self {
+        let document = document.as_object().cloned().unwrap_or_default();
+        Self { rows: rows.into_iter().collect(), document }
+    }
+
+    /// Adds how it follows from the trust anchor.
+    fn verified(&mut self, trust: &Trust<'_>, block: &VerifiedBlock, what: &str) {
+        self.rows.extend(trust.rows(block, what));
+        self.document.extend(trust.fields(block));
+    }
+
+    fn print(self, output: Output) -> anyhow::Result<()> {
+        output.print(&Value::Object(self.document), &table(&self.rows))
+    }
+}
+
+/// A value of the state, and the trust that it was verified with if that was asked for.
+struct Read<'a> {
+    value: Option<Vec<u8>>,
+    height: u32,
+    at: Hash,
+    proved: Option<(Trust<'a>, VerifiedBlock)>,
+}
+
+async fn read<'a>(client: &'a Client, key: &[u8], at: Option<&str>, trust: &TrustArgs) -> anyhow::Result<Read<'a>> {
+    let at = block_hash(client, at).await?;
+    if trust.verify {
+        let mut trust = Trust::new(trust, client).await?;
+        let (block, value) = trust.state(key, &at).await?;
+        return Ok(Read { value, height: block.header.header().number, at, proved: Some((trust, block)) });
+    }
+    let height = client.header(&at).await?.map(|header| header.number).ok_or_else(|| no_block(client, &at))?;
+    Ok(Read { value: client.storage(key, &at).await?, height, at, proved: None })
+}
+
+async fn query_account(
+    client: &Client,
+    text: &str,
+    at: Option<&str>,
+    trust: &TrustArgs,
+    output: Output,
+) -> anyhow::Result<()> {
     let properties = client.properties().await?;
     let account = client::account(text, properties.ss58_format)?;
-    let at = block_hash(client, at).await?;
-    let height = client.header(&at).await?.map(|header| header.number);
+    let key = keys::system_account(&account);
+    let read = read(client, &key, at, trust).await?;
     // An account that was never funded has no entry; it reads as all zero.
-    let info = match client.storage(&keys::system_account(&account), &at).await? {
+    let info = match &read.value {
         None => AccountInfo::default(),
         Some(bytes) => AccountInfo::decode(&mut bytes.as_slice())
             .exit_with(ExitKind::Unreachable, "the account's state is not understood: is the program too old?")?,
@@ -50,13 +108,46 @@ async fn query_account(client: &Client, text: &str, at: Option<&str>, output: Ou
         ("reserved", tokens(info.data.reserved)),
         ("frozen", tokens(info.data.frozen)),
         ("nonce", info.nonce.to_string()),
-        ("at block", format!("{} {at}", height.unwrap_or_default())),
+        ("at block", format!("{} {}", read.height, read.at)),
     ];
     let document = json!({
         "account": address, "free": info.data.free.to_string(), "reserved": info.data.reserved.to_string(),
-        "frozen": info.data.frozen.to_string(), "nonce": info.nonce, "height": height, "block": at.to_string(),
+        "frozen": info.data.frozen.to_string(), "nonce": info.nonce, "height": read.height, "block": read.at.to_string(),
     });
-    output.print(&document, &table(&rows))
+    let mut answer = Answer::new(rows, document);
+    if let Some((trust, block)) = &read.proved {
+        answer.rows.push(("key", client::to_hex(&key)));
+        answer.verified(trust, block, "state root, key and value");
+        answer.document.insert("key".to_owned(), json!(client::to_hex(&key)));
+        answer.document.insert("value".to_owned(), json!(read.value.as_deref().map(client::to_hex)));
+    }
+    answer.print(output)
+}
+
+async fn query_storage(
+    client: &Client,
+    key: &str,
+    at: Option<&str>,
+    trust: &TrustArgs,
+    output: Output,
+) -> anyhow::Result<()> {
+    let key = client::from_hex(key)?;
+    let read = read(client, &key, at, trust).await?;
+    let value = read.value.as_deref().map(client::to_hex);
+    let shown = value.clone().unwrap_or_else(|| "none: the state has no value under this key".to_owned());
+    let rows = [("value", shown), ("key", client::to_hex(&key)), ("at block", format!("{} {}", read.height, read.at))];
+    let document = json!({
+        "key": client::to_hex(&key), "value": value, "height": read.height, "block": read.at.to_string(),
+    });
+    let mut answer = Answer::new(rows, document);
+    if let Some((trust, block)) = &read.proved {
+        answer.verified(trust, block, "state root, key and value");
+    }
+    answer.print(output)
+}
+
+fn no_block(client: &Client, at: &Hash) -> Failure {
+    Failure::new(ExitKind::NotFound, format!("{} has no block with the hash {at}", client.url()))
 }
 
 /// A block's hash from its height, its hash, or nothing for the last one.
@@ -70,18 +161,14 @@ async fn block_hash(client: &Client, block: Option<&str>) -> anyhow::Result<Hash
     }
 }
 
-async fn query_block(client: &Client, block: Option<&str>, output: Output) -> anyhow::Result<()> {
+async fn query_block(client: &Client, block: Option<&str>, trust: &TrustArgs, output: Output) -> anyhow::Result<()> {
     let at = block_hash(client, block).await?;
-    let answer: Option<Value> = client.call("chain_getBlock", vec![at.to_string().into()]).await?;
-    let answer = answer
-        .ok_or_else(|| Failure::new(ExitKind::NotFound, format!("{} has no block with the hash {at}", client.url())))?;
-    let header = client::parse_header(answer.pointer("/block/header").cloned().unwrap_or_default())?;
-    let bodies = answer.pointer("/block/extrinsics").and_then(Value::as_array).cloned().unwrap_or_default();
-    let hashes: Vec<String> = bodies
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|text| client::from_hex(text).map(|bytes| blake2_256(&bytes).to_string()))
-        .collect::<anyhow::Result<_>>()?;
+    let found: Option<Value> = client.call("chain_getBlock", vec![at.to_string().into()]).await?;
+    let found = found.ok_or_else(|| no_block(client, &at))?;
+    let header = client::parse_header(found.pointer("/block/header").cloned().unwrap_or_default())?;
+    let bodies = found.pointer("/block/extrinsics").and_then(Value::as_array).cloned().unwrap_or_default();
+    let bodies = bodies.iter().filter_map(Value::as_str).map(client::from_hex).collect::<anyhow::Result<Vec<_>>>()?;
+    let hashes: Vec<String> = bodies.iter().map(|bytes| blake2_256(bytes).to_string()).collect();
     let mut rows = vec![
         ("height", header.number.to_string()),
         ("hash", at.to_string()),
@@ -103,44 +190,109 @@ async fn query_block(client: &Client, block: Option<&str>, output: Output) -> an
         "proposer": context.as_ref().map(|context| context.proposer.0),
         "timestampMs": context.as_ref().map(|context| context.timestamp.0), "extrinsics": hashes,
     });
-    output.print(&document, &table(&rows))
+    let mut answer = Answer::new(rows, document);
+    if trust.verify {
+        let mut trust = Trust::new(trust, client).await?;
+        let proved = trust.block(&at).await?;
+        let proved_root = proved.header.header().extrinsics_root;
+        if header.hash() != proved.header.hash() || list_tree::root(&bodies) != proved_root {
+            let message = format!("REFUSED: the block that {} shows is not the one that it proves", client.url());
+            return Err(Failure::new(ExitKind::Proof, message).into());
+        }
+        answer.verified(&trust, &proved, "every extrinsic");
+    }
+    answer.print(output)
 }
 
-async fn query_tx(client: &Client, text: &str, output: Output) -> anyhow::Result<()> {
+async fn query_tx(client: &Client, text: &str, trust: &TrustArgs, output: Output) -> anyhow::Result<()> {
     let hash = client::hash(text)?;
-    let answer: Option<Value> = client.call("cairn_getTransaction", vec![hash.to_string().into()]).await?;
-    let not_understood = || Failure::new(ExitKind::Unreachable, "the node's answer is not understood");
-    let Some(answer) = answer else {
+    let found: Option<Found> = client.call("cairn_getTransaction", vec![hash.to_string().into()]).await?;
+    let Some(found) = found else {
         let message =
             format!("{} has no block with transaction {hash}; it may still wait, or was never sent", client.url());
         return Err(Failure::new(ExitKind::NotFound, message).into());
     };
-    let number = |name: &str| answer.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
-    let (height, index) = number("height").zip(number("index")).ok_or_else(not_understood)?;
-    let block = client::hash(answer.get("blockHash").and_then(Value::as_str).ok_or_else(not_understood)?)?;
+    let (at, index) = (client::hash(&found.block_hash)?, found.index);
     let properties: Properties = client.properties().await?;
-    let outcome = tx::outcome_at(client, &block, index, &properties).await?;
+    let mut proved = None;
+    let outcome = if trust.verify {
+        let mut trust = Trust::new(trust, client).await?;
+        let block = trust.transaction(&hash, &at).await?;
+        let outcome = outcome_proved(&mut trust, &at, &found, &properties).await?;
+        proved = Some((trust, block));
+        outcome
+    } else {
+        tx::outcome_at(client, &at, index, &properties).await?
+    };
     let tokens = |units| amount(units, properties.token_decimals, &properties.token_symbol);
     let result = outcome.failure.as_ref().map_or_else(|| "success".into(), |failure| format!("failed: {failure}"));
     let mut rows = vec![
         ("transaction", hash.to_string()),
-        ("block", format!("{height} {block} (final)")),
+        ("block", format!("{} {at} (final)", found.height)),
         ("index", index.to_string()),
         ("fee", outcome.fee.map_or_else(|| "none".into(), tokens)),
         ("result", result),
     ];
     rows.extend(outcome.events.iter().map(|event| ("event", event.clone())));
     let document = json!({
-        "hash": hash.to_string(), "height": height, "block": block.to_string(), "index": index,
+        "hash": hash.to_string(), "height": found.height, "block": at.to_string(), "index": index,
         "fee": outcome.fee.map(|fee| fee.to_string()), "success": outcome.failure.is_none(),
         "failure": outcome.failure, "events": outcome.events,
     });
-    output.print(&document, &table(&rows))
+    let mut answer = Answer::new(rows, document);
+    if let Some((trust, (block, place))) = &proved {
+        if *place != index || block.header.header().number != found.height {
+            let message = format!("REFUSED: {} proves another place of the transaction than it names", client.url());
+            return Err(Failure::new(ExitKind::Proof, message).into());
+        }
+        let what = format!("the transaction at its place, its result and {} events", found.events.len());
+        answer.verified(trust, block, &what);
+    }
+    answer.print(output)
 }
 
-async fn query_validators(client: &Client, output: Output) -> anyhow::Result<()> {
+/// What `cairn_getTransaction` says of a transaction.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    block_hash: String,
+    height: u32,
+    index: u32,
+    events: Vec<FoundEvent>,
+}
+
+#[derive(Deserialize)]
+struct FoundEvent {
+    index: u32,
+}
+
+/// Fee, result and events of a transaction from records that were proved one by one.
+async fn outcome_proved(
+    trust: &mut Trust<'_>,
+    at: &Hash,
+    found: &Found,
+    properties: &Properties,
+) -> anyhow::Result<tx::Outcome> {
+    let mut records = Vec::with_capacity(found.events.len());
+    for FoundEvent { index } in &found.events {
+        let bytes = trust.event(at, *index).await?;
+        let record = EventRecord::decode_all(&mut bytes.as_slice())
+            .exit_with(ExitKind::Unreachable, "the events of the block are not understood: is the program too old?")?;
+        records.push(record);
+    }
+    let own = records.iter().filter(|record| record.extrinsic() == Some(found.index));
+    if own.filter_map(EventRecord::outcome).count() != 1 {
+        let message = "REFUSED: the node does not prove what came of the transaction";
+        return Err(Failure::new(ExitKind::Proof, message).into());
+    }
+    Ok(tx::outcome(&records, found.index, properties))
+}
+
+async fn query_validators(client: &Client, at: Option<&str>, trust: &TrustArgs, output: Output) -> anyhow::Result<()> {
     let properties = client.properties().await?;
-    let set = proof::validators(client, None).await?;
+    let at = block_hash(client, at).await?;
+    let answer: SetAnswer = client.call("cairn_validators", vec![at.to_string().into()]).await?;
+    let set = answer.set().exit_with(ExitKind::Unreachable, "the node's validators are no set")?;
     let mut text = format!("{} validators, quorum {} of {}\n", set.len(), set.quorum(), set.total_power());
     let mut list = Vec::new();
     for (index, validator) in set.indices().zip(set.validators()) {
@@ -151,7 +303,15 @@ async fn query_validators(client: &Client, output: Output) -> anyhow::Result<()>
     let document = json!({
         "validators": list, "quorum": set.quorum().0, "totalPower": set.total_power().0, "hash": set.hash().to_string(),
     });
-    output.print(&document, &text)
+    let mut shown = Answer::new([], document);
+    if trust.verify {
+        let mut trust = Trust::new(trust, client).await?;
+        let block = trust.block(&at).await?;
+        trust.validators(&block, &answer)?;
+        shown.verified(&trust, &block, "that these are the validators of the block");
+        text.push_str(&format!("\n{}", table(&shown.rows)));
+    }
+    output.print(&Value::Object(shown.document), &text)
 }
 
 async fn query_info(client: &Client, output: Output) -> anyhow::Result<()> {

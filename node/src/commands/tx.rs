@@ -272,7 +272,8 @@ pub async fn outcome_at(client: &Client, block: &Hash, index: u32, properties: &
     Ok(outcome(&records, index, properties))
 }
 
-fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outcome {
+/// Fee, result and events of one extrinsic among those of its block.
+pub(super) fn outcome(records: &[EventRecord], index: u32, properties: &Properties) -> Outcome {
     let mut outcome = Outcome { fee: None, failure: None, events: Vec::new() };
     for record in records.iter().filter(|record| record.phase == Phase::ApplyExtrinsic(index)) {
         match &record.event {

@@ -117,10 +117,7 @@ enum Detail {
 fn block_params(context: &Context, args: &mut Args<'_>) -> Result<(Option<Height>, Detail), RpcError> {
     let start = args.optional::<HeightArg>("fromHeight")?.map(|HeightArg(height)| height);
     let detail = args.optional::<Detail>("detail")?.unwrap_or(Detail::Header);
-    let next = context.chain.head().height.next();
-    if start.is_some_and(|start| start > next) {
-        return Err(RpcError::invalid_params(format!("fromHeight is beyond the next block, {next}")));
-    }
+    context.check_start(start)?;
     Ok((start, detail))
 }
 

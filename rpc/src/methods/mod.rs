@@ -6,7 +6,9 @@ mod cairn;
 mod chain;
 mod chain_head;
 mod heads;
+mod news;
 mod operations;
+mod proofs;
 mod state;
 mod system;
 mod transaction;
@@ -18,7 +20,7 @@ use crate::metrics::{Counted, ServerMetrics};
 use crate::params::{Args, HashArg};
 use crate::ports::{ChainPort, NodePort, Ports, TransactionPort};
 use crate::session::Session;
-use cairn_primitives::Hash;
+use cairn_primitives::{Hash, Height};
 use jsonrpsee::core::SubscriptionError;
 use jsonrpsee::server::{RegisterMethodError, RpcModule, SubscriptionMessage, SubscriptionSink};
 use serde::Serialize;
@@ -58,6 +60,15 @@ impl Context {
         Ok(at.map_or_else(|| self.chain.head().hash, |HashArg(hash)| hash))
     }
 
+    /// Checks where a subscription is to begin.
+    fn check_start(&self, start: Option<Height>) -> Result<(), RpcError> {
+        let next = self.chain.head().height.next();
+        if start.is_some_and(|start| start > next) {
+            return Err(RpcError::invalid_params(format!("fromHeight is beyond the next block, {next}")));
+        }
+        Ok(())
+    }
+
     /// Checks how many keys a request names.
     fn check_keys(&self, count: usize) -> Result<(), RpcError> {
         let limit = self.config.keys_max;
@@ -77,6 +88,8 @@ pub(crate) fn module(context: Context) -> Result<Module, RegisterMethodError> {
     author::register(&mut module)?;
     system::register(&mut module)?;
     cairn::register(&mut module)?;
+    proofs::register(&mut module)?;
+    news::register(&mut module)?;
     archive::register(&mut module)?;
     chain_head::register(&mut module)?;
     transaction::register(&mut module)?;

@@ -62,7 +62,11 @@ fn good(method: &Method, name: &str, rig: &Rig, follow: &Value) -> Value {
         "hash" | "at" => json!(rig.hash(1).to_string()),
         "hashOrHashes" => json!([rig.hash(1).to_string()]),
         "previousHash" => json!(rig.hash(0).to_string()),
-        "height" | "fromHeight" | "count" | "epoch" => json!(1),
+        "height" | "fromHeight" | "count" | "fromEpoch" => json!(1),
+        "block" => json!(rig.hash(1).to_string()),
+        "index" => json!(0),
+        "under" => json!(2),
+        "filter" => json!({ "contains": ["0x00"] }),
         "detail" => json!("hashes"),
         "key" | "prefix" => json!(key),
         "startKey" => json!("0x00"),
@@ -95,6 +99,7 @@ fn rank(method: &Method) -> u8 {
 async fn every_method_answers_good_parameters_by_list_and_by_name_and_refuses_bad_ones() {
     let rig = Rig::start().await;
     rig.chain.commit(&[], vec![extrinsic(1)], true);
+    rig.chain.commit(&[], Vec::new(), true);
     let mut ws = rig.ws().await;
     let follow = ws.call("chainHead_v1_follow", json!([true])).await.unwrap();
     let mut methods: Vec<_> = METHODS.iter().collect();

@@ -1,15 +1,18 @@
 //! A node made of memory: a chain that grows on command, a mempool that judges by the last byte.
 
 use crate::ports::{
-    BannedPeer, CallError, ChainPort, ChainProperties, ChainType, Handover, Head, Health, MempoolStatus, NodeIdentity,
-    NodePort, Peer, Ports, ProvedValue, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
+    BannedPeer, CallError, ChainPort, ChainProperties, ChainType, EventEntry, Handover, Head, Health, MempoolStatus,
+    NodeIdentity, NodePort, Peer, Ports, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
     TransactionLocation, TransactionPort, TransactionStatus,
 };
 use async_trait::async_trait;
+use cairn_primitives::list_tree::{self, InclusionProof};
+use cairn_primitives::state_proof::{ExistenceProof, StateProof};
 use cairn_primitives::{
     AccountId32, Block, Certificate, ConsensusContext, Epoch, FinalizedBlock, Hash, Header, Height, KeyPair,
-    OpaqueExtrinsic, Power, Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View,
+    OpaqueExtrinsic, Power, Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
+use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -38,13 +41,42 @@ pub(super) struct FakeChain {
     pub(super) gate: Mutex<()>,
     /// State below it is pruned.
     pub(super) lowest: Mutex<Height>,
+    /// The epoch of every block.
+    pub(super) epoch: Mutex<Epoch>,
     /// Epochs that have ended.
     pub(super) handovers: Mutex<BTreeMap<Epoch, Handover>>,
 }
 
+fn key_pairs() -> Vec<KeyPair> {
+    let mut keys: Vec<_> = (1..=4).map(|seed| KeyPair::from_seed(&[seed; 32])).collect();
+    keys.sort_by_key(KeyPair::public);
+    keys
+}
+
 pub(super) fn validators() -> ValidatorSet {
-    let validators = (1..=4).map(|seed| Validator { key: KeyPair::from_seed(&[seed; 32]).public(), power: Power(10) });
+    let validators = key_pairs().into_iter().map(|key| Validator { key: key.public(), power: Power(10) });
     ValidatorSet::new(validators.collect()).expect("four keys are a set")
+}
+
+/// What three of the four sign.
+fn certify(block: Hash, view: View, genesis: &Hash) -> Certificate {
+    let subject = Subject::Finalize(Proposal { epoch: Epoch(0), view, parent_view: View(0), block });
+    let votes = key_pairs().into_iter().zip(0..3).map(|(key, index)| {
+        let vote = Vote::sign(subject, ValidatorIndex(index), &key, genesis);
+        (vote.signer, vote.signature)
+    });
+    Certificate::from_signatures(subject, votes, &validators())
+}
+
+/// Two events for each extrinsic, the second of which is the outcome: one that ends in 2 fails.
+fn event_entries(extrinsics: &[OpaqueExtrinsic]) -> Vec<EventEntry> {
+    let of = |(extrinsic, index): (&OpaqueExtrinsic, u32)| {
+        let succeeds = extrinsic.bytes().last() != Some(&2);
+        let record = |tail: u8| [vec![0], index.to_le_bytes().to_vec(), vec![tail]].concat();
+        let outcome = EventEntry { extrinsic: Some(index), record: record(succeeds.into()), outcome: Some(succeeds) };
+        [EventEntry { extrinsic: Some(index), record: record(9), outcome: None }, outcome]
+    };
+    extrinsics.iter().zip(0..).flat_map(of).collect()
 }
 
 pub(super) fn extrinsic(last: u8) -> OpaqueExtrinsic {
@@ -60,6 +92,7 @@ impl FakeChain {
             spec_version: Mutex::new(1),
             gate: Mutex::default(),
             lowest: Mutex::default(),
+            epoch: Mutex::default(),
             handovers: Mutex::default(),
         };
         chain.commit(&[(KEY, b"genesis")], Vec::new(), false);
@@ -79,16 +112,16 @@ impl FakeChain {
             view: View(u64::from(height.0)),
             proposer: ValidatorIndex(0),
             timestamp: TimestampMs(1_000 + u64::from(height.0)),
-            events_root: Hash::ZERO,
-            history_root: Hash::ZERO,
+            events_root: list_tree::root(event_entries(&extrinsics).iter().map(|entry| &entry.record)),
+            history_root: list_tree::root(entries.iter().map(|entry| entry.hash)),
             validators_hash: validators().hash(),
             next_validators_hash: validators().hash(),
         };
-        let header = Header::new(parent_hash, height, Hash([7; 32]), Hash([8; 32]), &context);
+        let extrinsics_root = list_tree::root(extrinsics.iter().map(Encode::encode));
+        let header = Header::new(parent_hash, height, Hash([7; 32]), extrinsics_root, &context);
         let hash = header.hash();
-        let proposal = Proposal { epoch: Epoch(0), view: context.view, parent_view: View(0), block: hash };
-        let finalization =
-            finalized.then(|| Certificate::from_signatures(Subject::Finalize(proposal), [], &validators()));
+        let genesis = entries.first().map_or(hash, |entry| entry.hash);
+        let finalization = finalized.then(|| certify(hash, context.view, &genesis));
         let block = FinalizedBlock { block: Block { header, extrinsics: extrinsics.into() }, finalization };
         entries.push(Entry { block, hash, state });
         let head = Head { height, hash };
@@ -154,8 +187,8 @@ impl ChainPort for FakeChain {
         Ok(self.with(hash, |entry| entry.block.clone()))
     }
 
-    fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(self.with(hash, |_| vec![0]))
+    fn event_records(&self, hash: &Hash) -> Result<Option<Vec<EventEntry>>, ReadError> {
+        Ok(self.with(hash, |entry| event_entries(&entry.block.block.extrinsics)))
     }
 
     fn finalization_for(&self, height: Height) -> Result<Option<(Header, Certificate)>, ReadError> {
@@ -227,21 +260,25 @@ impl ChainPort for FakeChain {
         Ok(location)
     }
 
-    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<ProvedValue>, ReadError> {
-        let proved = |state: &BTreeMap<Vec<u8>, Vec<u8>>| {
-            let one = |key: &Vec<u8>| ProvedValue {
-                key: key.clone(),
-                value: state.get(key).cloned(),
-                proof: vec![1, 2],
-                ics23: vec![3],
+    /// Proofs of a state of nothing but the key.
+    fn prove(&self, at: &Hash, keys: &[Vec<u8>]) -> Result<Vec<StateProof>, ReadError> {
+        self.state(at, |state| {
+            let one = |key: &Vec<u8>| match state.get(key).cloned() {
+                Some(value) => StateProof::Present(ExistenceProof { key: key.clone(), value, siblings: Vec::new() }),
+                None => StateProof::Absent { left: None, right: None },
             };
             keys.iter().map(one).collect()
-        };
-        self.state(at, proved)
+        })
+    }
+
+    fn prove_history(&self, block: Height, under: Height) -> Result<InclusionProof, ReadError> {
+        let entries = self.entries.lock().unwrap();
+        let below: Vec<_> = entries.iter().take(under.0 as usize).map(|entry| entry.hash).collect();
+        list_tree::prove(below, block.0.into()).ok_or(ReadError::NotBelow { block, under })
     }
 
     fn validators(&self, at: &Hash) -> Result<(Epoch, ValidatorSet), ReadError> {
-        self.with(at, |_| (Epoch(0), validators())).ok_or(ReadError::UnknownBlock(*at))
+        self.with(at, |_| (*self.epoch.lock().unwrap(), validators())).ok_or(ReadError::UnknownBlock(*at))
     }
 
     fn handover(&self, epoch: Epoch) -> Result<Option<Handover>, ReadError> {

@@ -1,22 +1,22 @@
 //! Each method with good and with bad parameters.
 
-use super::fake::{self, extrinsic, validators};
+use super::fake::{self, extrinsic};
 use super::{Rig, client};
-use crate::ports::{ChainPort, Handover};
+use crate::ports::ChainPort;
 use cairn_primitives::header::ENGINE_ID;
-use cairn_primitives::{AccountId32, Certificate, Epoch, Header, OpaqueExtrinsic, ValidatorSet};
+use cairn_primitives::{AccountId32, Certificate, Header, OpaqueExtrinsic};
 use parity_scale_codec::{Decode, Encode};
 use serde_json::{Value, json};
 
-fn hex_of(bytes: &[u8]) -> String {
+pub(super) fn hex_of(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
 }
 
-fn submitted(extrinsic: &OpaqueExtrinsic) -> String {
+pub(super) fn submitted(extrinsic: &OpaqueExtrinsic) -> String {
     hex_of(&extrinsic.encode())
 }
 
-fn assert_refused(answer: Result<Value, Value>, code: i32, reason: &str) -> Value {
+pub(super) fn assert_refused(answer: Result<Value, Value>, code: i32, reason: &str) -> Value {
     let error = answer.expect_err("a refusal");
     assert_eq!((error["code"].clone(), error["data"]["reason"].clone()), (json!(code), json!(reason)), "{error}");
     assert!(error["data"]["retryable"].is_boolean(), "{error}");
@@ -318,105 +318,6 @@ async fn system_family_describes_the_node() {
     assert_eq!(banned, json!([{ "peerId": "12D3KooY", "reason": "malformed", "secondsLeft": 50, "count": 1 }]));
     for method in ["cairn_createSnapshot", "cairn_snapshotState"] {
         assert_eq!(ws.call(method, json!([])).await.unwrap(), json!({ "state": "running", "permille": 250 }));
-    }
-}
-
-#[tokio::test]
-async fn proof_names_block_values_and_what_makes_it_final() {
-    let rig = Rig::start().await;
-    let proved = rig.chain.commit(&[(b"k", b"v")], Vec::new(), false);
-    rig.chain.commit(&[], Vec::new(), false);
-    let sealed = rig.chain.commit(&[], Vec::new(), true);
-    let mut ws = rig.ws().await;
-    for at in [json!(proved.hash.to_string()), json!(1)] {
-        let keys = json!([hex_of(b"k"), hex_of(b"none")]);
-        let proof = ws.call("cairn_getProof", json!([keys, at])).await.unwrap();
-        assert_eq!(
-            proof["items"][0],
-            json!({ "key": hex_of(b"k"), "value": hex_of(b"v"), "proof": "0x0102", "ics23": "0x03" })
-        );
-        assert_eq!(proof["items"][1]["value"], Value::Null);
-        assert_eq!((&proof["block"]["height"], &proof["block"]["hash"]), (&json!(1), &json!(proved.hash.to_string())));
-
-        // The headers lead from the proved block to the one that the certificate is for.
-        let header_of =
-            |value: &Value| Header::decode(&mut &hex::decode(&value.as_str().unwrap()[2..]).unwrap()[..]).unwrap();
-        let mut tip = header_of(&proof["block"]["header"]);
-        assert_eq!(tip.hash(), proved.hash);
-        for link in proof["finality"]["links"].as_array().unwrap() {
-            let next = header_of(link);
-            assert_eq!(next.parent_hash, tip.hash());
-            tip = next;
-        }
-        assert_eq!(tip.hash(), sealed.hash);
-        let bytes = hex::decode(&proof["finality"]["certificate"].as_str().unwrap()[2..]).unwrap();
-        let certificate = Certificate::decode(&mut &bytes[..]).unwrap();
-        assert_eq!(certificate.subject.proposal().unwrap().block, tip.hash());
-        let finality = ws.call("cairn_getFinality", json!([at])).await.unwrap();
-        assert_eq!((&finality["finality"], &finality["block"]), (&proof["finality"], &proof["block"]));
-    }
-    assert_eq!(ws.call("cairn_getFinality", json!([0])).await.unwrap()["finality"], Value::Null);
-    rig.chain.commit(&[], Vec::new(), false);
-    assert_refused(ws.call("cairn_getFinality", json!([])).await, 4010, "not_final");
-    assert_refused(ws.call("cairn_getFinality", json!([99])).await, 4000, "unknown_block");
-    assert_refused(ws.call("cairn_getProof", json!([[], hex_of(&[9; 32])])).await, 4000, "unknown_block");
-    assert_refused(ws.call("cairn_getProof", json!([])).await, -32602, "invalid_params");
-    assert_refused(ws.call("cairn_getProof", json!([["0x00"], true])).await, -32602, "invalid_params");
-}
-
-#[tokio::test]
-async fn transaction_is_found_by_hash_with_its_bytes() {
-    let rig = Rig::start().await;
-    let head = rig.chain.commit(&[], vec![extrinsic(1), extrinsic(2)], true);
-    let mut ws = rig.ws().await;
-    let hash = extrinsic(2).hash().to_string();
-    let found = ws.call("cairn_getTransaction", json!([hash])).await.unwrap();
-    let expected = json!({
-        "hash": hash, "blockHash": head.hash.to_string(), "height": 1, "index": 1, "extrinsic": submitted(&extrinsic(2)),
-    });
-    assert_eq!(found, expected);
-    assert_eq!(ws.call("cairn_getTransaction", json!([hex_of(&[9; 32])])).await, Ok(Value::Null));
-    assert_refused(ws.call("cairn_getTransaction", json!([])).await, -32602, "invalid_params");
-}
-
-#[tokio::test]
-async fn validators_come_with_power_as_text() {
-    let rig = Rig::start().await;
-    let mut ws = rig.ws().await;
-    let set = ws.call("cairn_validators", json!([])).await.unwrap();
-    assert_eq!((&set["totalPower"], &set["quorum"]), (&json!("40"), &json!("27")));
-    assert_eq!(set["hash"], json!(validators().hash().to_string()));
-    assert_eq!(set["validators"].as_array().unwrap().len(), 4);
-    assert_eq!(set["validators"][3]["key"], json!(hex_of(&validators().validators()[3].key.0)));
-    assert_refused(ws.call("cairn_validators", json!([hex_of(&[9; 32])])).await, 4000, "unknown_block");
-}
-
-#[tokio::test]
-async fn handover_of_an_ended_epoch_carries_header_certificate_and_next_validators() {
-    let rig = Rig::start().await;
-    let closing = rig.chain.commit(&[], Vec::new(), true);
-    let (header, finalization) = rig.chain.finalization_for(closing.height).unwrap().unwrap();
-    let next = ValidatorSet::new(validators().validators()[1..].to_vec()).unwrap();
-    let handover = Handover { closing: header.clone(), finalization: finalization.clone(), validators: next.clone() };
-    rig.chain.handovers.lock().unwrap().insert(Epoch(7), handover);
-    let mut ws = rig.ws().await;
-    let answer = ws.call("cairn_getEpochHandover", json!([7])).await.unwrap();
-    assert_eq!((&answer["epoch"], &answer["next"]["epoch"]), (&json!(7), &json!(8)));
-    let expected = json!({
-        "height": 1, "hash": closing.hash.to_string(), "stateRoot": header.state_root.to_string(),
-        "header": hex_of(&header.encode()),
-    });
-    assert_eq!((&answer["closing"], &answer["certificate"]), (&expected, &json!(hex_of(&finalization.encode()))));
-    assert_eq!((&answer["next"]["hash"], &answer["next"]["quorum"]), (&json!(next.hash().to_string()), &json!("21")));
-    let rows = next.indices().zip(next.validators());
-    let rows = rows.map(|(index, one)| json!({ "index": index.0, "key": hex_of(&one.key.0), "power": "10" }));
-    assert_eq!(answer["next"]["validators"], rows.collect::<Value>());
-
-    for running in [json!([8]), json!([u64::MAX])] {
-        assert_eq!(ws.call("cairn_getEpochHandover", running).await, Ok(Value::Null));
-    }
-    for bad in [json!([]), json!([null]), json!([-1]), json!([1.5]), json!(["7"]), json!([[7]]), json!([1e30])] {
-        assert_refused(ws.call("cairn_getEpochHandover", bad).await, -32602, "invalid_params");
     }
 }
 

@@ -8,6 +8,7 @@ mod fake;
 mod limits;
 mod malformed;
 mod methods;
+mod proofs;
 mod subscriptions;
 mod transaction;
 

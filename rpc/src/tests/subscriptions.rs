@@ -118,6 +118,76 @@ async fn blocks_resume_from_a_height_without_gap() {
 }
 
 #[tokio::test]
+async fn events_resume_from_a_height_without_gap_and_are_chosen_by_their_bytes() {
+    let rig = Rig::start().await;
+    rig.chain.commit(&[], vec![extrinsic(1), extrinsic(2)], true);
+    rig.chain.grow(2);
+    let mut ws = rig.ws().await;
+    ws.call("cairn_subscribeEvents", json!([null, 0])).await.unwrap();
+    for height in 0..=3 {
+        let (method, _, message) = ws.notification().await;
+        assert_eq!((method.as_str(), &message["height"]), ("cairn_event", &json!(height)));
+        assert_eq!(message["hash"], json!(rig.hash(height).to_string()));
+        assert_eq!(message["events"].as_array().unwrap().len(), if height == 1 { 4 } else { 0 });
+    }
+    // Only of the second extrinsic, whose place is in the record.
+    let mut other = rig.ws().await;
+    let filter = json!({ "contains": ["0x0001000000", "0xffff"] });
+    other.call("cairn_subscribeEvents", json!([filter, 1])).await.unwrap();
+    let (_, _, message) = other.notification().await;
+    let expected = json!([
+        { "index": 2, "extrinsic": 1, "event": "0x000100000009" },
+        { "index": 3, "extrinsic": 1, "event": "0x000100000000" },
+    ]);
+    assert_eq!((&message["height"], &message["events"]), (&json!(1), &expected));
+    rig.chain.commit(&[], vec![extrinsic(1)], true);
+    for height in [4] {
+        assert_eq!(ws.notification().await.2["height"], height);
+    }
+    let long = format!("0x{}", "00".repeat(65));
+    for bad in [
+        json!([{ "contains": ["0x"] }]),
+        json!([{ "contains": [long] }]),
+        json!([{ "contains": vec!["0x00"; 65] }]),
+        json!([{ "contains": "0x00" }]),
+        json!([{ "holds": [] }]),
+        json!([null, 200]),
+        json!([null, "x"]),
+    ] {
+        assert_eq!(other.call("cairn_subscribeEvents", bad.clone()).await.unwrap_err()["code"], -32602, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn transaction_is_followed_wherever_it_is() {
+    let rig = Rig::start().await;
+    let head = rig.chain.commit(&[], vec![extrinsic(1), extrinsic(2)], true);
+    let mut ws = rig.ws().await;
+    let included = json!({ "status": "finalized", "blockHash": head.hash.to_string(), "height": 1, "index": 1 });
+    ws.call("cairn_subscribeTransaction", json!([extrinsic(2).hash().to_string()])).await.unwrap();
+    assert_eq!(ws.notification().await.2, included);
+    let block = head.hash;
+    *rig.pool.statuses.lock().unwrap() =
+        vec![TransactionStatus::Future, TransactionStatus::Included { block, index: 1 }];
+    ws.call("cairn_subscribeTransaction", json!([extrinsic(9).hash().to_string()])).await.unwrap();
+    for expected in [json!({ "status": "waiting" }), json!({ "status": "future" }), included] {
+        let (method, _, message) = ws.notification().await;
+        assert_eq!((method.as_str(), message), ("cairn_transaction", expected));
+    }
+    for (status, expected) in [
+        (TransactionStatus::Usurped(block), json!({ "status": "usurped", "by": block.to_string() })),
+        (TransactionStatus::Dropped, json!({ "status": "dropped" })),
+        (TransactionStatus::Invalid, json!({ "status": "invalid" })),
+    ] {
+        *rig.pool.statuses.lock().unwrap() = vec![status];
+        ws.call("cairn_subscribeTransaction", json!([extrinsic(9).hash().to_string()])).await.unwrap();
+        assert_eq!(ws.notification().await.2, json!({ "status": "waiting" }));
+        assert_eq!(ws.notification().await.2, expected);
+    }
+    assert_eq!(ws.call("cairn_subscribeTransaction", json!(["0x00"])).await.unwrap_err()["code"], -32602);
+}
+
+#[tokio::test]
 async fn storage_comes_at_once_and_then_only_what_changes() {
     let rig = Rig::start().await;
     let mut ws = rig.ws().await;

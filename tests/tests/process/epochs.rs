@@ -29,14 +29,14 @@ const fn epoch_of(height: u32) -> u32 {
     (height - 1) / LENGTH
 }
 
-/// What `cairn query proof` proves of //Ferdie's balance to somebody who has the chain spec and nothing else.
+/// What `cairn query account --verify` proves of //Ferdie's balance to somebody who has the chain spec and nothing else.
 async fn prove_from_genesis(network: &Network, rpc: &Rpc, block: &str) {
-    let common = ["--json", "query", "proof", "--account", "//Ferdie", "--at", block, "--url", rpc.url()];
+    let common = ["--json", "query", "account", "//Ferdie", "--verify", "--at", block, "--url", rpc.url()];
     let told = cairn(network.folder(), common.into_iter().chain(["--chain", "spec.json"])).unwrap();
     assert_eq!(told.code, Some(0), "{}", told.stderr);
     let proved: Value = serde_json::from_str(&told.stdout).unwrap();
     let epochs = epoch_of(height_of(rpc, block).await.unwrap());
-    assert_eq!((&proved["verified"], &proved["epochsWalked"]), (&json!(true), &json!(epochs)), "{proved}");
+    assert_eq!((&proved["verified"], &proved["validatorsOfEpoch"]), (&json!(true), &json!(epochs)), "{proved}");
     let ferdie = account(rpc, "Ferdie", Some(block)).await.unwrap();
     assert_eq!(proved["key"], json!(to_hex(&keys::system_account(&id("Ferdie")))));
     assert_eq!(proved["value"], json!(to_hex(&ferdie.encode())));

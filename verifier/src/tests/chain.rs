@@ -116,8 +116,7 @@ impl Chain {
         let epoch = u8::from(height > EPOCH_LENGTH);
         let (view, parent_view) = (View(u64::from(height) + 1), View(height.into()));
         let proposal = Proposal { epoch: Epoch(epoch.into()), view, parent_view, block: self.hash(height) };
-        let vote =
-            Vote::sign(Subject::Finalize(proposal), ValidatorIndex(0), &self.key(epoch), &self.hash(0));
+        let vote = Vote::sign(Subject::Finalize(proposal), ValidatorIndex(0), &self.key(epoch), &self.hash(0));
         Certificate::from_signatures(vote.subject, [(vote.signer, vote.signature)], &self.set(epoch))
     }
 

@@ -49,7 +49,7 @@ pub fn commands_to_try(url: &str, chain: &str) -> Vec<String> {
     vec![
         format!("{program} tx transfer --from //Alice --to //Bob --amount 10 --url {url}"),
         format!("{program} query account //Bob --url {url}"),
-        format!("{program} query proof --account //Bob --chain {} --url {url}", quoted(chain)),
+        format!("{program} query account //Bob --verify --chain {} --url {url}", quoted(chain)),
     ]
 }
 
