@@ -70,9 +70,10 @@ bench: setup ## compare the state store with its peers; ACCOUNTS (100000), BENCH
 		--accounts $(or $(ACCOUNTS),100000) $(BENCH_FLAGS)
 
 .PHONY: lint
-lint: setup ## formatting, lints as errors, licences and duplicates of dependencies
+lint: setup ## formatting, lints as errors, the verifier for WebAssembly, licences and duplicates of dependencies
 	cargo fmt --all --check
 	@$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	scripts/wasm.sh
 	scripts/deny.sh
 
 .PHONY: format

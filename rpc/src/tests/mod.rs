@@ -9,6 +9,7 @@ mod limits;
 mod malformed;
 mod methods;
 mod proofs;
+mod schema;
 mod subscriptions;
 mod transaction;
 
