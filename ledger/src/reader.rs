@@ -261,6 +261,12 @@ impl Reader {
         SnapshotSource::new(self.view(), self, self.published())
     }
 
+    /// The lowest height whose state can be read.
+    #[must_use]
+    pub fn lowest_state(&self) -> Height {
+        self.0.states.lowest_height()
+    }
+
     /// The lowest height from which on all blocks are here: that of the snapshot that the node began with, if it did.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ mod peer_file;
 mod ports;
 mod progress;
 mod shutdown;
+mod sizes;
 mod snapshot;
 mod supervisor;
 mod vote_record;

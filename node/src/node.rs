@@ -82,7 +82,7 @@ struct Common {
     launch: Launch,
     /// The epoch that the next block belongs to.
     epoch: OpenedEpoch,
-    database: Arc<dyn Database>,
+    database: Arc<RocksDatabase>,
     metrics: Metrics,
     bus: Bus,
     reader: Reader,
@@ -325,6 +325,8 @@ impl Common {
             sync: sync.clone(),
             reader: self.reader.clone(),
             snapshots: Arc::new(Snapshots::new(&config.node.data_dir)),
+            database: self.database.clone(),
+            database_folder: database_folder(config),
             started_at: now(),
             starting_block: self.reader.head().height,
             should_have_peers: self.has_peers(),
@@ -421,7 +423,7 @@ pub fn block_cache_bytes(config: &NodeConfig) -> usize {
 ///
 /// # Errors
 /// The folder cannot be made; the database is locked, damaged, or of another format.
-pub fn open_database(folder: &Path, cache_bytes: usize) -> anyhow::Result<Arc<dyn Database>> {
+pub fn open_database(folder: &Path, cache_bytes: usize) -> anyhow::Result<Arc<RocksDatabase>> {
     std::fs::create_dir_all(folder)
         .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
     Ok(Arc::new(open_rocks(folder, cache_bytes)?))

@@ -4,6 +4,7 @@ use crate::drivers::consensus::ConsensusHandle;
 use crate::drivers::mempool::MempoolHandle;
 use crate::drivers::sync::SyncHandle;
 use crate::explain::{self, Surroundings};
+use crate::sizes;
 use crate::snapshot::Snapshots;
 use async_trait::async_trait;
 use cairn_ledger::Reader;
@@ -19,8 +20,10 @@ use cairn_rpc::ports::{
     ReadError, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
 use cairn_runtime::EventRecord;
+use cairn_storage_rocks::{DirectoryStats, RocksDatabase};
 use parity_scale_codec::{DecodeAll as _, Encode as _};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -234,6 +237,10 @@ pub struct Node {
     pub reader: Reader,
     /// What makes snapshots.
     pub snapshots: Arc<Snapshots>,
+    /// The database.
+    pub database: Arc<RocksDatabase>,
+    /// Its folder.
+    pub database_folder: PathBuf,
     /// When the process started.
     pub started_at: TimestampMs,
     /// The head at the start.
@@ -320,6 +327,23 @@ impl NodePort for Node {
             highest: self.sync.highest().max(head.height),
         };
         explain::why_json(state.as_ref(), &around)
+    }
+
+    async fn database_stats(&self) -> Value {
+        let (database, folder) = (Arc::clone(&self.database), self.database_folder.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            anyhow::Ok(sizes::to_fields(&database.table_stats()?, &DirectoryStats::read(&folder)?))
+        });
+        let mut fields = match read.await.map_err(anyhow::Error::new).flatten() {
+            Ok(fields) => fields,
+            Err(error) => {
+                tracing::error!(%error, "the sizes of the database cannot be read");
+                return Value::Null;
+            }
+        };
+        fields.insert("head".to_owned(), self.reader.head().height.0.into());
+        fields.insert("lowestState".to_owned(), self.reader.lowest_state().0.into());
+        fields.into()
     }
 
     async fn create_snapshot(&self) -> Value {

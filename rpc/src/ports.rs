@@ -493,6 +493,9 @@ pub trait NodePort: Send + Sync + 'static {
     /// Why there is no new block in this moment: `why` in words, and what it was concluded from. On every node.
     async fn why_no_block(&self) -> serde_json::Value;
 
+    /// What the database has in its tables and takes on disk; `null` if that cannot be read.
+    async fn database_stats(&self) -> serde_json::Value;
+
     /// Begins a snapshot of the newest block, unless one is under way, and answers as [`Self::snapshot_state`].
     async fn create_snapshot(&self) -> serde_json::Value;
 

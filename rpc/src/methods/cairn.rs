@@ -53,6 +53,7 @@ fn register_node(module: &mut Module) -> Registered {
     asking(module, "cairn_whyNoBlock", |context| async move { Ok(context.node.why_no_block().await) })?;
     asking(module, "cairn_peers", |context| async move { Ok(context.node.peers().await) })?;
     asking(module, "cairn_bannedPeers", |context| async move { Ok(context.node.banned_peers().await) })?;
+    asking(module, "cairn_databaseStats", |context| async move { Ok(context.node.database_stats().await) })?;
     asking(module, "cairn_createSnapshot", |context| async move { Ok(context.node.create_snapshot().await) })?;
     asking(module, "cairn_snapshotState", |context| async move { Ok(context.node.snapshot_state().await) })?;
     asking(module, "cairn_syncState", |context| async move { Ok(context.node.sync_state().await) })?;

@@ -271,6 +271,7 @@ pub(crate) const METHODS: &[Method] = &[
     point("cairn_nodeInfo", NONE, "object", "The node and its chain."),
     point("cairn_peers", NONE, "[object]", "Connected peers with their addresses.").for_owner(),
     point("cairn_bannedPeers", NONE, "[object]", "Banned peers with reason and time left.").for_owner(),
+    walk("cairn_databaseStats", NONE, "object|null", "The tables of the database and what they take.").for_owner(),
     walk("cairn_createSnapshot", NONE, "object", "Begins a snapshot of the newest block.").for_owner(),
     point("cairn_snapshotState", NONE, "object|null", "What became of the last snapshot.").for_owner(),
     point("cairn_syncState", NONE, "object", "How far the node has caught up."),

@@ -404,6 +404,10 @@ impl NodePort for FakeNode {
         serde_json::json!({ "why": "Waiting for votes.", "rule": "R7" })
     }
 
+    async fn database_stats(&self) -> serde_json::Value {
+        serde_json::json!({ "totalBytes": 12 })
+    }
+
     async fn create_snapshot(&self) -> serde_json::Value {
         self.snapshot_state().await
     }

@@ -316,6 +316,7 @@ async fn system_family_describes_the_node() {
     assert_eq!((&peers[0]["score"], &peers[0]["lastOffence"]), (&json!(-5), &json!("useless")));
     let banned = ws.call("cairn_bannedPeers", json!([])).await.unwrap();
     assert_eq!(banned, json!([{ "peerId": "12D3KooY", "reason": "malformed", "secondsLeft": 50, "count": 1 }]));
+    assert_eq!(ws.call("cairn_databaseStats", json!([])).await.unwrap(), json!({ "totalBytes": 12 }));
     for method in ["cairn_createSnapshot", "cairn_snapshotState"] {
         assert_eq!(ws.call(method, json!([])).await.unwrap(), json!({ "state": "running", "permille": 250 }));
     }

@@ -2,6 +2,7 @@
 
 use super::Tools;
 use crate::output::{Output, table};
+use crate::sizes;
 use cairn_ledger::rework::kept_heights;
 use cairn_storage::table::FORMAT_VERSION;
 use cairn_storage_rocks::{DirectoryStats, TableStats};
@@ -25,16 +26,18 @@ pub(super) fn run(tools: &Tools, output: Output) -> anyhow::Result<()> {
         ("other files", bytes(directory.other)),
         ("total", bytes(directory.total())),
     ];
-    let value = json!({
-        "folder": tools.folder, "chain": tools.spec.id(), "genesis": tools.genesis.hash().to_string(),
-        "format": FORMAT_VERSION, "head": head.0, "lowestState": lowest.0, "cacheBytes": cache,
-        "tables": tables.iter().map(|one| json!({
-            "name": one.table.name(), "recordsEstimate": one.records_estimate, "files": one.files, "bytes": one.bytes,
-        })).collect::<Vec<_>>(),
-        "tableFileBytes": directory.tables, "logBytes": directory.logs, "otherBytes": directory.other,
-        "totalBytes": directory.total(),
-    });
-    output.print(&value, &format!("{}\n{}", table(&facts), rows(&tables)))
+    let mut value = sizes::to_fields(&tables, &directory);
+    for (name, field) in [
+        ("folder", json!(tools.folder)),
+        ("chain", json!(tools.spec.id())),
+        ("genesis", json!(tools.genesis.hash().to_string())),
+        ("head", json!(head.0)),
+        ("lowestState", json!(lowest.0)),
+        ("cacheBytes", json!(cache)),
+    ] {
+        value.insert(name.to_owned(), field);
+    }
+    output.print(&value.into(), &format!("{}\n{}", table(&facts), rows(&tables)))
 }
 
 fn rows(tables: &[TableStats]) -> String {
