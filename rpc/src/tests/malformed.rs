@@ -1,15 +1,19 @@
 //! Random malformed requests: each ends in a proper error, and an honest client does not notice.
-//!
-//! `CAIRN_MALFORMED` sets how many; the default is for every day.
 
 use super::Rig;
-use super::client::{Ws, http};
+use super::client::{Ws, http, patient};
 use crate::RpcConfig;
 use crate::table::METHODS;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokio::task::JoinSet;
 
-/// How many requests are made unless told otherwise.
-const REQUESTS: u32 = 4_000;
+/// How many requests are made, by how many clients at a time.
+const REQUESTS: u32 = 100_000;
+const ATTACKERS: u32 = 4;
+
+/// What the whole process, with the attackers and other tests, may take more afterwards.
+const MEMORY_MAX: u64 = 512 << 20;
 
 /// xorshift: the same requests in every run.
 struct Random(u64);
@@ -99,32 +103,70 @@ fn assert_proper(answer: &Value, text: &str) {
     }
 }
 
-#[tokio::test]
-async fn malformed_requests_end_in_errors_and_disturb_nobody() {
-    let requests = std::env::var("CAIRN_MALFORMED").ok().and_then(|text| text.parse().ok()).unwrap_or(REQUESTS);
-    let config = RpcConfig { request_bytes_max: 64 << 10, batch_len_max: 20, ..RpcConfig::default() };
-    let rig = Rig::with(config).await;
-    rig.chain.grow(3);
-    let mut honest = rig.ws().await;
-    let mut hostile = rig.ws().await;
-    let mut random = Random(0x5eed_cafe);
-    for step in 0..requests {
+/// Sends requests that were drawn from a seed; each answer must be a proper one.
+async fn attack(address: SocketAddr, seed: u64, requests: u32) {
+    let mut random = Random(seed);
+    let mut hostile = Ws::connect(address).await;
+    for step in 1..=requests {
         let text = random.text();
         if step.is_multiple_of(16) {
-            let (status, body) = http(rig.server.address(), "", &text).await;
+            let (status, body) = http(address, "", &text).await;
             assert!([200, 400, 413].contains(&status), "{status} {body}");
         } else {
             hostile.send(text.clone()).await;
         }
         if step.is_multiple_of(64) {
-            assert!(honest.call("system_chain", json!([])).await.is_ok());
             // A call of its own tells that all before was read; a subscription limit is no reason to stay.
             drain(&mut hostile, &text).await;
-            hostile = rig.ws().await;
+            hostile = Ws::connect(address).await;
         }
     }
     drain(&mut hostile, "the last").await;
-    assert!(honest.call("state_getStorage", json!(["0x616c77617973"])).await.unwrap().is_string());
+}
+
+/// The memory of this process, in bytes; nothing where the system does not tell.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() << 10
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_requests_end_in_errors_and_disturb_nobody() {
+    let config = RpcConfig { request_bytes_max: 64 << 10, batch_len_max: 20, ..RpcConfig::default() };
+    let rig = Rig::with(config).await;
+    rig.chain.grow(3);
+    let address = rig.server.address();
+    let mut honest = rig.ws().await;
+    let before = memory();
+    let seeds = (0..ATTACKERS).map(|number| 0x5eed_cafe_u64 + u64::from(number));
+    let mut attackers: JoinSet<()> = seeds.map(|seed| attack(address, seed, REQUESTS / ATTACKERS)).collect();
+    let mut rounds = 0u32;
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = attackers.join_next() => ended,
+            answer = honest.call("state_getStorage", json!(["0x616c77617973"])) => {
+                assert!(answer.unwrap().is_string());
+                rounds += 1;
+                continue;
+            }
+        };
+        match ended {
+            Some(ended) => ended.unwrap(),
+            None => break,
+        }
+    }
+    assert!(rounds > REQUESTS / 100, "the honest client got {rounds} answers");
+    let grown = memory().saturating_sub(before);
+    assert!(grown < MEMORY_MAX, "{grown} bytes more than before");
+    patient(async {
+        while rig.metric("cairn_rpc_connections_count", None) > 1.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(honest.call("system_chain", json!([])).await.is_ok());
 }
 
 /// Reads the answers to everything that was sent.
