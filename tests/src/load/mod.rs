@@ -5,6 +5,8 @@
 //!                                           ▲                         │
 //!                       cairn_subscribeBlocks with hashes ◄──── the network
 //! ```
+//! Beside the transactions, readers and subscribers may ask the first node, over connections and on threads of their own.
+//!
 //! It measures transactions and blocks per second, the time from submission to the news of the final block for each
 //! transaction, and CPU time and memory of the node processes on this machine. It changes nothing in the nodes and works
 //! on development chains only, because the first account that pays is //Alice.
@@ -13,12 +15,16 @@ pub(crate) mod accounts;
 mod flow;
 mod options;
 mod process;
+mod readers;
 mod report;
 mod signer;
+mod wire;
 
 pub use options::Options;
 pub use process::{Process, Usage};
+pub use readers::{Heads, Reads};
 pub use report::Report;
+pub use wire::Transport;
 
 use crate::rpc::Rpc;
 use anyhow::{Context as _, bail, ensure};
@@ -64,9 +70,13 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
     let processes = process::nodes(&options.pids)?;
     let before: Vec<Option<Usage>> = processes.iter().map(|process| process::usage(process.pid).ok()).collect();
     let own_before = process::usage(std::process::id())?.cpu;
+    let url = || first.url().to_owned();
+    let reads = (options.readers > 0).then(|| readers::read(url(), options.transport, options.readers));
+    let heads = (options.subscribers > 0).then(|| readers::subscribe(url(), options.subscribers));
     let started = Instant::now();
     let (start, outcome) = flow::run(&nodes, blocks, &mut batches, &options).await?;
     let total = started.elapsed();
+    let reads = reads.map(readers::Running::stop).transpose()?;
     let own_cpu = process::usage(std::process::id())?.cpu.saturating_sub(own_before);
     let used = processes.into_iter().zip(before).map(|(process, before)| {
         let after = process::usage(process.pid).ok();
@@ -74,6 +84,9 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
             before.zip(after).map(|(before, after)| Usage { cpu: after.cpu.saturating_sub(before.cpu), ..after });
         (process, used)
     });
+    let used = used.collect();
+    // After the memory of the nodes was read: their subscribers are still there then.
+    let heads = heads.map(readers::Running::stop).transpose()?;
     let mut report = Report {
         urls: options.urls.clone(),
         chain,
@@ -94,7 +107,9 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
         blocks_in_window: 0,
         block_transactions_max: 0,
         latencies: Vec::new(),
-        processes: used.collect(),
+        processes: used,
+        reads,
+        heads,
         own_cpu,
     };
     report.take(start, outcome);

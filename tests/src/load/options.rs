@@ -1,5 +1,6 @@
 //! What can be asked for on the command line.
 
+use super::wire::Transport;
 use clap::Parser;
 
 /// Transactions a second that are signed ahead for where no rate is given.
@@ -36,6 +37,15 @@ pub struct Options {
     /// How many transactions to sign before the clock starts; more are signed under way if these do not last.
     #[arg(long, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     pub sign_ahead: Option<u64>,
+    /// Connections that read accounts meanwhile, each with one request under way.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub readers: u64,
+    /// How the readers' requests travel.
+    #[arg(long, value_enum, default_value = "ws")]
+    pub transport: Transport,
+    /// Connections that subscribe to finalized heads meanwhile.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    pub subscribers: u64,
     /// A node process to measure; all processes named `cairn` that run nodes if none is given.
     #[arg(long = "pid", value_name = "PID")]
     pub pids: Vec<u32>,

@@ -2,6 +2,7 @@
 
 use super::flow::Outcome;
 use super::process::{Process, Usage};
+use super::readers::{Heads, Reads};
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub struct Report {
     pub processes: Vec<(Process, Option<Usage>)>,
     /// The load generator's own CPU time meanwhile.
     pub own_cpu: Duration,
+    /// What readers saw, if there were any.
+    pub reads: Option<Reads>,
+    /// What subscribers saw, if there were any.
+    pub heads: Option<Heads>,
 }
 
 impl Report {
@@ -75,9 +80,7 @@ impl Report {
 
     /// The latency that `percent` of the transactions did not exceed, in milliseconds.
     fn latency_ms(&self, percent: usize) -> Option<f64> {
-        let rank = self.latencies.len().checked_mul(percent)?.div_ceil(100);
-        let latency = self.latencies.get(rank.checked_sub(1)?)?;
-        Some(latency.as_secs_f64() * 1e3)
+        percentile_ms(&self.latencies, percent)
     }
 
     /// CPU time of all nodes; unknown if one ended and took its figure along.
@@ -136,7 +139,61 @@ impl Report {
             "processes": processes.collect::<Vec<_>>(),
             "loadCpuMicrosPerTransaction": self.micros_per_transaction(self.own_cpu).map(rounded),
             "loadCpuPercent": rounded(self.percent_of_a_core(self.own_cpu)),
+            "reads": self.reads.as_ref().map(Reads::to_json),
+            "heads": self.heads.map(Heads::to_json),
         })
+    }
+}
+
+/// What `percent` of ascending times did not exceed, in milliseconds.
+fn percentile_ms(times: &[Duration], percent: usize) -> Option<f64> {
+    let rank = times.len().checked_mul(percent)?.div_ceil(100);
+    Some(times.get(rank.checked_sub(1)?)?.as_secs_f64() * 1e3)
+}
+
+impl Reads {
+    fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.time.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn to_json(&self) -> Value {
+        let rounded =
+            |percent| percentile_ms(&self.latencies, percent).map(|value| (value * 1_000.0).round() / 1_000.0);
+        json!({
+            "transport": format!("{:?}", self.transport).to_lowercase(), "connections": self.connections,
+            "requests": self.latencies.len(), "perSecond": self.per_second().round(),
+            "latencyMs": { "p50": rounded(50), "p99": rounded(99), "max": rounded(100) },
+        })
+    }
+}
+
+impl fmt::Display for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |percent| percentile_ms(&self.latencies, percent).unwrap_or_default();
+        write!(
+            f,
+            "{:.0} a second over {} connections ({:?}), p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
+            self.per_second(),
+            self.connections,
+            self.transport,
+            ms(50),
+            ms(99),
+            ms(100)
+        )
+    }
+}
+
+impl Heads {
+    fn to_json(self) -> Value {
+        let (fewest, most) = self.heads;
+        json!({ "subscribers": self.subscribers, "fewest": fewest, "most": most, "last": self.last })
+    }
+}
+
+impl fmt::Display for Heads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (fewest, most) = self.heads;
+        write!(f, "{} got {fewest} to {most} heads each, all in order without a gap", self.subscribers)
     }
 }
 
@@ -171,6 +228,12 @@ impl fmt::Display for Report {
         )?;
         let ms = |percent| self.latency_ms(percent).map_or_else(|| "-".into(), |ms| format!("{ms:.1} ms"));
         row("submit to final", format!("p50 {}, p95 {}, p99 {}, max {}", ms(50), ms(95), ms(99), ms(100)))?;
+        if let Some(reads) = &self.reads {
+            row("reads", reads.to_string())?;
+        }
+        if let Some(heads) = &self.heads {
+            row("subscribers", heads.to_string())?;
+        }
         let used = |cpu| {
             let micros =
                 self.micros_per_transaction(cpu).map_or_else(|| "-".into(), |micros| format!("{micros:.1} µs"));
@@ -229,6 +292,8 @@ mod tests {
                 Some(Usage { cpu: Duration::from_millis(5), resident_bytes: 1 }),
             )],
             own_cpu: Duration::from_millis(1),
+            reads: None,
+            heads: None,
         };
         let block = |seconds, transactions| BlockSeen { at: start + Duration::from_secs(seconds), transactions };
         let outcome = Outcome {

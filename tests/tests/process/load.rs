@@ -51,6 +51,24 @@ async fn load_report_agrees_with_the_chain() {
 }
 
 #[tokio::test]
+async fn readers_and_subscribers_are_served_while_blocks_are_committed() {
+    let (mut network, _clients) = Network::start(Shape { validators: 1, archives: 0 }).await.unwrap();
+    let node = network.node(0).unwrap();
+    for transport in ["ws", "http"] {
+        let arguments = format!(
+            "--pid {} --seconds 2 --accounts 40 --batch 20 --rate 200 --readers 8 --subscribers 20 --transport {transport}",
+            node.pid().unwrap()
+        );
+        let report = load(&node.url(), &arguments).await;
+        let (reads, heads) = (&report["reads"], &report["heads"]);
+        assert!(reads["requests"].as_u64().unwrap() > 100, "{report}");
+        assert_eq!((&reads["connections"], &reads["transport"]), (&json!(8), &json!(transport)), "{report}");
+        // A gap or a head out of order fails the run.
+        assert!(heads["subscribers"] == 20 && heads["fewest"].as_u64().unwrap() > 1, "{report}");
+    }
+}
+
+#[tokio::test]
 async fn load_without_a_node_is_a_clear_error() {
     let port = cairn_tests::harness::ports(1).unwrap()[0];
     let url = format!("ws://127.0.0.1:{port}");
