@@ -2,6 +2,13 @@
 
 use cairn_primitives::{Power, ValidatorIndex, ValidatorSet, View};
 
+/// What one validator may ask for within a retry interval, in certificates: many times what one that catches up asks for,
+/// which has [`crate::fetch::FETCHES_MAX`] questions under way. Some 4 MiB of certificates at most.
+pub(crate) const SHARE: u64 = 256;
+
+/// What a block counts for in certificates: it may have to be read from disk.
+pub(crate) const BLOCK_COST: u64 = 4;
+
 /// The other validators, by index.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
@@ -20,6 +27,21 @@ pub(crate) struct Peer {
     pub(crate) seen: View,
     /// When it was last helped along without having asked.
     pub(crate) assisted_at: Option<u64>,
+    /// Until when what it asked for uses up its share, in [`SHARE`]ths of a millisecond; see [`Peer::may_ask`].
+    asked_until: u64,
+}
+
+impl Peer {
+    /// Whether it may ask for what counts as `cost` certificates now: [`SHARE`] at once, and as many again in each `retry_ms`. What
+    /// goes beyond gets no answer; whoever needs one asks again.
+    pub(crate) fn may_ask(&mut self, cost: u64, now: u64, retry_ms: u64) -> bool {
+        let used = self.asked_until.max(now.saturating_mul(SHARE)).saturating_add(cost.saturating_mul(retry_ms));
+        let may = used <= now.saturating_add(retry_ms).saturating_mul(SHARE);
+        if may {
+            self.asked_until = used;
+        }
+        may
+    }
 }
 
 impl Peers {

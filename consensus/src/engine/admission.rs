@@ -4,6 +4,7 @@ use super::{Engine, Relay};
 use crate::journal::JournalRecord;
 use crate::mutant::{Mutant, is_on};
 use crate::output::{Offence, Output};
+use crate::peers::BLOCK_COST;
 use crate::round::{Slot, Stage};
 use crate::tally::{Admitted, Trust};
 use cairn_primitives::message::ConsensusMessage;
@@ -32,6 +33,19 @@ impl Engine {
         let now = self.time();
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.heard_at = Some(now);
+        let cost = match &message {
+            ConsensusMessage::FetchCertificate { .. } | ConsensusMessage::Probe { .. } => 1,
+            ConsensusMessage::FetchBlock(_) => BLOCK_COST,
+            ConsensusMessage::Proposal { .. }
+            | ConsensusMessage::Vote(_)
+            | ConsensusMessage::Certificate(_)
+            | ConsensusMessage::Block(_)
+            | ConsensusMessage::Evidence(_)
+            | ConsensusMessage::Standing { .. } => 0,
+        };
+        if cost > 0 && !peer.may_ask(cost, now, self.config.timing.retry_ms) {
+            return;
+        }
         match message {
             ConsensusMessage::Proposal { proposal, block, vote } => {
                 self.handle_proposal(from, proposal, block, vote, out);

@@ -2,6 +2,7 @@
 
 use super::fixture::{Dice, EPOCH, Fixture, TIMING, WALL, nullify, proposal_of};
 use super::solo::{Solo, finalize, notarize, place_of};
+use crate::peers::{BLOCK_COST, SHARE};
 use crate::round::Ballot;
 use crate::{EpochConfig, JournalRecord, Output, Refusal};
 use cairn_primitives::message::ConsensusMessage;
@@ -311,4 +312,27 @@ fn serve_certificate_prefers_finalization_then_the_kind_asked_for() {
     solo.receive_certificate(finalize(proposal_of(&later, 1)));
     solo.receive(peer, ConsensusMessage::FetchCertificate { kind: VoteKind::Nullify, epoch: EPOCH, view: View(1) });
     assert_eq!(solo.certificates_sent(), [(peer, finalize(proposal_of(&later, 1)))]);
+}
+
+/// What a validator asks for costs much more to answer than to ask: it has a share, and gets it anew in each retry interval.
+#[test]
+fn questions_of_one_validator_beyond_its_share_get_no_answer_until_time_has_passed() {
+    let mut solo = Solo::follower();
+    solo.receive_certificate(nullify(1));
+    let (greedy, modest) = (solo.others()[0], solo.others()[1]);
+    let question = ConsensusMessage::FetchCertificate { kind: VoteKind::Nullify, epoch: EPOCH, view: View(1) };
+    let probe = ConsensusMessage::Probe { epoch: EPOCH };
+    let answers = |solo: &mut Solo, from, message: &ConsensusMessage| {
+        let asked = 0..2 * SHARE;
+        asked.filter(|_| !solo.receive(from, message.clone()).is_empty()).count()
+    };
+    let share = usize::try_from(SHARE).unwrap();
+    assert_eq!(answers(&mut solo, greedy, &question), share);
+    assert_eq!((answers(&mut solo, greedy, &probe), answers(&mut solo, modest, &probe)), (0, share));
+    solo.time += TIMING.retry_ms;
+    let block = ConsensusMessage::FetchBlock(cairn_primitives::Hash([5; 32]));
+    assert_eq!(answers(&mut solo, greedy, &block), share / usize::try_from(BLOCK_COST).unwrap());
+    // What is no question is taken all the same.
+    solo.receive_certificate(nullify(2));
+    assert_eq!(solo.view(), 3);
 }
