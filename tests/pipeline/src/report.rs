@@ -32,6 +32,14 @@ pub(crate) fn print(options: &Options, count: f64, limit: &Limit, propose: &Prop
     let (most, reached) = (rate(&limit.cost, limit.signatures), rate(import, count));
     println!("\nsignatures alone  {most:.0} a second");
     println!("import            {reached:.0} transfers a second, {:.1} % of it", reached / most * 100.0);
+    // What executing costs whoever does nothing else with a block: no roots, no commit, nothing beside it.
+    let mut replay = stages.execute;
+    let without = rate(&replay, count);
+    replay += stages.decode;
+    replay += stages.verify;
+    let replayed = rate(&replay, count);
+    println!("executor alone    {replayed:.0} transfers a second: import is {:.1} % of it", reached / replayed * 100.0);
+    println!("  no signatures   {without:.0} transfers a second: import is {:.1} % of it", reached / without * 100.0);
     // On a machine that others use, the clock says less than the CPU.
     let (verify, all) = (limit.cost.cpu.as_secs_f64() / limit.signatures, import.cpu.as_secs_f64() / count);
     println!("by CPU time       {:.1} %", verify / all * 100.0);
