@@ -95,6 +95,14 @@ async def asynchronous():
             assert count >= 12, count
             return count
 
+        async def all_accounts():
+            found = await chain.query_map("System", "Account", page_size=5, fully_exhaust=True)
+            count = 0
+            async for _ in found:
+                count += 1
+            assert count >= 12, count
+            return count
+
         async def runtime_call():
             return await chain.runtime_call("AccountNonceApi", "account_nonce", [ALICE.ss58_address])
 
@@ -145,6 +153,7 @@ async def asynchronous():
             ("account", account),
             ("constant", constant),
             ("account map", accounts),
+            ("account map, all at once", all_accounts),
             ("runtime call", runtime_call),
             ("fee", fee),
             ("transfer to finalized", finalized),

@@ -2,7 +2,7 @@
 
 use super::heads::next;
 use super::{Context, End, Module, Registered, Subscriber, closing, expensive, quick};
-use crate::error::RpcError;
+use crate::error::{Code, RpcError};
 use crate::json::{hex_or_null, to_hex};
 use crate::params::{Args, Bytes, Key};
 use crate::ports::RuntimeVersion;
@@ -12,6 +12,9 @@ use jsonrpsee::core::SubscriptionError;
 use jsonrpsee::server::PendingSubscriptionSink;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// Pages of keys that `state_getKeys` answers at once; beyond them the client has to take pages.
+const UNPAGED_PAGES_MAX: usize = 50;
 
 pub(super) fn register(module: &mut Module) -> Registered {
     register_storage(module)?;
@@ -92,6 +95,25 @@ fn register_storage(module: &mut Module) -> Registered {
                 .chain
                 .storage_keys(&at, &prefix, start.as_deref(), count)
                 .map_err(|error| RpcError::read(error, &at))?;
+            Ok(keys.iter().map(|key| to_hex(key)).collect::<Vec<_>>())
+        },
+    )?;
+    expensive(
+        module,
+        "state_getKeys",
+        &[],
+        |context, args| {
+            let Key(prefix) = args.required("prefix")?;
+            Ok((prefix, context.at(args)?))
+        },
+        |context, (prefix, at): (Vec<u8>, Hash)| {
+            let limit = context.config.keys_max.saturating_mul(UNPAGED_PAGES_MAX);
+            let read = context.chain.storage_keys(&at, &prefix, None, limit.saturating_add(1));
+            let keys = read.map_err(|error| RpcError::read(error, &at))?;
+            if keys.len() > limit {
+                let detail = format!("over {limit} keys: use state_getKeysPaged");
+                return Err(RpcError::with_detail(Code::ResponseTooLarge, detail));
+            }
             Ok(keys.iter().map(|key| to_hex(key)).collect::<Vec<_>>())
         },
     )?;

@@ -118,6 +118,12 @@ pub(crate) const METHODS: &[Method] = &[
         "Keys after a key, in order.",
     )
     .also(&["state_getKeysPagedAt"]),
+    walk(
+        "state_getKeys",
+        &[("prefix", "hex"), ("at?", "hash")],
+        "[hex]",
+        "All keys of a prefix, if they are not many.",
+    ),
     walk("state_queryStorageAt", &[("keys", "[hex]"), ("at?", "hash")], "[object]", "Values of several keys."),
     walk(
         "state_call",

@@ -160,6 +160,8 @@ async fn storage_is_read_at_any_block_under_every_name() {
     let (method, params) = page(json!([hex_of(b"a/"), 10, one, null]));
     assert_eq!(ws.call(method, params).await, Ok(json!([hex_of(b"a/2")])));
     assert_eq!(ws.call("state_getKeysPagedAt", json!(["0x", 1, null, genesis])).await, Ok(json!([hex_of(fake::KEY)])));
+    assert_eq!(ws.call("state_getKeys", json!(["0x", genesis])).await, Ok(json!([hex_of(fake::KEY)])));
+    assert_refused(ws.call("state_getKeys", json!([])).await, -32602, "invalid_params");
     assert_refused(ws.call("state_getKeysPaged", json!(["0x", 1_001])).await, -32602, "invalid_params");
     assert_refused(ws.call("state_getKeysPaged", json!(["0x"])).await, -32602, "invalid_params");
 
@@ -168,6 +170,19 @@ async fn storage_is_read_at_any_block_under_every_name() {
     assert_eq!(set, Ok(json!([{ "block": rig.hash(1).to_string(), "changes": changes }])));
     assert_refused(ws.call("state_queryStorageAt", json!([one])).await, -32602, "invalid_params");
     assert_refused(ws.call("state_queryStorageAt", json!([vec![one; 1_001]])).await, -32602, "invalid_params");
+}
+
+#[tokio::test]
+async fn keys_all_at_once_are_bounded() {
+    let rig = Rig::with(crate::RpcConfig { keys_max: 2, ..crate::RpcConfig::default() }).await;
+    let mut ws = rig.ws().await;
+    let keys: Vec<_> = (0..101u8).map(|number| [b'p', number]).collect();
+    let values: Vec<_> = keys.iter().map(|key| (key.as_slice(), b"v".as_slice())).collect();
+    rig.chain.commit(&values[..100], Vec::new(), true);
+    let all = ws.call("state_getKeys", json!([hex_of(b"p")])).await.unwrap();
+    assert_eq!(all, keys[..100].iter().map(|key| Value::from(hex_of(key))).collect::<Value>());
+    rig.chain.commit(&values, Vec::new(), true);
+    assert_refused(ws.call("state_getKeys", json!([hex_of(b"p")])).await, -32008, "response_too_large");
 }
 
 #[tokio::test]
