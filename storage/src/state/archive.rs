@@ -13,7 +13,8 @@
 
 use super::StateError;
 use super::cache::PageCache;
-use super::tree::{Child, Location, Slot, child_index};
+use super::layer::{Kind, Tree};
+use super::tree::{Location, child_index};
 use crate::batch::WriteBatch;
 use crate::error::DatabaseError;
 use crate::table::Table;
@@ -137,26 +138,26 @@ fn index(key_hash: &Hash, depth: u16) -> u8 {
     if depth.is_multiple_of(8) { byte.wrapping_shr(4) } else { byte & 0xf }
 }
 
-/// One version of the tree.
+/// The tree of one version, as the archive sees it.
 #[derive(Clone, Copy)]
-pub(super) struct Tree<'a> {
+pub(super) struct PastTree<'a> {
     pub(super) cache: &'a PageCache,
-    pub(super) root: &'a Slot,
+    pub(super) tree: &'a Tree<'a>,
 }
 
-impl<'a> Tree<'a> {
+impl PastTree<'_> {
     /// What lies at a place.
     pub(super) fn image(&self, at: Location) -> Result<Image, StateError> {
-        self.image_below((self.root, Location::ROOT), at)
+        self.image_below(&Subtree::root(self.tree.clone()), at)
     }
 
-    fn image_below(&self, from: (&'a Slot, Location), at: Location) -> Result<Image, StateError> {
-        let (slot, slot_at) = descend(from, at);
-        match &slot.child {
-            Child::Node(_) => Ok(Image::Node(slot.hash)),
-            Child::Empty => Ok(Image::Leaves(Vec::new())),
-            Child::Bucket(_, bucket) => {
-                let page = self.cache.page(bucket, slot_at, &slot.hash)?;
+    fn image_below(&self, from: &Subtree<'_>, at: Location) -> Result<Image, StateError> {
+        let Subtree { tree, at: tree_at } = from.descend(at);
+        match tree.kind() {
+            Kind::Node => Ok(Image::Node(*tree.hash())),
+            Kind::Empty => Ok(Image::Leaves(Vec::new())),
+            Kind::Bucket(_) => {
+                let page = tree.page(self.cache, tree_at)?;
                 let below = page.leaves().filter(|leaf| at.contains(&leaf.key_hash));
                 let past =
                     below.map(|leaf| PastLeaf { key_hash: leaf.key_hash, hash: leaf.hash, key: leaf.key.to_vec() });
@@ -166,17 +167,26 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The subtree at a place, or the bucket or emptiness above it that it is part of.
-fn descend(from: (&Slot, Location), at: Location) -> (&Slot, Location) {
-    let (mut slot, mut slot_at) = from;
-    while let Child::Node(node) = &slot.child {
-        if slot_at.depth >= at.depth {
-            break;
-        }
-        slot = node.step(&at.prefix, slot_at.depth);
-        slot_at = slot_at.child(child_index(&at.prefix, slot_at.depth));
+/// A subtree and where it lies.
+struct Subtree<'a> {
+    tree: Tree<'a>,
+    at: Location,
+}
+
+impl<'a> Subtree<'a> {
+    const fn root(tree: Tree<'a>) -> Self {
+        Self { tree, at: Location::ROOT }
     }
-    (slot, slot_at)
+
+    /// The subtree at a place, or the bucket or emptiness above it that it is part of.
+    fn descend(&self, to: Location) -> Self {
+        let (mut tree, mut at) = (self.tree.clone(), self.at);
+        while tree.is_node() && at.depth < to.depth {
+            let index = child_index(&to.prefix, at.depth);
+            (tree, at) = (tree.child(index), at.child(index));
+        }
+        Self { tree, at }
+    }
 }
 
 /// Adds what a block replaced: `changed` are the key hashes of its changes in order. Returns about how many bytes.
@@ -186,13 +196,14 @@ fn descend(from: (&Slot, Location), at: Location) -> (&Slot, Location) {
 pub(super) fn put(
     batch: &mut WriteBatch,
     height: Height,
-    before: Tree<'_>,
-    after: &Slot,
+    before: PastTree<'_>,
+    after: &Tree<'_>,
     changed: &[Hash],
 ) -> Result<usize, StateError> {
     let mut writing = Writing { batch, height, before, bytes: 0 };
-    if !changed.is_empty() && before.root.hash != after.hash {
-        writing.replaced(Location::ROOT, (before.root, Location::ROOT), (after, Location::ROOT), changed)?;
+    if !changed.is_empty() && before.tree.hash() != after.hash() {
+        let (before, after) = (Subtree::root(before.tree.clone()), Subtree::root(after.clone()));
+        writing.replaced(Location::ROOT, &before, &after, changed)?;
     }
     Ok(writing.bytes)
 }
@@ -200,26 +211,26 @@ pub(super) fn put(
 struct Writing<'a, 'b> {
     batch: &'b mut WriteBatch,
     height: Height,
-    before: Tree<'a>,
+    before: PastTree<'a>,
     bytes: usize,
 }
 
-impl<'a> Writing<'a, '_> {
+impl Writing<'_, '_> {
     /// Records what was at a place, and at those below it that the block changed.
     fn replaced(
         &mut self,
         at: Location,
-        before: (&'a Slot, Location),
-        after: (&Slot, Location),
+        before: &Subtree<'_>,
+        after: &Subtree<'_>,
         changed: &[Hash],
     ) -> Result<(), StateError> {
         let (key, record) = (record_key(at, self.height), self.before.image_below(before, at)?.encode());
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(record.len());
         self.batch.put(Table::StateNodes, key, record);
-        if !matches!(before.0.child, Child::Node(_)) {
+        if !before.tree.is_node() {
             return Ok(());
         }
-        let is_gone = !matches!(after.0.child, Child::Node(_));
+        let is_gone = !after.tree.is_node();
         let mut rest = changed;
         for number in 0..STEP_CHILDREN {
             let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);
@@ -227,7 +238,7 @@ impl<'a> Writing<'a, '_> {
             rest = after_it;
             if !here.is_empty() || is_gone {
                 let at = child(at, number);
-                self.replaced(at, descend(before, at), descend(after, at), here)?;
+                self.replaced(at, &before.descend(at), &after.descend(at), here)?;
             }
         }
         Ok(())
@@ -238,8 +249,8 @@ impl<'a> Writing<'a, '_> {
 pub(super) fn take_back(
     batch: &mut WriteBatch,
     height: Height,
-    before: Tree<'_>,
-    after: &Slot,
+    before: PastTree<'_>,
+    after: &Tree<'_>,
     changed: &[Hash],
 ) -> Result<(), StateError> {
     let mut added = WriteBatch::new();

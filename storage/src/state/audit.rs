@@ -137,8 +137,7 @@ impl StateAudit<'_> {
                 Err(error) => damages.add(Table::StateKeys, Some(key), shown_key(key), error.to_string()),
             }
         });
-        let root = store.shared.current().head.root.clone();
-        let leaves = leaves_below(&root);
+        let leaves = leaves_below(store.shared.forest().head());
         if found < leaves && damages.count() == before {
             let reason = format!("{} of {leaves} keys of the state are missing", leaves.saturating_sub(found));
             damages.add(Table::StateKeys, None, format!("state of height {}", self.facts.height), reason);
@@ -273,8 +272,8 @@ impl Copy {
         Ok(copy)
     }
 
-    fn root(&self) -> Slot {
-        self.store.shared.current().head.root.clone()
+    fn root(&self) -> Hash {
+        self.store.shared.current().head.root
     }
 
     fn apply(&mut self, changes: Changes) -> Result<(), super::StateError> {
@@ -351,16 +350,16 @@ impl Past<'_> {
         }
         self.states = self.states.saturating_add(1);
         let (root, below) = (copy.root(), Height(height.0.saturating_sub(1)));
-        if let Some(expected) = (self.audit.root_of)(below).filter(|expected| *expected != root.hash) {
+        if let Some(expected) = (self.audit.root_of)(below).filter(|expected| *expected != root) {
             let reason = format!(
                 "with the changes of {} taken back the root is {}, the header of height {below} names {expected}",
                 named.join(", "),
-                root.hash
+                root
             );
             damages.add(table, Some(&height.0.to_be_bytes()), place, reason);
             return false;
         }
-        self.check_nodes(below, &root.hash, &proved, damages);
+        self.check_nodes(below, &root, &proved, damages);
         true
     }
 

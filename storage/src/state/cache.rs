@@ -1,8 +1,8 @@
 //! Buckets and which of their pages stay in memory.
 //!
-//! A page may be dropped only while the database holds it. Pages of blocks that no checkpoint has saved, and pages that a
-//! later committed version replaced, stay for as long as a version shows them. One budget is for all pages of the head: those
-//! that are saved have the room that the others leave them.
+//! A page may be dropped only while the database holds it. Pages that changed since a checkpoint saved them, and pages of
+//! buckets that a later committed version has no more, stay for as long as a version shows them. One budget is for all pages of
+//! the head: those that are saved have the room that the others leave them.
 //! The order of eviction is first in, first out with a second chance for pages that were read since.
 
 use super::page::Page;
@@ -12,6 +12,7 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::subtree_hash;
+use cairn_storage_cpu::fetch_ahead;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -26,10 +27,14 @@ pub(super) struct Bucket {
 #[derive(Debug)]
 struct Residence {
     page: Option<Arc<Page>>,
-    /// Whether the database has the page.
+    /// Whether the database has the page as it is.
     saved: bool,
     /// Whether the database has, or will have, another page in its place.
     replaced: bool,
+    /// How often the page was changed: what a checkpoint saved may be behind.
+    changes: u32,
+    /// Whether the bucket stands in the queue.
+    is_queued: bool,
     /// What the page adds to the bytes of the queue; zero for a page that may not be dropped.
     counted: usize,
 }
@@ -37,32 +42,84 @@ struct Residence {
 impl Bucket {
     /// A bucket that no database holds.
     pub(super) fn unsaved(page: Arc<Page>) -> Self {
-        Self::new(Residence { page: Some(page), saved: false, replaced: false, counted: 0 })
+        Self::new(Some(page), false)
     }
 
     /// A bucket whose page is in the database.
     pub(super) const fn stored() -> Self {
-        Self::new(Residence { page: None, saved: true, replaced: false, counted: 0 })
+        Self::new(None, true)
     }
 
-    const fn new(residence: Residence) -> Self {
+    const fn new(page: Option<Arc<Page>>, saved: bool) -> Self {
+        let residence = Residence { page, saved, replaced: false, changes: 0, is_queued: false, counted: 0 };
         Self { touched: AtomicBool::new(false), residence: Mutex::new(residence) }
     }
 
-    /// The page, if the database does not hold it.
-    pub(super) fn unsaved_page(&self) -> Option<Arc<Page>> {
+    /// The page and how often it was changed, if the database does not hold it as it is.
+    pub(super) fn unsaved_page(&self) -> Option<(Arc<Page>, u32)> {
         let residence = self.lock();
-        residence.page.clone().filter(|_| !residence.saved)
+        residence.page.clone().filter(|_| !residence.saved).map(|page| (page, residence.changes))
     }
 
-    /// The page if it is in memory.
-    pub(super) fn resident(&self) -> Option<Arc<Page>> {
-        self.lock().page.clone()
+    /// Has the processor fetch the page, without its leaves.
+    pub(super) fn fetch_page(&self) {
+        if let Some(page) = &self.lock().page {
+            fetch_ahead(&**page);
+        }
+    }
+
+    /// Has the processor fetch the leaves of a page that is at hand.
+    pub(super) fn fetch_leaves(&self) {
+        if let Some(page) = &self.lock().page {
+            page.fetch_leaves();
+        }
+    }
+
+    /// Changes the page, which has left memory unless it is the one that is given; in place where nobody else reads it.
+    pub(super) fn change(&self, known: Option<Arc<Page>>, swapped: &mut Swapped, change: impl FnOnce(&mut Page)) {
+        let mut residence = self.lock();
+        let page = match (residence.page.take(), known) {
+            (Some(page), known) => {
+                drop(known);
+                Some(page)
+            }
+            (None, known) => known,
+        };
+        let Some(mut page) = page else { return };
+        change(Arc::make_mut(&mut page));
+        if std::mem::replace(&mut residence.saved, false) {
+            swapped.unsaved_bytes = swapped.unsaved_bytes.saturating_add(page.size());
+        }
+        let counted = std::mem::take(&mut residence.counted);
+        swapped.left = swapped.left.saturating_add(usize::from(counted > 0));
+        swapped.left_bytes = swapped.left_bytes.saturating_add(counted);
+        residence.changes = residence.changes.wrapping_add(1);
+        residence.page = Some(page);
     }
 
     // A panic of another thread cannot leave the two fields half written.
     fn lock(&self) -> MutexGuard<'_, Residence> {
         self.residence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What changes of pages in place mean for the budget.
+#[derive(Debug, Default)]
+pub(super) struct Swapped {
+    /// Bytes of pages that the database does not hold as they are any more.
+    unsaved_bytes: usize,
+    /// Pages that left the queue.
+    left: usize,
+    /// Their bytes.
+    left_bytes: usize,
+}
+
+impl Swapped {
+    /// Adds what another thread did.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.unsaved_bytes = self.unsaved_bytes.saturating_add(other.unsaved_bytes);
+        self.left = self.left.saturating_add(other.left);
+        self.left_bytes = self.left_bytes.saturating_add(other.left_bytes);
     }
 }
 
@@ -77,11 +134,9 @@ struct Queue {
 }
 
 impl Queue {
-    fn leave(&mut self, bytes: usize) {
-        if bytes > 0 {
-            self.counted = self.counted.saturating_sub(1);
-            self.bytes = self.bytes.saturating_sub(bytes);
-        }
+    fn leave(&mut self, pages: usize, bytes: usize) {
+        self.counted = self.counted.saturating_sub(pages);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -163,13 +218,22 @@ impl PageCache {
         let counted = std::mem::take(&mut residence.counted);
         drop(residence);
         if counted > 0 {
-            self.queue().leave(counted);
+            self.queue().leave(1, counted);
         }
     }
 
-    /// Lets the page of a bucket go when memory is short, unless it was replaced: the database holds it now.
-    pub(super) fn saved(&self, bucket: &Arc<Bucket>) {
+    /// Pages of the head were changed in place.
+    pub(super) fn swapped(&self, swapped: &Swapped) {
+        self.unsaved.fetch_add(swapped.unsaved_bytes, Ordering::Relaxed);
+        self.queue().leave(swapped.left, swapped.left_bytes);
+    }
+
+    /// Lets the page of a bucket go when memory is short, unless it was replaced or changed again: the database holds it now.
+    pub(super) fn saved(&self, bucket: &Arc<Bucket>, changes: u32) {
         let mut residence = bucket.lock();
+        if residence.changes != changes {
+            return;
+        }
         let was_saved = std::mem::replace(&mut residence.saved, true);
         if residence.replaced || was_saved {
             return;
@@ -189,11 +253,12 @@ impl PageCache {
     fn admit(&self, bucket: &Arc<Bucket>, mut residence: MutexGuard<'_, Residence>) {
         let size = residence.page.as_ref().map_or(0, |page| page.size());
         let before = std::mem::replace(&mut residence.counted, size);
+        let was_queued = std::mem::replace(&mut residence.is_queued, true);
         let mut queue = self.queue();
-        queue.leave(before);
+        queue.leave(usize::from(before > 0), before);
         queue.counted = queue.counted.saturating_add(1);
         queue.bytes = queue.bytes.saturating_add(size);
-        if before == 0 {
+        if !was_queued {
             queue.entries.push_back(Arc::downgrade(bucket));
         }
         // Who holds the queue takes no bucket that another thread may hold while it waits for the queue.
@@ -201,8 +266,12 @@ impl PageCache {
         self.evict(&mut queue);
         if queue.entries.len() > queue.counted.saturating_mul(2).saturating_add(STALE_ENTRIES_MIN) {
             // One that is in use just now may be counted.
-            let is_counted =
-                |bucket: Arc<Bucket>| bucket.residence.try_lock().map_or(true, |residence| residence.counted > 0);
+            let is_counted = |bucket: Arc<Bucket>| {
+                bucket.residence.try_lock().map_or(true, |mut residence| {
+                    residence.is_queued = residence.counted > 0;
+                    residence.is_queued
+                })
+            };
             queue.entries.retain(|entry| entry.upgrade().is_some_and(is_counted));
         }
     }
@@ -226,11 +295,12 @@ impl PageCache {
                 continue;
             }
             let counted = std::mem::take(&mut residence.counted);
+            residence.is_queued = false;
             if counted > 0 && residence.saved && !residence.replaced {
                 residence.page = None;
             }
             drop(residence);
-            queue.leave(counted);
+            queue.leave(usize::from(counted > 0), counted);
         }
     }
 

@@ -18,7 +18,7 @@
 use super::StateError;
 use super::cache::Bucket;
 use super::shared::Shared;
-use super::tree::{Child, Location, NODE_BITS, Node, Slot, child_index};
+use super::tree::{Child, Location, NODE_BITS, Slot, child_index};
 use super::unsaved::{Archive, ArchiveMarker, first_of_region, put_checkpoint};
 use crate::batch::WriteBatch;
 use crate::database::Durability;
@@ -159,8 +159,8 @@ fn region(root: &Slot, number: u8) -> (&Slot, Location) {
 struct Chunk {
     batch: WriteBatch,
     bytes: usize,
-    buckets: Vec<Arc<Bucket>>,
-    nodes: Vec<Arc<Node>>,
+    /// The buckets of these pages, and how often each page had been changed.
+    buckets: Vec<(Arc<Bucket>, u32)>,
 }
 
 impl Chunk {
@@ -173,14 +173,15 @@ impl Chunk {
                     return;
                 }
                 node.slots.iter().enumerate().for_each(|(index, slot)| self.put(slot, at.child(index)));
-                self.nodes.push(Arc::clone(node));
+                // An error of the write that follows is the end of this store.
+                node.is_saved.store(true, Ordering::Release);
             }
             Child::Bucket(_, bucket) => {
-                if let Some(page) = bucket.unsaved_page() {
+                if let Some((page, changes)) = bucket.unsaved_page() {
                     let (key, record) = (Location::page_key(&at.prefix), page.to_record());
                     self.bytes = self.bytes.saturating_add(key.len()).saturating_add(record.len());
                     self.batch.put(Table::StatePages, key, record);
-                    self.buckets.push(Arc::clone(bucket));
+                    self.buckets.push((Arc::clone(bucket), changes));
                 }
             }
         }
@@ -252,13 +253,13 @@ impl Checkpointer {
     }
 
     /// Brings the archive nearer to the head, or deletes one that is of no use any more.
-    fn archive_chunk(&self) -> Result<bool, StateError> {
+    pub(super) fn archive_chunk(&self) -> Result<bool, StateError> {
         let mut batch = WriteBatch::new();
         if self.shared.is_archive() {
             let chunk = self.shared.unsaved().archive.as_ref().map(Archive::chunk);
             let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) else { return Ok(false) };
             let bytes = self.shared.limits().chunk_bytes;
-            let height = chunk.put(&*self.shared.database, &self.shared.cache, bytes, &mut batch)?;
+            let height = chunk.put(&self.shared, bytes, &mut batch)?;
             self.shared.database.write(batch, Durability::Derived)?;
             if let Some(archive) = &mut self.shared.unsaved_mut().archive {
                 archive.advance(height);
@@ -285,8 +286,7 @@ impl Checkpointer {
         if job.region < 1 << REGION_BITS {
             let chunk = self.collect(job, progress.is_full);
             self.shared.database.write(chunk.batch, Durability::Derived)?;
-            chunk.buckets.iter().for_each(|bucket| self.shared.cache.saved(bucket));
-            chunk.nodes.iter().for_each(|node| node.is_saved.store(true, Ordering::Release));
+            chunk.buckets.iter().for_each(|(bucket, changes)| self.shared.cache.saved(bucket, *changes));
             return Ok(true);
         }
         let mut batch = WriteBatch::new();
@@ -316,23 +316,24 @@ impl Checkpointer {
                 break;
             }
             // What is gone and the tree are of the same head.
+            let forest = self.shared.forest();
             let mut unsaved = self.shared.unsaved_mut();
-            let root = self.shared.current().head.root.clone();
-            let is_cut = was_full && is_full(&root, 0);
+            let root = forest.head();
+            let is_cut = was_full && is_full(root, 0);
             let gone = unsaved.take_gone(is_cut.then_some(number));
             drop(unsaved);
             for place in gone {
                 chunk.batch.delete(Table::StatePages, Location::page_key(&place));
             }
             if is_cut {
-                let (slot, at) = region(&root, number);
+                let (slot, at) = region(root, number);
                 chunk.put(slot, at);
                 job.region = job.region.saturating_add(1);
             } else {
                 // Of what the chunk holds twice, the last counts.
-                chunk.put(&root, Location::ROOT);
+                chunk.put(root, Location::ROOT);
                 job.region = 1 << REGION_BITS;
-                job.is_full = is_full(&root, 0);
+                job.is_full = is_full(root, 0);
             }
         }
         chunk

@@ -5,7 +5,7 @@
 
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{EMPTY_SUBTREE, INNER_DOMAIN};
-use cairn_storage_sha256::digest_pairs;
+use cairn_storage_cpu::digest_pairs;
 
 /// A subtree whose hash is known, or will be after [`Hashing::run`].
 #[derive(Clone, Copy, Debug)]
@@ -71,14 +71,19 @@ impl Hashing {
         }
     }
 
+    /// Forgets everything, and keeps the room for it.
+    pub(super) fn clear(&mut self) {
+        self.hashes.truncate(1);
+    }
+
     /// Computes everything that was promised.
     pub(super) fn run(&mut self) {
         let mut results = Vec::new();
-        for steps in self.levels.drain(..) {
+        for steps in &mut self.levels {
             let hashes = &self.hashes;
             let pairs = steps.iter().map(|step| (&at(hashes, step.left).0, &at(hashes, step.right).0));
             digest_pairs(INNER_DOMAIN, pairs, |digest| results.push(Hash(digest)));
-            for (step, result) in steps.iter().zip(results.drain(..)) {
+            for (step, result) in steps.drain(..).zip(results.drain(..)) {
                 if let Some(place) = self.hashes.get_mut(step.result as usize) {
                     *place = result;
                 }

@@ -1,9 +1,10 @@
 //! All leaves of a version, in chunks with a range proof each.
 
 use super::StateError;
+use super::layer::{Kind, Tree};
 use super::page::{Page, ValueRef};
-use super::prove::Version;
-use super::tree::{Child, Location, Node, Slot};
+use super::prove::Reading;
+use super::tree::Location;
 use cairn_primitives::Hash;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{
@@ -29,32 +30,32 @@ impl Collecting {
     }
 }
 
-impl Version<'_> {
+impl Reading<'_> {
     /// The leaves from a key hash on until their keys and values have `bytes_max` bytes, at least one if there is any, with
     /// the range that they fill and its proof.
     pub(super) fn chunk(&self, from: Hash, bytes_max: usize) -> Result<(KeyRange, StateChunk), StateError> {
         let mut collecting = Collecting { leaves: Vec::new(), bytes: 0, bytes_max, next: None };
-        self.collect(self.root, Location::ROOT, &from, &mut collecting)?;
+        self.collect(&self.tree, Location::ROOT, &from, &mut collecting)?;
         let range = KeyRange { from, to: collecting.next };
-        let proof = RangeProof::make(self, &Part::Whole(self.root, Location::ROOT), &range)?;
+        let proof = RangeProof::make(self, &Part::Whole(self.tree.clone(), Location::ROOT), &range)?;
         Ok((range, StateChunk { leaves: collecting.leaves, proof }))
     }
 
     /// Takes leaves below a place in order; stops at the first without room.
-    fn collect(&self, slot: &Slot, at: Location, from: &Hash, into: &mut Collecting) -> Result<(), StateError> {
-        match &slot.child {
-            Child::Empty => Ok(()),
-            Child::Node(node) => {
-                for (index, slot) in node.slots.iter().enumerate() {
+    fn collect(&self, tree: &Tree<'_>, at: Location, from: &Hash, into: &mut Collecting) -> Result<(), StateError> {
+        match tree.kind() {
+            Kind::Empty => Ok(()),
+            Kind::Node => {
+                for (index, child) in tree.children().iter().enumerate() {
                     let at = at.child(index);
                     if into.next.is_none() && (at.prefix >= *from || at.contains(from)) {
-                        self.collect(slot, at, from, into)?;
+                        self.collect(child, at, from, into)?;
                     }
                 }
                 Ok(())
             }
-            Child::Bucket(_, bucket) => {
-                let page = self.shared.cache.page(bucket, at, &slot.hash)?;
+            Kind::Bucket(_) => {
+                let page = tree.page(&self.shared.cache, at)?;
                 for leaf in page.leaves().filter(|leaf| leaf.key_hash >= *from) {
                     if into.is_full() {
                         into.next = Some(leaf.key_hash);
@@ -73,23 +74,23 @@ impl Version<'_> {
 
 /// A subtree as a range proof sees it: one bit a level.
 pub(super) enum Part<'a> {
-    /// At a level that has slots.
-    Whole(&'a Slot, Location),
+    /// At a level that has nodes.
+    Whole(Tree<'a>, Location),
     /// The left or right half of a node at a place.
-    Half(&'a Node, bool, Location),
+    Half(Tree<'a>, bool, Location),
     /// Some leaves of a page.
     Leaves(Arc<Page>, Vec<LeafHash>),
 }
 
-impl<'a> RangeTree for Version<'a> {
+impl<'a> RangeTree for Reading<'a> {
     type Node = Part<'a>;
     type Error = StateError;
 
     fn hash(&self, part: &Part<'a>, depth: u16) -> Result<Hash, StateError> {
         Ok(match part {
-            Part::Whole(slot, _) => slot.hash,
+            Part::Whole(tree, _) => *tree.hash(),
             Part::Half(node, is_right, _) => {
-                let [left, right] = &node.pairs;
+                let [left, right] = node.pairs();
                 if *is_right { *right } else { *left }
             }
             Part::Leaves(_, leaves) => subtree_hash(leaves, depth),
@@ -98,20 +99,21 @@ impl<'a> RangeTree for Version<'a> {
 
     fn open(&self, part: &Part<'a>, depth: u16) -> Result<Subtree<Part<'a>>, StateError> {
         match part {
-            Part::Whole(slot, at) => match &slot.child {
-                Child::Empty => Ok(Subtree::Empty),
-                Child::Node(node) => Ok(Subtree::Inner(Part::Half(node, false, *at), Part::Half(node, true, *at))),
-                Child::Bucket(_, bucket) => {
-                    let page = self.shared.cache.page(bucket, *at, &slot.hash)?;
+            Part::Whole(tree, at) => match tree.kind() {
+                Kind::Empty => Ok(Subtree::Empty),
+                Kind::Node => {
+                    Ok(Subtree::Inner(Part::Half(tree.clone(), false, *at), Part::Half(tree.clone(), true, *at)))
+                }
+                Kind::Bucket(_) => {
+                    let page = tree.page(&self.shared.cache, *at)?;
                     let leaves = page.hashes();
                     Ok(open_leaves(&page, &leaves, depth))
                 }
             },
             Part::Half(node, is_right, at) => {
-                let [a, b, c, d] = &node.slots;
-                let (first, second, index) = if *is_right { (c, d, 2) } else { (a, b, 0) };
-                let first = Part::Whole(first, at.child(index));
-                let second = Part::Whole(second, at.child(index.saturating_add(1)));
+                let index = if *is_right { 2 } else { 0 };
+                let child = |index: usize| Part::Whole(node.child(index), at.child(index));
+                let (first, second) = (child(index), child(index.saturating_add(1)));
                 let below = depth.saturating_add(1);
                 // A subtree with one leaf is that leaf.
                 match (self.open(&first, below)?, self.open(&second, below)?) {

@@ -3,22 +3,21 @@
 //! The commitment is the SHA-256 tree of the `jmt` crate, hash by hash (see [`cairn_primitives::state_proof`]). How it is
 //! kept:
 //! ```text
-//!   version (root) ──► Node ──► Node ──► Bucket ──► page of a few leaves: key hash, leaf hash, key, value
-//!                       │ 4 hashes          │
-//!                       └ shared between    └ resident, or read from table `state_pages` when asked for
-//!                         versions, immutable
+//!   tree of the head ──► Node ──► Node ──► Bucket ──► page of a few leaves: key hash, leaf hash, key, value
+//!     │ layers                │ 4 hashes       │
+//!     ▼ over it               └ changed in     └ resident, or read from table `state_pages` when asked for
+//!   other versions              place
 //! ```
-//! - The *upper levels* are nodes in memory, each for two levels of the tree, never changed once made: a block copies the
-//!   paths it touches and shares the rest. A committed version, a block that is not final and a view of a reader are each one
-//!   root; none waits for another, and a competing block costs what it changes.
+//! - The *upper levels* are nodes in memory, each for two levels of the tree. What another version, committed before or not
+//!   final yet, has otherwise than the head is in layers ([`layer`]), as small as what blocks changed.
 //! - A *bucket* holds all leaves below one node. It splits in four above [`page::SPLIT_LEAVES_MAX`] leaves, and four merge at
 //!   [`page::MERGE_LEAVES_MAX`]. Everything inside a bucket is computed from its leaf hashes. Values over
 //!   [`page::INLINE_VALUE_MAX`] bytes lie in table `state_keys`; the page keeps their hash.
 //! - A block's hashes are computed level by level, many at once ([`hashing`]), parts of the tree on several threads
 //!   ([`update`]); the root is the same for any number.
 //! - A committed block writes its diff ([`diff`]); pages and archive follow behind ([`checkpoint`], [`unsaved`]).
-//! - Pages that are on disk may leave memory ([`cache`], byte budget). Pages that no checkpoint has saved and pages that a
-//!   newer version replaced stay with the versions that show them.
+//! - Pages that are on disk may leave memory ([`cache`], byte budget). Pages that changed since a checkpoint saved them and
+//!   pages that a newer version replaced as a whole stay.
 //! - *History*: the past is the head with what later blocks replaced put back, from the diffs of a window or from an archive
 //!   ([`history`] for values, [`keys`], [`archive`] and [`past`] for every fourth level of the tree). The last
 //!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are provable on every node, all heights on an archive.
@@ -39,6 +38,7 @@ mod error;
 mod hashing;
 mod history;
 mod keys;
+mod layer;
 mod leaves;
 mod load;
 mod open;

@@ -5,13 +5,11 @@ use super::cache::{Bucket, PageCache};
 use super::diff;
 use super::overlay::Changes;
 use super::page::Page;
-use super::store::{HistoryMode, StateConfig, StateRecord};
-use super::threads::Workers;
+use super::store::{StateRecord, StateStore};
 use super::tree::{CHILDREN, Child, Location, Slot};
-use super::unsaved::{Archive, ArchiveMarker, Unsaved, read_undo};
-use super::update::update;
+use super::unsaved::{Archive, ArchiveMarker, read_undo};
 use crate::batch::WriteBatch;
-use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
+use crate::database::{DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::state_proof::subtree_hash;
@@ -50,110 +48,79 @@ pub(super) fn build(view: &dyn DatabaseView, cache: &PageCache) -> Result<Slot, 
     }
 }
 
-/// What was found in the database.
-pub(super) struct Opening<'a> {
-    pub(super) database: &'a dyn Database,
-    pub(super) cache: &'a PageCache,
-    pub(super) workers: &'a Workers,
-    pub(super) config: &'a StateConfig,
-    /// The tree of all pages: of any mix of heights from that of the last checkpoint to the head.
-    pub(super) stored: &'a Slot,
-    /// The pages hold everything below this height.
-    pub(super) next: Height,
-}
-
-/// The head, and what is not in the derived tables yet.
-pub(super) struct Opened {
-    pub(super) root: Slot,
-    pub(super) unsaved: Unsaved,
-}
-
-impl Opening<'_> {
-    /// Applies the diffs that the pages and the archive may not hold.
-    pub(super) fn replay(self, record: &StateRecord) -> Result<Opened, StateError> {
-        let mut opened = Opened { root: self.stored.clone(), unsaved: Unsaved::default() };
-        let marker = ArchiveMarker::read(self.database)?;
-        if self.config.history == HistoryMode::Archive {
-            return self.replay_archive(record, marker, opened);
+impl StateStore {
+    /// Applies the diffs that the pages, which hold everything below `next`, and the archive may not hold: the pages are of any
+    /// mix of heights from there to the head.
+    pub(super) fn replay(&self, record: &StateRecord, next: Height) -> Result<(), StateError> {
+        let marker = ArchiveMarker::read(&*self.shared.database)?;
+        if self.shared.is_archive() {
+            return self.replay_archive(record, marker, next);
         }
-        opened.unsaved.archive = marker.map(|marker| Archive::new(marker, None));
-        let mut changes = Changes::new();
-        for height in (self.next.0..=record.height.0).map(Height) {
-            let diff = diff::read(self.database, height)?;
-            changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
-        }
-        self.take_back(record.height.next(), self.top(record)?, &mut changes)?;
-        self.apply(&mut opened, &changes)?;
-        Ok(opened)
-    }
-
-    /// The highest block that the pages may be of: above the head while blocks are taken back.
-    fn top(&self, record: &StateRecord) -> Result<Height, StateError> {
-        Ok(read_undo(self.database)?.map_or(record.height, |top| top.max(record.height)))
-    }
-
-    /// Adds what brings the keys that blocks changed back to what they were below `first`.
-    fn take_back(&self, first: Height, last: Height, changes: &mut Changes) -> Result<(), StateError> {
-        for height in (first.0..=last.0).rev().map(Height) {
-            let diff = diff::read(self.database, height)?;
-            changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
-        }
+        self.bring_to(record, next, record.height)?;
+        self.shared.unsaved_mut().archive = marker.map(|marker| Archive::new(marker, None));
         Ok(())
     }
 
     /// The same where the archive needs the tree after each block as it was.
     fn replay_archive(
-        self,
+        &self,
         record: &StateRecord,
         marker: Option<ArchiveMarker>,
-        mut opened: Opened,
-    ) -> Result<Opened, StateError> {
+        next: Height,
+    ) -> Result<(), StateError> {
         let marker = match marker.filter(|marker| marker.height >= record.lowest) {
             Some(marker) => ArchiveMarker { from: marker.from.max(record.lowest), ..marker },
             // The archive begins now, in place of any older one.
             None => {
                 let mut batch = WriteBatch::new();
                 ArchiveMarker::clear(&mut batch);
-                self.database.write(batch, Durability::Derived)?;
+                self.shared.database.write(batch, Durability::Derived)?;
                 ArchiveMarker { from: record.lowest, height: record.lowest }
             }
         };
-        // The tree that the archive is at: what later blocks may have made of the pages is taken back.
-        let mut changes = Changes::new();
-        for height in (self.next.0..=marker.height.0).map(Height) {
-            let diff = diff::read(self.database, height)?;
-            changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
-        }
-        self.take_back(marker.height.next(), self.top(record)?, &mut changes)?;
-        self.apply(&mut opened, &changes)?;
-        let mut archive = Archive::new(marker, Some(opened.root.clone()));
+        // The tree that the archive is at.
+        self.bring_to(record, next, marker.height)?;
+        let version = Arc::clone(&self.shared.current().head);
+        self.shared.unsaved_mut().archive = Some(Archive::new(marker, Some(version)));
+        let checkpointer = self.checkpointer();
         for height in (marker.height.next().0..=record.height.0).map(Height) {
-            let diff = diff::read(self.database, height)?;
+            let diff = diff::read(&*self.shared.database, height)?;
             let changes = diff.into_iter().map(|change| (change.key, change.new)).collect();
-            let before = opened.root.clone();
-            let kept = self.apply(&mut opened, &changes)?;
-            archive.push(height, before, opened.root.clone(), kept);
-            while archive.exceeds(self.config.unsaved.bytes, usize::MAX) {
-                let mut batch = WriteBatch::new();
-                let bytes = self.config.unsaved.chunk_bytes;
-                let height = archive.chunk().put(self.database, self.cache, bytes, &mut batch)?;
-                self.database.write(batch, Durability::Derived)?;
-                archive.advance(height);
+            self.replay_changes(record, height, changes)?;
+            let bytes = self.shared.limits().bytes;
+            let exceeds =
+                || self.shared.unsaved().archive.as_ref().is_some_and(|archive| archive.exceeds(bytes, usize::MAX));
+            while exceeds() {
+                checkpointer.archive_chunk()?;
             }
         }
-        opened.unsaved.archive = Some(archive);
-        Ok(opened)
+        Ok(())
     }
 
-    /// Applies changes; returns about how many bytes the tree before keeps in memory for itself alone.
-    fn apply(&self, opened: &mut Opened, changes: &Changes) -> Result<usize, StateError> {
-        let updated = update(self.workers, self.cache, &opened.root, changes)?;
-        updated.pages.gone.iter().for_each(|(bucket, page)| self.cache.pin(bucket, page));
+    /// Makes of the tree of all pages that of a height: what later blocks may have made of them is taken back.
+    fn bring_to(&self, record: &StateRecord, next: Height, height: Height) -> Result<(), StateError> {
+        let database = &*self.shared.database;
+        let mut changes = Changes::new();
+        for height in (next.0..=height.0).map(Height) {
+            let diff = diff::read(database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
+        }
+        // The highest block that the pages may be of: above the head while blocks are taken back.
+        let top = read_undo(database)?.map_or(record.height, |top| top.max(record.height));
+        for height in (height.next().0..=top.0).rev().map(Height) {
+            let diff = diff::read(database, height)?;
+            changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
+        }
+        self.replay_changes(record, height, changes)
+    }
+
+    fn replay_changes(&self, record: &StateRecord, height: Height, changes: Changes) -> Result<(), StateError> {
         let bytes = changes.iter().map(|(key, value)| key.len().saturating_add(value.as_ref().map_or(0, Vec::len)));
-        opened.unsaved.push(bytes.fold(0, usize::saturating_add), &updated.pages);
-        self.cache.add_unsaved(updated.pages.new_bytes);
-        opened.root = updated.root;
-        Ok(updated.pages.gone_bytes)
+        let bytes = bytes.fold(0, usize::saturating_add);
+        let overlay = self.overlay(None, changes)?;
+        overlay.pages.gone.iter().for_each(|(bucket, page)| self.shared.cache.pin(bucket, page));
+        drop(self.advance(&overlay, height, record.lowest, bytes));
+        Ok(())
     }
 }
 

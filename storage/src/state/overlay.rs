@@ -1,7 +1,7 @@
 //! The state after a block that is not committed.
 
 use super::diff::Filter;
-use super::tree::Slot;
+use super::layer::LayerCell;
 use super::update::{Pages, Replaced};
 use cairn_primitives::{Hash, Height};
 use std::collections::BTreeMap;
@@ -11,9 +11,10 @@ use std::sync::Arc;
 /// What a block does to the state: new values by storage key, `None` for a deletion.
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// The state after a block that is not committed: a root that shares all untouched nodes with its parent.
+/// The state after a block that is not committed: what it has otherwise than its parent.
 ///
-/// It needs no parent object: a parent may be committed, dropped or kept.
+/// It needs no parent object: a parent may be committed, dropped or kept. It can be read and built on until the versions
+/// between it and the committed head are forgotten.
 pub struct Overlay {
     /// The version that it is, in this process.
     pub(super) id: u64,
@@ -21,7 +22,10 @@ pub struct Overlay {
     pub(super) parent_id: u64,
     /// The height it would be committed at; zero in an empty store.
     pub(super) height: Height,
-    pub(super) root: Slot,
+    pub(super) root: Hash,
+    pub(super) cell: Arc<LayerCell>,
+    /// Those of the versions below that were not committed, the nearest first.
+    pub(super) ancestors: Vec<Arc<LayerCell>>,
     pub(super) changes: Changes,
     /// For each change, in order, what it replaced.
     pub(super) replaced: Vec<Replaced>,
@@ -34,7 +38,7 @@ impl Overlay {
     /// The state root.
     #[must_use]
     pub const fn root(&self) -> Hash {
-        self.root.hash
+        self.root
     }
 
     /// The changes as they were given, those without effect included.
@@ -58,6 +62,6 @@ impl Overlay {
 
 impl fmt::Debug for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Overlay").field("height", &self.height).field("root", &self.root.hash).finish_non_exhaustive()
+        f.debug_struct("Overlay").field("height", &self.height).field("root", &self.root).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@
 
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{DEPTH_MAX, LEAF_DOMAIN, LeafHash};
-use cairn_storage_sha256::{digest_all, digest_pairs};
+use cairn_storage_cpu::{digest_all, digest_pairs, fetch_ahead};
 use std::sync::Arc;
 
 /// A bucket with more leaves is split in four: pages of about 1 KiB, of which a block copies one for each change.
@@ -66,7 +66,7 @@ pub(super) struct Head {
 }
 
 /// The leaves of one bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Page {
     depth: u16,
     heads: Box<[Head]>,
@@ -97,17 +97,14 @@ impl Page {
         Self { depth, heads: heads.into(), data: data.into(), large }
     }
 
-    /// The page with other values of the same lengths: for each its place, the new leaf hash and the value.
-    pub(super) fn with_values<'a>(&self, values: impl Iterator<Item = (usize, Hash, &'a [u8])>) -> Self {
-        let (mut heads, mut data) = (self.heads.clone(), self.data.clone());
-        for (index, hash, value) in values {
-            let Some(head) = heads.get_mut(index) else { continue };
-            head.hash = hash;
-            if let Some(place) = data.get_mut(head.key_end as usize..head.value_end as usize) {
-                place.copy_from_slice(value);
-            }
+    /// Swaps the hash and the value of a leaf, by its place, with others; the values are of the same length.
+    pub(super) fn swap_value(&mut self, index: usize, hash: &mut Hash, value: &mut [u8]) {
+        let Some(head) = self.heads.get_mut(index) else { return };
+        std::mem::swap(&mut head.hash, hash);
+        let own = self.data.get_mut(head.key_end as usize..head.value_end as usize);
+        if let Some(own) = own.filter(|own| own.len() == value.len()) {
+            own.swap_with_slice(value);
         }
-        Self { depth: self.depth, heads, data, large: self.large.clone() }
     }
 
     /// Reads a record from disk: complete leaves, at least one, in ascending order of key hash. All hashes are computed.
@@ -176,6 +173,24 @@ impl Page {
     /// The depth of the bucket.
     pub(super) const fn depth(&self) -> u16 {
         self.depth
+    }
+
+    /// Has the processor fetch the leaves.
+    pub(super) fn fetch_leaves(&self) {
+        fetch_ahead(&*self.heads);
+        fetch_ahead(&*self.data);
+    }
+
+    /// Has the processor fetch one of them.
+    pub(super) fn fetch_leaf(&self, index: usize) {
+        if let Some(head) = self.heads.get(index) {
+            fetch_ahead(head);
+        }
+        // About where it lies: to ask the leaf itself would be to wait for it.
+        let start = self.data.len().saturating_mul(index).checked_div(self.heads.len()).unwrap_or_default();
+        if let Some(data) = self.data.get(start..).map(|data| data.get(..128).unwrap_or(data)) {
+            fetch_ahead(data);
+        }
     }
 
     /// Bytes in memory.

@@ -4,9 +4,9 @@
 //! read is kept for the next key of the same call.
 
 use super::StateError;
-use super::archive::{Image, PastLeaf, STEP_BITS, STEP_CHILDREN, Tree, child, record_key};
+use super::archive::{Image, PastLeaf, PastTree, STEP_BITS, STEP_CHILDREN, child, record_key};
 use super::history;
-use super::prove::Version;
+use super::prove::Reading;
 use super::tree::Location;
 use crate::database::{Direction, KeyRange};
 use crate::error::DatabaseError;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// The tree of one past height.
 pub(super) struct Past<'a> {
     /// The last version that the archive holds: what lies where no block from `height` to there changed anything.
-    saved: Version<'a>,
+    saved: &'a Reading<'a>,
     height: Height,
     known: BTreeMap<(u16, Hash), Images>,
 }
@@ -47,7 +47,7 @@ enum Side {
 }
 
 impl<'a> Past<'a> {
-    pub(super) const fn new(saved: Version<'a>, height: Height) -> Self {
+    pub(super) const fn new(saved: &'a Reading<'a>, height: Height) -> Self {
         Self { saved, height, known: BTreeMap::new() }
     }
 
@@ -71,11 +71,11 @@ impl<'a> Past<'a> {
 
     /// What lay at a place.
     fn image(&self, at: Location) -> Result<Image, StateError> {
-        let Version { shared, root, height: saved } = &self.saved;
+        let Reading { shared, tree, height: saved } = self.saved;
         let range = KeyRange::between(record_key(at, self.height.next()), record_key(at, saved.next()));
         match shared.database.scan(Table::StateNodes, &range, Direction::Forward, 1)?.first() {
             Some((_, record)) => Ok(Image::decode(record, at)?),
-            None => Tree { cache: &shared.cache, root }.image(at),
+            None => PastTree { cache: &shared.cache, tree }.image(at),
         }
     }
 

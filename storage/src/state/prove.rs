@@ -1,14 +1,14 @@
-//! Reads and proofs on one version of the tree.
+//! Reads and proofs on the tree of one version.
 
 use super::StateError;
+use super::layer::{FETCHED_AT_ONCE, Kind, Tree};
 use super::page::{Leaf, Page, ValueRef};
 use super::shared::Shared;
-use super::tree::{Child, Location, Slot, child_index};
+use super::tree::{CHILDREN, Location, child_index};
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit, split, subtree_hash};
 use cairn_primitives::{Hash, Height};
-use cairn_storage_sha256::digest_all;
-use std::sync::Arc;
+use cairn_storage_cpu::digest_all;
 
 /// Fewer reads than this are not worth a second thread.
 const READS_PER_SHARE_MIN: usize = 64;
@@ -16,9 +16,9 @@ const READS_PER_SHARE_MIN: usize = 64;
 const SHARES_PER_THREAD: usize = 4;
 
 /// One version and what it is read through.
-pub(super) struct Version<'a> {
+pub(super) struct Reading<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) root: &'a Slot,
+    pub(super) tree: Tree<'a>,
     /// The height of the version: where values are looked up that no page holds.
     pub(super) height: Height,
 }
@@ -30,7 +30,7 @@ enum Side {
     After,
 }
 
-impl Version<'_> {
+impl Reading<'_> {
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         self.get_hashed(&sha256(key))
@@ -44,28 +44,37 @@ impl Version<'_> {
         let read = |keys: &&[&[u8]]| {
             let mut hashes = Vec::with_capacity(keys.len());
             digest_all(keys.iter().copied(), |digest| hashes.push(Hash(digest)));
-            hashes.iter().map(|key_hash| self.get_hashed(key_hash)).collect::<Result<Vec<_>, _>>()
+            let mut values = Vec::with_capacity(keys.len());
+            for hashes in hashes.chunks(FETCHED_AT_ONCE) {
+                self.tree.fetch_ahead(0, hashes.iter());
+                for key_hash in hashes {
+                    values.push(self.get_hashed(key_hash)?);
+                }
+            }
+            Ok::<_, StateError>(values)
         };
         let read = workers.map(&shares, read).into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(read.into_iter().flatten().collect())
     }
 
     fn get_hashed(&self, key_hash: &Hash) -> Result<Option<Vec<u8>>, StateError> {
-        let mut slot = self.root;
-        let mut at = Location::ROOT;
-        loop {
-            match &slot.child {
-                Child::Empty => return Ok(None),
-                Child::Node(node) => {
-                    slot = node.step(key_hash, at.depth);
-                    at = at.child(child_index(key_hash, at.depth));
-                }
-                Child::Bucket(_, bucket) => {
-                    let page = self.shared.cache.page(bucket, at, &slot.hash)?;
-                    return page.find(key_hash).map(|leaf| self.value(&leaf)).transpose();
-                }
-            }
+        let (tree, at) = self.bottom(key_hash, &mut |_, _| ());
+        if matches!(tree.kind(), Kind::Empty) {
+            return Ok(None);
         }
+        let page = tree.page(&self.shared.cache, at)?;
+        page.find(key_hash).map(|leaf| self.value(&leaf)).transpose()
+    }
+
+    /// Where the nodes on the path to a key hash end; `on_node` sees each with the number of its child on the path.
+    fn bottom(&self, key_hash: &Hash, on_node: &mut dyn FnMut(&Tree<'_>, usize)) -> (Tree<'_>, Location) {
+        let (mut tree, mut at) = (self.tree.clone(), Location::ROOT);
+        while tree.is_node() {
+            let index = child_index(key_hash, at.depth);
+            on_node(&tree, index);
+            (tree, at) = (tree.child(index), at.child(index));
+        }
+        (tree, at)
     }
 
     pub(super) fn value(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, StateError> {
@@ -84,7 +93,7 @@ impl Version<'_> {
         }
         let mut neighbours = [None, None];
         for (proof, side) in neighbours.iter_mut().zip([Side::Before, Side::After]) {
-            let found = self.neighbour(self.root, Location::ROOT, &key_hash, side)?;
+            let found = self.neighbour(&self.tree, Location::ROOT, &key_hash, side)?;
             *proof = match found {
                 Some(neighbour) => self.prove_leaf(&neighbour)?,
                 None => None,
@@ -97,22 +106,15 @@ impl Version<'_> {
     /// The path of a leaf, or `None` if there is no such leaf.
     fn prove_leaf(&self, key_hash: &Hash) -> Result<Option<ExistenceProof>, StateError> {
         let mut siblings = Vec::with_capacity(32);
-        let mut slot = self.root;
-        let mut at = Location::ROOT;
-        let page = loop {
-            match &slot.child {
-                Child::Empty => return Ok(None),
-                Child::Node(node) => {
-                    let index = child_index(key_hash, at.depth);
-                    let (other, near) = node.siblings(index);
-                    siblings.push(other);
-                    siblings.extend(near);
-                    slot = node.step(key_hash, at.depth);
-                    at = at.child(index);
-                }
-                Child::Bucket(_, bucket) => break self.shared.cache.page(bucket, at, &slot.hash)?,
-            }
-        };
+        let (tree, at) = self.bottom(key_hash, &mut |node, index| {
+            let (other, near) = node.siblings(index);
+            siblings.push(other);
+            siblings.extend(near);
+        });
+        if matches!(tree.kind(), Kind::Empty) {
+            return Ok(None);
+        }
+        let page = tree.page(&self.shared.cache, at)?;
         let Some(leaf) = page.find(key_hash) else { return Ok(None) };
         let hashes = page.hashes();
         let mut below: &[(Hash, Hash)] = &hashes;
@@ -129,36 +131,39 @@ impl Version<'_> {
     }
 
     /// The key hash of the last leaf before, or the first after, a key hash that has no leaf.
-    fn neighbour(&self, slot: &Slot, at: Location, key_hash: &Hash, side: Side) -> Result<Option<Hash>, StateError> {
-        match &slot.child {
-            Child::Empty => Ok(None),
-            Child::Node(node) => {
+    fn neighbour(
+        &self,
+        tree: &Tree<'_>,
+        at: Location,
+        key_hash: &Hash,
+        side: Side,
+    ) -> Result<Option<Hash>, StateError> {
+        match tree.kind() {
+            Kind::Empty => Ok(None),
+            Kind::Node => {
                 let own = child_index(key_hash, at.depth);
-                if let Some(found) = self.neighbour(node.step(key_hash, at.depth), at.child(own), key_hash, side)? {
+                if let Some(found) = self.neighbour(&tree.child(own), at.child(own), key_hash, side)? {
                     return Ok(Some(found));
                 }
-                let slots = node.slots.iter().enumerate();
                 match side {
-                    Side::Before => self.nearest_edge(slots.take(own).rev(), at, side),
-                    Side::After => self.nearest_edge(slots.skip(own.saturating_add(1)), at, side),
+                    Side::Before => self.nearest_edge(tree, (0..own).rev(), at, side),
+                    Side::After => self.nearest_edge(tree, own.saturating_add(1)..CHILDREN, at, side),
                 }
             }
-            Child::Bucket(_, bucket) => {
-                let page = self.shared.cache.page(bucket, at, &slot.hash)?;
-                Ok(nearest(&page, key_hash, side))
-            }
+            Kind::Bucket(_) => Ok(nearest(&*tree.page(&self.shared.cache, at)?, key_hash, side)),
         }
     }
 
     /// The edge of the first of a node's children that has leaves.
-    fn nearest_edge<'b>(
+    fn nearest_edge(
         &self,
-        slots: impl Iterator<Item = (usize, &'b Slot)>,
+        tree: &Tree<'_>,
+        indexes: impl Iterator<Item = usize>,
         at: Location,
         side: Side,
     ) -> Result<Option<Hash>, StateError> {
-        for (index, slot) in slots {
-            if let Some(found) = self.edge(slot, at.child(index), side)? {
+        for index in indexes {
+            if let Some(found) = self.edge(&tree.child(index), at.child(index), side)? {
                 return Ok(Some(found));
             }
         }
@@ -166,18 +171,15 @@ impl Version<'_> {
     }
 
     /// The last leaf below (the one before what follows), or the first.
-    fn edge(&self, slot: &Slot, at: Location, side: Side) -> Result<Option<Hash>, StateError> {
-        match &slot.child {
-            Child::Empty => Ok(None),
-            Child::Node(node) => {
-                let slots = node.slots.iter().enumerate();
-                match side {
-                    Side::Before => self.nearest_edge(slots.rev(), at, side),
-                    Side::After => self.nearest_edge(slots, at, side),
-                }
-            }
-            Child::Bucket(_, bucket) => {
-                let page: Arc<Page> = self.shared.cache.page(bucket, at, &slot.hash)?;
+    fn edge(&self, tree: &Tree<'_>, at: Location, side: Side) -> Result<Option<Hash>, StateError> {
+        match tree.kind() {
+            Kind::Empty => Ok(None),
+            Kind::Node => match side {
+                Side::Before => self.nearest_edge(tree, (0..CHILDREN).rev(), at, side),
+                Side::After => self.nearest_edge(tree, 0..CHILDREN, at, side),
+            },
+            Kind::Bucket(_) => {
+                let page = tree.page(&self.shared.cache, at)?;
                 let mut leaves = page.leaves().map(|leaf| leaf.key_hash);
                 Ok(if side == Side::Before { leaves.last() } else { leaves.next() })
             }

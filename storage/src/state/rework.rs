@@ -10,7 +10,6 @@ use super::diff;
 use super::history;
 use super::keys;
 use super::overlay::{Changes, Overlay};
-use super::shared::Version;
 use super::store::{StateRecord, StateStore};
 use super::unsaved::{Archive, ArchiveMarker, put_undo};
 use crate::batch::WriteBatch;
@@ -72,8 +71,10 @@ impl StateStore {
             history::take_back(batch, top, &keys);
             let mut changed: Vec<_> = keys.iter().map(|key| sha256(key)).collect();
             changed.sort_unstable();
-            let before = archive::Tree { cache: &self.shared.cache, root: &overlay.root };
-            archive::take_back(batch, top, before, &head.root, &changed)?;
+            let forest = self.shared.forest();
+            let (below, above) = (forest.overlay(&overlay)?, forest.version(&head)?);
+            let below = archive::PastTree { cache: &self.shared.cache, tree: &below.tree() };
+            archive::take_back(batch, top, below, &above.tree(), &changed)?;
             ArchiveMarker { height, ..marker }.put(batch);
         }
         // The pages may be of the block that goes, and of those above it that went before.
@@ -91,18 +92,19 @@ impl StateStore {
         let cache = &self.shared.cache;
         overlay.pages.gone.iter().for_each(|(bucket, page)| cache.pin(bucket, page));
         self.shared.filters_mut().clear();
+        let lowest = self.shared.current().lowest;
+        let mut trees = self.shared.trees_mut();
         let mut unsaved = self.shared.unsaved_mut();
         unsaved.push(0, &overlay.pages);
+        drop(self.shared.advance(&mut trees, &overlay, height, lowest));
+        self.shared.forget_recent(&mut trees);
         if let Some(archive) = &mut unsaved.archive {
             let marker = ArchiveMarker { height: height.min(archive.marker.height), ..archive.marker };
-            let tree = archive.tree.as_ref().map(|_| overlay.root.clone());
-            *archive = Archive::new(marker, tree);
+            let version = archive.version.as_ref().map(|_| Arc::clone(&self.shared.current().head));
+            *archive = Archive::new(marker, version);
         }
-        let mut current = self.shared.current_mut();
-        current.head = Arc::new(Version { id: overlay.id, height: Some(height), root: overlay.root.clone() });
-        current.recent.clear();
-        drop(current);
         drop(unsaved);
+        drop(trees);
         cache.add_unsaved(overlay.pages.new_bytes);
         self.relieve()
     }
@@ -142,11 +144,8 @@ impl StateStore {
         let end = self.shared.checkpoints.flushed().min(lowest.next());
         diff::delete(&mut batch, Height::ZERO, end);
         self.shared.database.write(batch, Durability::Synced)?;
-        {
-            let mut current = self.shared.current_mut();
-            current.lowest = lowest;
-            current.recent.clear();
-        }
+        self.shared.forget_recent(&mut self.shared.trees_mut());
+        self.shared.current_mut().lowest = lowest;
         let mut looked_at = 0_u64;
         for table in [Table::StateHistory, Table::StateNodes] {
             self.prune_table(table, lowest, &mut |count| {

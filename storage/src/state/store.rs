@@ -5,14 +5,14 @@ use super::cache::PageCache;
 use super::checkpoint::{CheckpointLimits, Checkpointer, Checkpoints};
 use super::diff::{self, DiffWriter};
 use super::keys;
+use super::layer::LayerCell;
 use super::load;
-use super::open::{self, Opened, Opening};
+use super::open;
 use super::overlay::{Changes, Overlay};
 use super::page::INLINE_VALUE_MAX;
-use super::shared::{Current, Shared, Version};
+use super::shared::{Current, Dropped, Shared, Trees, Version};
 use super::threads::Workers;
-use super::tree::Slot;
-use super::unsaved::{Archive, ArchiveMarker, Unsaved, put_checkpoint, read_checkpoint};
+use super::unsaved::{Archive, ArchiveMarker, put_checkpoint, read_checkpoint, read_undo};
 use super::update::{Replaced, update};
 use super::view::{StateReadModel, StateView};
 use crate::batch::WriteBatch;
@@ -20,6 +20,7 @@ use crate::blocks;
 use crate::database::{Database, DatabaseView};
 use crate::error::DatabaseError;
 use crate::table::Table;
+use cairn_primitives::state_proof::EMPTY_SUBTREE;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
@@ -145,61 +146,73 @@ impl StateStore {
         let cache = PageCache::new(Arc::clone(&database), config.cache_bytes);
         let stored = open::build(&*database, &cache)?;
         let next = read_checkpoint(&*database)?;
-        let workers = Workers::new(config.threads);
-        let opening =
-            Opening { database: &*database, cache: &cache, workers: &workers, config: &config, stored: &stored, next };
-        let Opened { root, unsaved } = match &record {
-            Some(record) => opening.replay(record)?,
-            None => Opened { root: stored.clone(), unsaved: Unsaved::default() },
-        };
+        let lowest_diff = diff::lowest(&*database)?;
         let (height, recorded, lowest) = match record {
             Some(record) => (Some(record.height), record.root, record.lowest),
-            None => (None, Slot::EMPTY.hash, Height::ZERO),
+            None => (None, EMPTY_SUBTREE, Height::ZERO),
         };
-        if root.hash != recorded {
-            let height = height.unwrap_or_default();
-            return Err(StateError::WrongRoot { height, computed: root.hash, recorded });
+        let lowest_diff = lowest_diff.unwrap_or_else(|| height.map_or(Height::ZERO, Height::next));
+        let wrong = |computed| StateError::WrongRoot { height: height.unwrap_or_default(), computed, recorded };
+        // Pages of the head itself show damage that diffs would mend in memory.
+        let is_of_head = height.is_some_and(|height| next > height) && read_undo(&*database)?.is_none();
+        if is_of_head && stored.hash != recorded {
+            return Err(wrong(stored.hash));
         }
-        let head = Arc::new(Version { id: 0, height, root });
-        let current = RwLock::new(Current { head, recent: VecDeque::new(), lowest });
-        let lowest_diff = diff::lowest(&*database)?.unwrap_or_else(|| height.map_or(Height::ZERO, Height::next));
+        let head = Arc::new(Version { id: 0, height: None, root: stored.hash });
         let shared = Shared {
             checkpoints: Checkpoints::new(next, lowest_diff, &stored),
             database,
             cache,
+            workers: Workers::new(config.threads),
             config,
-            workers,
-            unsaved: RwLock::new(unsaved),
-            current,
+            trees: RwLock::new(Trees::new(stored, head.id)),
+            unsaved: RwLock::default(),
+            current: RwLock::new(Current { head, recent: VecDeque::new(), lowest }),
             filters: RwLock::default(),
             next_id: AtomicU64::new(1),
         };
-        Ok(Self { shared: Arc::new(shared), lowest_diff })
+        let store = Self { shared: Arc::new(shared), lowest_diff };
+        if let Some(record) = record {
+            store.replay(&record, next)?;
+        }
+        let computed = store.shared.current().head.root;
+        if computed != recorded {
+            return Err(wrong(computed));
+        }
+        Ok(store)
     }
 
     /// The committed head, or `None` before the genesis state was committed.
     #[must_use]
     pub fn head(&self) -> Option<StateHead> {
         let head = Arc::clone(&self.shared.current().head);
-        head.height.map(|height| StateHead { height, root: head.root.hash })
+        head.height.map(|height| StateHead { height, root: head.root })
     }
 
     /// The state after a block on top of `parent`, or of the committed head; nothing is written.
     ///
     /// # Errors
-    /// A key or value is out of bounds, or the database failed.
+    /// A key or value is out of bounds, the parent is forgotten, or the database failed.
     pub fn overlay(&self, parent: Option<&Arc<Overlay>>, changes: Changes) -> Result<Arc<Overlay>, StateError> {
         let head = Arc::clone(&self.shared.current().head);
-        let (parent_id, root, height) = match parent {
-            Some(parent) => (parent.id, &parent.root, parent.height.next()),
-            None => (head.id, &head.root, head.height.map_or(Height::ZERO, Height::next)),
+        let forest = self.shared.forest();
+        let (parent_id, layers, height, ancestors) = match parent {
+            Some(parent) => {
+                let cells = [&parent.cell].into_iter().chain(&parent.ancestors);
+                let ancestors = cells.take_while(|cell| !forest.is_committed(cell.id)).cloned().collect();
+                (parent.id, forest.overlay(parent)?, parent.height.next(), ancestors)
+            }
+            None => (head.id, forest.version(&head)?, head.height.map_or(Height::ZERO, Height::next), Vec::new()),
         };
-        let updated = update(&self.shared.workers, &self.shared.cache, root, &changes)?;
+        let updated = update(&self.shared.workers, &self.shared.cache, &layers.tree(), &changes)?;
+        let id = self.shared.new_id();
         Ok(Arc::new(Overlay {
-            id: self.shared.new_id(),
+            id,
             parent_id,
             height,
             root: updated.root,
+            cell: Arc::new(LayerCell { id, parent_id, layer: RwLock::new(updated.layer) }),
+            ancestors,
             changes,
             replaced: updated.replaced,
             filter: Arc::new(updated.filter),
@@ -210,10 +223,10 @@ impl StateStore {
     /// The value of a key in an overlay, or at the committed head.
     ///
     /// # Errors
-    /// The database failed.
+    /// The overlay is forgotten, or the database failed.
     pub fn get(&self, overlay: Option<&Arc<Overlay>>, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         match overlay {
-            Some(overlay) => self.shared.reading(&overlay.root, overlay.height).get(key),
+            Some(overlay) => self.shared.read_overlay(overlay, |reading| reading.get(key)),
             None => self.view().get(key),
         }
     }
@@ -253,7 +266,7 @@ impl StateStore {
             self.shared.cache.pin(bucket, page);
         }
         let lowest_diff = self.delete_diffs(height, lowest_diff, lowest, batch);
-        StateRecord { height, root: overlay.root.hash, lowest }.put(batch);
+        StateRecord { height, root: overlay.root, lowest }.put(batch);
         Ok(StagedState { overlay: Arc::clone(overlay), height, lowest, lowest_diff, diff_bytes })
     }
 
@@ -310,30 +323,12 @@ impl StateStore {
     /// Moves the head to a staged block, whose batch is durable.
     pub fn apply(&mut self, staged: StagedState) {
         let StagedState { overlay, height, lowest, lowest_diff, diff_bytes } = staged;
-        let head = Arc::new(Version { id: overlay.id, height: Some(height), root: overlay.root.clone() });
-        let pages = &overlay.pages;
         let mut filters = self.shared.filters_mut();
         filters.insert(height, Arc::clone(&overlay.filter));
         let kept = filters.split_off(&lowest_diff);
         drop(std::mem::replace(&mut *filters, kept));
         drop(filters);
-        let mut unsaved = self.shared.unsaved_mut();
-        unsaved.push(diff_bytes, pages);
-        if self.shared.is_archive() {
-            let before = Arc::clone(&self.shared.current().head);
-            match (&mut unsaved.archive, before.height) {
-                (Some(archive), Some(_)) => {
-                    archive.push(height, before.root.clone(), overlay.root.clone(), pages.gone_bytes);
-                }
-                _ => {
-                    let marker = ArchiveMarker { from: height, height };
-                    unsaved.archive = Some(Archive::new(marker, Some(overlay.root.clone())));
-                }
-            }
-        }
-        let dropped = self.shared.replace_head(head, lowest, pages.gone_bytes);
-        drop(unsaved);
-        self.shared.cache.add_unsaved(pages.new_bytes);
+        let dropped = self.advance(&overlay, height, lowest, diff_bytes);
         // After the locks are free.
         self.shared.workers.discard((dropped, overlay));
         self.lowest_diff = lowest_diff;
@@ -341,6 +336,31 @@ impl StateStore {
         if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {
             self.shared.checkpoints.ring_due();
         }
+    }
+
+    /// Makes an overlay on the head the head, in memory.
+    pub(super) fn advance(&self, overlay: &Overlay, height: Height, lowest: Height, diff_bytes: usize) -> Dropped {
+        // An archive has to see what the block replaced.
+        let before = self.shared.is_archive().then(|| Arc::clone(&self.shared.current().head));
+        let mut trees = self.shared.trees_mut();
+        // What is gone and the tree are of the same head for whoever has both locks.
+        let mut unsaved = self.shared.unsaved_mut();
+        unsaved.push(diff_bytes, &overlay.pages);
+        let dropped = self.shared.advance(&mut trees, overlay, height, lowest);
+        drop(trees);
+        if let Some(before) = before {
+            let head = Arc::clone(&self.shared.current().head);
+            match &mut unsaved.archive {
+                Some(archive) if before.height.is_some() => {
+                    let kept = self.shared.current().recent.back().map_or(0, |(_, kept)| *kept);
+                    archive.push(height, before, head, kept);
+                }
+                archive => *archive = Some(Archive::new(ArchiveMarker { from: height, height }, Some(head))),
+            }
+        }
+        drop(unsaved);
+        self.shared.cache.add_unsaved(overlay.pages.new_bytes);
+        dropped
     }
 
     /// Writes chunks of the checkpoint until no more than twice the limits is unsaved: nothing where a thread that runs a

@@ -1,4 +1,4 @@
-//! The nodes of the tree in memory, immutable and shared between versions.
+//! The nodes of the tree in memory: that of the head, which each block changes in place.
 
 use super::cache::Bucket;
 use super::hashing::Hashing;
@@ -13,18 +13,18 @@ pub(super) const NODE_BITS: u16 = 2;
 pub(super) const CHILDREN: usize = 1 << NODE_BITS;
 
 /// A subtree: its hash and what is below.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Slot {
     pub(super) hash: Hash,
     pub(super) child: Child,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Child {
     Empty,
     Bucket(u16, Arc<Bucket>),
     /// A node over more leaves than [`super::page::MERGE_LEAVES_MAX`].
-    Node(Arc<Node>),
+    Node(Box<Node>),
 }
 
 /// Two levels of the tree: four children, and the hashes of their pairs.
@@ -32,12 +32,9 @@ pub(super) enum Child {
 pub(super) struct Node {
     pub(super) slots: [Slot; CHILDREN],
     pub(super) pairs: [Hash; CHILDREN / 2],
-    /// Whether a checkpoint has written all pages below.
+    /// Whether a checkpoint has all pages below.
     pub(super) is_saved: AtomicBool,
 }
-
-/// The size of a node in memory, in bytes, for budgets.
-pub(super) const NODE_BYTES: usize = size_of::<Node>().saturating_add(32);
 
 impl Slot {
     pub(super) const EMPTY: Self = Self { hash: EMPTY_SUBTREE, child: Child::Empty };
@@ -50,7 +47,7 @@ impl Slot {
         let whole = hashing.join(pairs[0], pairs[1]);
         hashing.run();
         let pairs = pairs.map(|pair| hashing.hash(pair));
-        Self { hash: hashing.hash(whole), child: Child::Node(Arc::new(Node::new(slots, pairs))) }
+        Self { hash: hashing.hash(whole), child: Child::Node(Box::new(Node::new(slots, pairs))) }
     }
 
     /// How many leaves there are below; [`usize::MAX`] stands for more than a bucket holds.
@@ -77,20 +74,6 @@ impl Node {
             2 => c,
             _ => d,
         }
-    }
-
-    /// The hashes beside the path to a child, from the top: that of the other pair, and that of the other child of its own
-    /// pair unless one of the two is empty and the other a leaf.
-    pub(super) fn siblings(&self, index: usize) -> (Hash, Option<Hash>) {
-        let [left, right] = &self.pairs;
-        let [a, b, c, d] = &self.slots;
-        let (other, near, far) = match index {
-            0 => (right, a, b),
-            1 => (right, b, a),
-            2 => (left, c, d),
-            _ => (left, d, c),
-        };
-        (*other, (near.leaves().saturating_add(far.leaves()) > 1).then_some(far.hash))
     }
 }
 

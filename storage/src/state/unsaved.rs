@@ -2,10 +2,9 @@
 
 use super::StateError;
 use super::archive;
-use super::cache::PageCache;
 use super::diff;
 use super::history;
-use super::tree::Slot;
+use super::shared::{Shared, Version};
 use super::update::Pages;
 use crate::batch::WriteBatch;
 use crate::blocks;
@@ -16,6 +15,7 @@ use cairn_primitives::hash::sha256;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// Key in [`Table::Meta`] of the height below which the pages hold everything.
 pub(super) const META_CHECKPOINT: &[u8] = b"checkpoint";
@@ -84,31 +84,31 @@ impl ArchiveMarker {
 /// The archive, and the blocks that it is behind the head.
 pub(super) struct Archive {
     pub(super) marker: ArchiveMarker,
-    /// The tree at the last height that it holds; none on a node that is an archive no more.
-    pub(super) tree: Option<Slot>,
+    /// The version of the last height that it holds; none on a node that is an archive no more.
+    pub(super) version: Option<Arc<Version>>,
     /// Blocks that it does not hold, oldest first.
     waiting: VecDeque<Waiting>,
     /// Bytes that only these keep in memory.
     waiting_bytes: usize,
 }
 
-/// A block's trees, until the archive holds what it replaced.
+/// A block's versions, until the archive holds what it replaced.
 #[derive(Clone)]
 struct Waiting {
     height: Height,
-    before: Slot,
-    after: Slot,
+    before: Arc<Version>,
+    after: Arc<Version>,
     bytes: usize,
 }
 
 impl Archive {
-    /// An archive that holds everything up to its marker, where the tree was this.
-    pub(super) const fn new(marker: ArchiveMarker, tree: Option<Slot>) -> Self {
-        Self { marker, tree, waiting: VecDeque::new(), waiting_bytes: 0 }
+    /// An archive that holds everything up to its marker, which stands for this version.
+    pub(super) const fn new(marker: ArchiveMarker, version: Option<Arc<Version>>) -> Self {
+        Self { marker, version, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 
     /// Adds a block; `bytes` is what only its trees keep in memory.
-    pub(super) fn push(&mut self, height: Height, before: Slot, after: Slot, bytes: usize) {
+    pub(super) fn push(&mut self, height: Height, before: Arc<Version>, after: Arc<Version>, bytes: usize) {
         self.waiting.push_back(Waiting { height, before, after, bytes });
         self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
     }
@@ -117,9 +117,9 @@ impl Archive {
         self.waiting_bytes > bytes || self.waiting.len() > blocks
     }
 
-    /// The tree at a height that the archive does not hold yet.
-    pub(super) fn waiting_tree(&self, height: Height) -> Option<Slot> {
-        Some(self.waiting.iter().find(|block| block.height == height)?.after.clone())
+    /// The version of a height that the archive does not hold yet.
+    pub(super) fn waiting_version(&self, height: Height) -> Option<Arc<Version>> {
+        Some(Arc::clone(&self.waiting.iter().find(|block| block.height == height)?.after))
     }
 
     /// The first blocks that it does not hold, to be written in one batch.
@@ -136,7 +136,7 @@ impl Archive {
             let Some(block) = self.waiting.pop_front() else { return };
             self.waiting_bytes = self.waiting_bytes.saturating_sub(block.bytes);
             self.marker.height = block.height;
-            self.tree = Some(block.after);
+            self.version = Some(block.after);
         }
     }
 }
@@ -155,22 +155,18 @@ impl ArchiveChunk {
     }
 
     /// Adds what the blocks replaced, about so many bytes, and the marker; returns the height of the last one.
-    pub(super) fn put(
-        &self,
-        view: &dyn DatabaseView,
-        cache: &PageCache,
-        bytes: usize,
-        batch: &mut WriteBatch,
-    ) -> Result<Height, StateError> {
+    pub(super) fn put(&self, shared: &Shared, bytes: usize, batch: &mut WriteBatch) -> Result<Height, StateError> {
         let mut written = 0_usize;
         let mut marker = ArchiveMarker { from: self.from, height: self.from };
         for block in &self.blocks {
-            let changes = diff::read(view, block.height)?;
+            let changes = diff::read(&*shared.database, block.height)?;
             written = written.saturating_add(history::put(batch, block.height, &changes));
             let mut changed: Vec<_> = changes.iter().map(|change| sha256(&change.key)).collect();
             changed.sort_unstable();
-            let before = archive::Tree { cache, root: &block.before };
-            written = written.saturating_add(archive::put(batch, block.height, before, &block.after, &changed)?);
+            let forest = shared.forest();
+            let (before, after) = (forest.version(&block.before)?, forest.version(&block.after)?);
+            let before = archive::PastTree { cache: &shared.cache, tree: &before.tree() };
+            written = written.saturating_add(archive::put(batch, block.height, before, &after.tree(), &changed)?);
             marker.height = block.height;
             if written >= bytes {
                 break;

@@ -1,12 +1,16 @@
-//! One block's changes applied to the tree: new nodes on the touched paths, nothing written.
+//! One block's changes to the tree as a layer over it: what is new on the touched paths, nothing written.
 //!
 //! ```text
 //!   changes ──► hashed, sorted by key hash ──► for each thread a part of the tree:
-//!       down: merge changes into pages, note new buckets and nodes, promise their hashes
-//!       run:  compute the hashes level by level
-//!       up:   make the nodes
-//!   ──► the few nodes above the parts
+//!       group of some changes that lie together:
+//!         fetch: have the processor fetch the paths to all of them
+//!         down:  note new values of leaves, or merge changes into new pages; promise the hashes
+//!         run:   compute the hashes level by level
+//!         up:    make the nodes of the layer
+//!       the same for the nodes above the groups
+//!   ──► the root above the parts
 //! ```
+//! What a group needs fits into the processor's nearest caches.
 //! The result is the same for any number of threads: hashes depend on content alone, and parts are joined in order.
 
 use super::StateError;
@@ -14,17 +18,19 @@ use super::cache::{Bucket, PageCache};
 use super::change::{CHANGES_PER_THREAD_MIN, Change, prepare};
 use super::diff::{Filter, first_bits};
 use super::hashing::{Hashing, Promise};
+use super::layer::{FETCHED_AT_ONCE, Kind, Layer, LayerNode, LayerPart, Tree, Twig};
 use super::overlay::Changes;
-use super::page::{Head, Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
+use super::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
 use super::threads::Workers;
-use super::tree::{CHILDREN, Child, Location, NODE_BYTES, Node, Slot, child_index};
+use super::tree::{CHILDREN, Child, Location, Node, Slot, child_index};
 use cairn_primitives::Hash;
-use cairn_primitives::state_proof::{DEPTH_MAX, path_bit};
+use cairn_primitives::state_proof::{DEPTH_MAX, LeafHash, path_bit};
 use std::sync::Arc;
 
 /// The outcome for one version.
 pub(super) struct Updated {
-    pub(super) root: Slot,
+    pub(super) root: Hash,
+    pub(super) layer: Layer,
     /// For each change, in order, what it replaced.
     pub(super) replaced: Vec<Replaced>,
     /// The keys of the changes that make a difference.
@@ -59,12 +65,12 @@ impl Replaced {
 pub(super) struct Pages {
     /// Buckets of the parent that are no part of the version, with their pages.
     pub(super) gone: Vec<(Arc<Bucket>, Arc<Page>)>,
-    /// Bytes of the pages that are not part of the parent.
+    /// The bytes of these pages.
+    pub(super) gone_bytes: usize,
+    /// Bytes of the pages of buckets that are not part of the parent.
     pub(super) new_bytes: usize,
     /// Places that got a page or lost theirs, by the prefix and whether there is one now, in order of time.
     pub(super) places: Vec<(Hash, bool)>,
-    /// About how many bytes of the parent are not part of the version, nodes included.
-    pub(super) gone_bytes: usize,
 }
 
 impl Pages {
@@ -76,35 +82,56 @@ impl Pages {
     }
 }
 
-/// Applies changes on top of `root`.
+/// What changes make of a version's tree.
 ///
 /// # Errors
 /// A key or value is out of bounds, or a page cannot be read.
 pub(super) fn update(
     workers: &Workers,
     cache: &PageCache,
-    root: &Slot,
+    tree: &Tree<'_>,
     changes: &Changes,
 ) -> Result<Updated, StateError> {
     let sorted = prepare(changes, workers)?;
-    let part = apply(workers, cache, root, Location::ROOT, &sorted)?;
-    let filter = Filter::new(part.effects.iter().map(|effect| effect.key));
+    let in_threads = if workers.count() > 1 && sorted.len() >= 2 * CHANGES_PER_THREAD_MIN && tree.is_node() {
+        apply_in_threads(workers, cache, tree, &sorted)?
+    } else {
+        None
+    };
+    let Whole { root, layer, effects, pages } = match in_threads {
+        Some(whole) => whole,
+        None => {
+            let part = Update::new(cache, 0).run(tree, Location::ROOT, &sorted)?;
+            let layer = Layer::new(vec![part.layer], part.twig);
+            Whole { root: part.hash, layer, effects: part.effects, pages: part.pages }
+        }
+    };
+    let filter = Filter::new(effects.iter().map(|effect| effect.key));
     let mut replaced = vec![Replaced::Equal; changes.len()];
-    for effect in part.effects {
+    for effect in effects {
         if let Some(place) = replaced.get_mut(effect.index) {
             *place = effect.replaced;
         }
     }
-    let root = part.slot.unwrap_or_else(|| root.clone());
-    Ok(Updated { root, replaced, filter, pages: part.pages })
+    Ok(Updated { root, layer, replaced, filter, pages })
+}
+
+/// The outcome for the whole tree.
+struct Whole {
+    root: Hash,
+    layer: Layer,
+    effects: Vec<Effect>,
+    pages: Pages,
 }
 
 /// The outcome for a subtree.
-#[derive(Default)]
 struct Part {
-    /// `None` where the changes make no difference.
-    slot: Option<Slot>,
-    /// The changes that make one.
+    layer: LayerPart,
+    /// What the layer has in its place.
+    twig: Twig,
+    hash: Hash,
+    leaves: usize,
+    /// The changes that make a difference.
     effects: Vec<Effect>,
     /// Places of other parts are elsewhere.
     pages: Pages,
@@ -122,56 +149,44 @@ struct Effect {
 /// Changes that belong below one child of a node.
 type Share<'a, 'b> = (usize, &'a [Change<'b>]);
 
-fn apply(
-    workers: &Workers,
-    cache: &PageCache,
-    slot: &Slot,
-    at: Location,
-    changes: &[Change<'_>],
-) -> Result<Part, StateError> {
-    match &slot.child {
-        Child::Node(node) if workers.count() > 1 && changes.len() >= 2 * CHANGES_PER_THREAD_MIN => {
-            apply_in_threads(workers, cache, slot, node, at, changes)
-        }
-        Child::Node(_) | Child::Bucket(..) | Child::Empty => Update::new(cache).run(slot, at, changes),
-    }
-}
-
-/// The parts below a node on all threads.
+/// The parts below the root on all threads; `None` where that is not worth it.
 fn apply_in_threads(
     workers: &Workers,
     cache: &PageCache,
-    slot: &Slot,
-    node: &Node,
-    at: Location,
+    tree: &Tree<'_>,
     changes: &[Change<'_>],
-) -> Result<Part, StateError> {
-    let shares: Vec<_> = shares(changes, at.depth).collect();
-    let done = workers.map(&shares, |(index, changes)| {
-        let slot = node.slots.get(*index).unwrap_or(slot);
-        Update::new(cache).run(slot, at.child(*index), changes)
+) -> Result<Option<Whole>, StateError> {
+    let shares: Vec<_> = (0_u8..).zip(shares(changes, 0)).collect();
+    let done = workers.map(&shares, |(number, (index, changes))| {
+        Update::new(cache, *number).run(&tree.child(*index), Location::ROOT.child(*index), changes)
     });
-    let mut whole = Part::default();
-    let mut slots = node.slots.clone();
-    let mut is_changed = false;
-    for ((index, _), part) in shares.iter().zip(done) {
+    let (mut parts, mut effects, mut pages) = (Vec::with_capacity(CHILDREN), Vec::new(), Pages::default());
+    let mut hashing = Hashing::new();
+    let mut promises = tree.children().map(|child| hashing.known(child.hash(), child.leaves()));
+    let mut twigs = [Twig::Same; CHILDREN];
+    for ((_, (index, _)), part) in shares.iter().zip(done) {
         let part = part?;
-        if let (Some(new), Some(slot)) = (part.slot, slots.get_mut(*index)) {
-            is_changed = true;
-            *slot = new;
+        if let (Some(promise), Some(twig)) = (promises.get_mut(*index), twigs.get_mut(*index)) {
+            (*promise, *twig) = (hashing.known(&part.hash, part.leaves), part.twig);
         }
-        whole.effects.extend(part.effects);
-        whole.pages.append(part.pages);
+        parts.push(part.layer);
+        effects.extend(part.effects);
+        pages.append(part.pages);
     }
-    if is_changed {
-        if slots.iter().map(Slot::leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
-            // Nearly everything was deleted: rare, and quickly done again in one piece.
-            return Update::new(cache).run(slot, at, changes);
-        }
-        whole.pages.gone_bytes = whole.pages.gone_bytes.saturating_add(NODE_BYTES);
-        whole.slot = Some(Slot::node(slots));
+    if promises.iter().map(|promise| promise.leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
+        // Nearly everything was deleted: rare, and quickly done again in one piece.
+        return Ok(None);
     }
-    Ok(whole)
+    let [a, b, c, d] = promises;
+    let pairs = [hashing.join(a, b), hashing.join(c, d)];
+    let [left, right] = pairs;
+    let whole = hashing.join(left, right);
+    hashing.run();
+    let hash = hashing.hash(whole);
+    let mut top = LayerPart::new(u8::try_from(parts.len()).unwrap_or(u8::MAX));
+    let root = top.push_node(LayerNode { hash, pairs: pairs.map(|pair| hashing.hash(pair)), twigs });
+    parts.push(top);
+    Ok(Some(Whole { root: hash, layer: Layer::new(parts, root), effects, pages }))
 }
 
 /// Changes by the children of a node at `depth` that they belong to.
@@ -207,97 +222,206 @@ fn new_values<'a>(page: &Page, changes: &'a [Change<'_>]) -> Option<Vec<NewLeaf<
     changes.iter().map(new).collect()
 }
 
+/// Changes that are worth a group of their own, and all that one group has.
+const GROUP_CHANGES_MAX: usize = 96;
+
 /// A subtree that is new in this version.
-#[derive(Clone, Debug)]
 struct Fresh {
     promise: Promise,
     child: FreshChild,
 }
 
-#[derive(Clone, Debug)]
 enum FreshChild {
     Empty,
-    Bucket(Arc<Bucket>),
+    Bucket(Arc<Bucket>, Arc<Page>),
+    /// A bucket with other values, by its place in the part of the layer.
+    Leaves(u32),
     /// A draft by its place.
     Node(usize),
+    /// A node of a group that is done.
+    Made(Made),
 }
 
-/// A new node whose hashes are not known yet.
+/// A node whose hashes are not known yet.
 struct Draft {
-    /// The slots of the node that it replaces.
-    kept: Option<Arc<Node>>,
-    fresh: [Option<Fresh>; CHILDREN],
+    promise: Promise,
     pairs: [Promise; CHILDREN / 2],
+    /// `None` where the version below has a node too, with the same child.
+    fresh: [Option<Fresh>; CHILDREN],
+    is_new: bool,
+}
+
+/// What became of a draft.
+enum Made {
+    Twig(Twig),
+    /// A subtree on its way into the one that is above it.
+    Whole(Slot),
 }
 
 /// One thread's work on one subtree.
 struct Update<'a> {
     cache: &'a PageCache,
+    /// Of the group at hand, or of what lies above the groups.
     hashing: Hashing,
-    /// A node stands after those below it.
+    /// Of the same; a node stands after those below it.
     drafts: Vec<Draft>,
-    part: Part,
+    /// The other one's, where there is a group at hand; room for those of a group otherwise.
+    others: (Hashing, Vec<Draft>),
+    is_in_group: bool,
+    layer: LayerPart,
+    effects: Vec<Effect>,
+    pages: Pages,
+    /// Key hashes and leaf hashes of the bucket at hand.
+    leaves: Vec<LeafHash>,
+    /// Whether the paths to the changes at hand are fetched.
+    is_fetched: bool,
 }
 
 impl<'a> Update<'a> {
-    fn new(cache: &'a PageCache) -> Self {
-        Self { cache, hashing: Hashing::new(), drafts: Vec::new(), part: Part::default() }
-    }
-
-    fn run(mut self, slot: &Slot, at: Location, changes: &[Change<'_>]) -> Result<Part, StateError> {
-        let fresh = self.apply(slot, at, changes)?;
-        self.hashing.run();
-        let mut nodes: Vec<Arc<Node>> = Vec::with_capacity(self.drafts.len());
-        for draft in &self.drafts {
-            let node = self.make(draft, &nodes);
-            nodes.push(Arc::new(node));
+    fn new(cache: &'a PageCache, number: u8) -> Self {
+        Self {
+            cache,
+            hashing: Hashing::new(),
+            drafts: Vec::new(),
+            others: (Hashing::new(), Vec::new()),
+            is_in_group: false,
+            layer: LayerPart::new(number),
+            effects: Vec::new(),
+            pages: Pages::default(),
+            leaves: Vec::new(),
+            is_fetched: false,
         }
-        self.part.slot = fresh.map(|fresh| self.slot(&fresh, &nodes));
-        Ok(self.part)
     }
 
-    fn make(&self, draft: &Draft, nodes: &[Arc<Node>]) -> Node {
-        let slot = |(index, fresh): (usize, &Option<Fresh>)| match (fresh, &draft.kept) {
-            (Some(fresh), _) => self.slot(fresh, nodes),
-            (None, Some(kept)) => kept.slots.get(index).cloned().unwrap_or(Slot::EMPTY),
-            (None, None) => Slot::EMPTY,
-        };
-        let [a, b, c, d] = &draft.fresh;
-        let slots = [slot((0, a)), slot((1, b)), slot((2, c)), slot((3, d))];
-        Node::new(slots, draft.pairs.map(|pair| self.hashing.hash(pair)))
+    fn run(mut self, tree: &Tree<'_>, at: Location, changes: &[Change<'_>]) -> Result<Part, StateError> {
+        self.layer.reserve(changes.len());
+        let fresh = self.apply(tree, at, changes)?;
+        self.hashing.run();
+        let mut made = self.make_drafts();
+        let (hash, leaves) = fresh
+            .as_ref()
+            .map_or((*tree.hash(), tree.leaves()), |fresh| (self.hashing.hash(fresh.promise), fresh.promise.leaves));
+        let twig = fresh.map_or(Twig::Same, |fresh| self.twig(fresh, &mut made));
+        let Self { layer, effects, pages, .. } = self;
+        Ok(Part { layer, twig, hash, leaves, effects, pages })
     }
 
-    fn slot(&self, fresh: &Fresh, nodes: &[Arc<Node>]) -> Slot {
-        let child = match &fresh.child {
-            FreshChild::Empty => Child::Empty,
-            FreshChild::Bucket(bucket) => {
-                Child::Bucket(u16::try_from(fresh.promise.leaves).unwrap_or(u16::MAX), Arc::clone(bucket))
+    /// Applies the changes of a group, of which only the outcome is left.
+    fn apply_group(
+        &mut self,
+        tree: &Tree<'_>,
+        at: Location,
+        changes: &[Change<'_>],
+    ) -> Result<Option<Fresh>, StateError> {
+        self.is_in_group = true;
+        self.exchange();
+        let fresh = self.apply_to_node(tree, at, changes)?;
+        self.hashing.run();
+        let mut made = self.make_drafts();
+        let outcome = fresh.map(|Fresh { promise, child }| {
+            let child = if let FreshChild::Node(index) = child {
+                let made = made.get_mut(index).and_then(Option::take);
+                made.map_or(FreshChild::Empty, FreshChild::Made)
+            } else {
+                child
+            };
+            (self.hashing.hash(promise), promise.leaves, child)
+        });
+        self.hashing.clear();
+        self.exchange();
+        self.is_in_group = false;
+        Ok(outcome.map(|(hash, leaves, child)| Fresh { promise: self.hashing.known(&hash, leaves), child }))
+    }
+
+    fn exchange(&mut self) {
+        std::mem::swap(&mut self.hashing, &mut self.others.0);
+        std::mem::swap(&mut self.drafts, &mut self.others.1);
+    }
+
+    /// Makes nodes of all drafts, now that their hashes are known.
+    fn make_drafts(&mut self) -> Vec<Option<Made>> {
+        let mut drafts = std::mem::take(&mut self.drafts);
+        let mut made: Vec<Option<Made>> = Vec::with_capacity(drafts.len());
+        for draft in drafts.drain(..) {
+            let new = self.make(draft, &mut made);
+            made.push(Some(new));
+        }
+        self.drafts = drafts;
+        made
+    }
+
+    fn make(&mut self, draft: Draft, made: &mut [Option<Made>]) -> Made {
+        let Draft { promise, pairs, fresh, is_new } = draft;
+        let (hash, pairs) = (self.hashing.hash(promise), pairs.map(|pair| self.hashing.hash(pair)));
+        if is_new {
+            let slots = fresh.map(|fresh| fresh.map_or(Slot::EMPTY, |fresh| self.whole(fresh, made)));
+            return Made::Whole(Slot { hash, child: Child::Node(Box::new(Node::new(slots, pairs))) });
+        }
+        let twigs = fresh.map(|fresh| fresh.map_or(Twig::Same, |fresh| self.twig(fresh, made)));
+        Made::Twig(self.layer.push_node(LayerNode { hash, pairs, twigs }))
+    }
+
+    /// What the layer has for a subtree that is new.
+    fn twig(&mut self, fresh: Fresh, made: &mut [Option<Made>]) -> Twig {
+        match fresh.child {
+            FreshChild::Leaves(index) => self.layer.bucket(index, self.hashing.hash(fresh.promise)),
+            FreshChild::Node(index) => match made.get_mut(index).and_then(Option::take) {
+                Some(made) => self.made(made),
+                None => Twig::Same,
+            },
+            FreshChild::Made(made) => self.made(made),
+            FreshChild::Empty | FreshChild::Bucket(..) => {
+                let slot = self.whole(fresh, made);
+                self.layer.push_slot(slot)
             }
-            FreshChild::Node(index) => {
-                Child::Node(Arc::clone(nodes.get(*index).expect("a node stands after those below it")))
+        }
+    }
+
+    fn made(&mut self, made: Made) -> Twig {
+        match made {
+            Made::Twig(twig) => twig,
+            Made::Whole(slot) => self.layer.push_slot(slot),
+        }
+    }
+
+    /// A subtree of which the version below has nothing.
+    fn whole(&self, fresh: Fresh, made: &mut [Option<Made>]) -> Slot {
+        let Fresh { promise, child } = fresh;
+        match child {
+            FreshChild::Bucket(bucket, _) => {
+                let leaves = u16::try_from(promise.leaves).unwrap_or(u16::MAX);
+                Slot { hash: self.hashing.hash(promise), child: Child::Bucket(leaves, bucket) }
             }
-        };
-        Slot { hash: self.hashing.hash(fresh.promise), child }
+            FreshChild::Node(index) => match made.get_mut(index).and_then(Option::take) {
+                Some(Made::Whole(slot)) => slot,
+                Some(Made::Twig(_)) | None => Slot::EMPTY,
+            },
+            FreshChild::Made(Made::Whole(slot)) => slot,
+            FreshChild::Empty | FreshChild::Leaves(_) | FreshChild::Made(Made::Twig(_)) => Slot::EMPTY,
+        }
     }
 
     /// The subtree with the changes, or `None` where they make no difference.
-    fn apply(&mut self, slot: &Slot, at: Location, changes: &[Change<'_>]) -> Result<Option<Fresh>, StateError> {
-        match &slot.child {
-            Child::Node(node) => self.apply_to_node(node, at, changes),
-            Child::Bucket(_, bucket) => {
-                let page = self.cache.page(bucket, at, &slot.hash)?;
+    fn apply(&mut self, tree: &Tree<'_>, at: Location, changes: &[Change<'_>]) -> Result<Option<Fresh>, StateError> {
+        match tree.kind() {
+            Kind::Node if !self.is_in_group && changes.len() <= GROUP_CHANGES_MAX => {
+                self.apply_group(tree, at, changes)
+            }
+            Kind::Node => self.apply_to_node(tree, at, changes),
+            Kind::Bucket(bucket) => {
+                let page = tree.page(self.cache, at)?;
                 if let Some(values) = new_values(&page, changes) {
-                    return Ok(self.overwrite(bucket, &page, &values));
+                    return Ok(self.overwrite(&page, &values));
                 }
                 let Some(leaves) = self.merge_changes(&page, changes) else { return Ok(None) };
                 self.remove(bucket, &page);
                 if leaves.is_empty() || leaves.len() > SPLIT_LEAVES_MAX {
-                    self.part.pages.places.push((at.prefix, false));
+                    self.pages.places.push((at.prefix, false));
                     return Ok(Some(self.place(at, &leaves)));
                 }
                 Ok(Some(self.bucket(Page::pack(at.depth, &leaves))))
             }
-            Child::Empty => {
+            Kind::Empty => {
                 let with_leaf = changes.iter().filter_map(|change| Some((change, change.leaf()?)));
                 let (made, leaves): (Vec<_>, Vec<_>) = with_leaf.unzip();
                 made.into_iter().for_each(|change| self.note(change, None));
@@ -308,26 +432,33 @@ impl<'a> Update<'a> {
 
     fn apply_to_node(
         &mut self,
-        node: &Arc<Node>,
+        tree: &Tree<'_>,
         at: Location,
         changes: &[Change<'_>],
     ) -> Result<Option<Fresh>, StateError> {
+        let is_fetching = !self.is_fetched && changes.len() <= FETCHED_AT_ONCE;
+        if is_fetching {
+            tree.fetch_ahead(at.depth, changes.iter().map(|change| &change.key_hash));
+            self.is_fetched = true;
+        }
+        let children = tree.children();
         let mut fresh = [const { None }; CHILDREN];
         for (index, changes) in shares(changes, at.depth) {
-            if let (Some(place), Some(slot)) = (fresh.get_mut(index), node.slots.get(index)) {
-                *place = self.apply(slot, at.child(index), changes)?;
+            if let (Some(place), Some(child)) = (fresh.get_mut(index), children.get(index)) {
+                *place = self.apply(child, at.child(index), changes)?;
             }
         }
+        self.is_fetched &= !is_fetching;
         if fresh.iter().all(Option::is_none) {
             return Ok(None);
         }
-        self.part.pages.gone_bytes = self.part.pages.gone_bytes.saturating_add(NODE_BYTES);
-        let leaves = |(new, old): (&Option<Fresh>, &Slot)| new.as_ref().map_or(old.leaves(), |new| new.promise.leaves);
-        if fresh.iter().zip(&node.slots).map(leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
-            return self.merge_buckets(at, node, &fresh).map(Some);
+        let leaves =
+            |(new, old): (&Option<Fresh>, &Tree<'_>)| new.as_ref().map_or(old.leaves(), |new| new.promise.leaves);
+        if fresh.iter().zip(&children).map(leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
+            return self.merge_buckets(at, &children, &fresh).map(Some);
         }
         let mut pairs = [Hashing::EMPTY; CHILDREN / 2];
-        let halves = fresh.as_chunks::<2>().0.iter().zip(node.slots.as_chunks::<2>().0).zip(&node.pairs);
+        let halves = fresh.as_chunks::<2>().0.iter().zip(children.as_chunks::<2>().0).zip(tree.pairs());
         for (pair, ((new, old), before)) in pairs.iter_mut().zip(halves) {
             *pair = match (new, old) {
                 ([None, None], [a, b]) => self.hashing.known(before, a.leaves().saturating_add(b.leaves())),
@@ -337,32 +468,41 @@ impl<'a> Update<'a> {
                 }
             };
         }
-        Ok(Some(self.draft(Some(Arc::clone(node)), fresh, pairs)))
+        Ok(Some(self.draft(fresh, pairs, false)))
     }
 
-    fn promise(&mut self, fresh: Option<&Fresh>, old: &Slot) -> Promise {
+    fn promise(&mut self, fresh: Option<&Fresh>, old: &Tree<'_>) -> Promise {
         match fresh {
             Some(fresh) => fresh.promise,
-            None => self.hashing.known(&old.hash, old.leaves()),
+            None => self.hashing.known(old.hash(), old.leaves()),
         }
     }
 
-    fn draft(&mut self, kept: Option<Arc<Node>>, fresh: [Option<Fresh>; CHILDREN], pairs: [Promise; 2]) -> Fresh {
+    fn draft(&mut self, fresh: [Option<Fresh>; CHILDREN], pairs: [Promise; 2], is_new: bool) -> Fresh {
         let [left, right] = pairs;
         let promise = self.hashing.join(left, right).over_node();
-        self.drafts.push(Draft { kept, fresh, pairs });
+        self.drafts.push(Draft { promise, pairs, fresh, is_new });
         Fresh { promise, child: FreshChild::Node(self.drafts.len().saturating_sub(1)) }
     }
 
-    /// A page with new values, or `None` where they make no difference.
-    fn overwrite(&mut self, bucket: &Arc<Bucket>, page: &Arc<Page>, values: &[NewLeaf<'_>]) -> Option<Fresh> {
+    /// A bucket with new values, or `None` where they make no difference.
+    fn overwrite(&mut self, page: &Arc<Page>, values: &[NewLeaf<'_>]) -> Option<Fresh> {
         let differs = |new: &&NewLeaf<'_>| page.heads().get(new.index).is_some_and(|head| head.hash != new.hash);
         let mut changed = values.iter().filter(differs).peekable();
         changed.peek()?;
-        let overwritten = page.with_values(changed.clone().map(|new| (new.index, new.hash, new.value)));
-        changed.for_each(|new| self.note(new.change, page.leaf(new.index).as_ref()));
-        self.remove(bucket, page);
-        Some(self.bucket(overwritten))
+        let mut leaves = std::mem::take(&mut self.leaves);
+        leaves.clear();
+        leaves.extend(page.heads().iter().map(|head| (head.key_hash, head.hash)));
+        for new in changed.clone() {
+            self.note(new.change, page.leaf(new.index).as_ref());
+            if let Some((_, hash)) = leaves.get_mut(new.index) {
+                *hash = new.hash;
+            }
+        }
+        let index = self.layer.push_bucket(Arc::clone(page), changed.map(|new| (new.index, new.hash, new.value)));
+        let promise = self.fold(&leaves, page.depth());
+        self.leaves = leaves;
+        Some(Fresh { promise, child: FreshChild::Leaves(index) })
     }
 
     /// The leaves of a page with changes, or `None` where they make no difference.
@@ -391,35 +531,33 @@ impl<'a> Update<'a> {
     fn note(&mut self, change: &Change<'_>, before: Option<&Leaf<'_>>) {
         let effect =
             Effect { index: change.index, key: first_bits(&change.key_hash), replaced: Replaced::leaf(before) };
-        self.part.effects.push(effect);
+        self.effects.push(effect);
     }
 
     /// One bucket in place of a node, or nothing.
     fn merge_buckets(
         &mut self,
         at: Location,
-        node: &Node,
+        children: &[Tree<'_>; CHILDREN],
         fresh: &[Option<Fresh>; CHILDREN],
     ) -> Result<Fresh, StateError> {
         let mut pages = Vec::with_capacity(CHILDREN);
-        for (index, (new, old)) in fresh.iter().zip(&node.slots).enumerate() {
+        for (index, (new, old)) in fresh.iter().zip(children).enumerate() {
             let at = at.child(index);
-            match (new, &old.child) {
-                (Some(Fresh { child: FreshChild::Bucket(bucket), .. }), _) => {
-                    // It was made a moment ago, for nothing.
-                    let page = bucket.resident();
-                    let size = page.as_ref().map_or(0, |page| page.size());
-                    self.part.pages.new_bytes = self.part.pages.new_bytes.saturating_sub(size);
-                    self.part.pages.places.push((at.prefix, false));
-                    pages.extend(page);
-                }
-                (None, Child::Bucket(_, bucket)) => {
-                    let page = self.cache.page(bucket, at, &old.hash)?;
-                    self.remove(bucket, &page);
-                    self.part.pages.places.push((at.prefix, false));
-                    pages.push(page);
-                }
-                (Some(_), _) | (None, Child::Empty | Child::Node(_)) => {}
+            let new = new.as_ref().map(|new| &new.child);
+            if let Some(FreshChild::Bucket(_, page)) = new {
+                // It was made a moment ago, for nothing.
+                self.pages.new_bytes = self.pages.new_bytes.saturating_sub(page.size());
+                self.pages.places.push((at.prefix, false));
+                pages.push(Arc::clone(page));
+            } else if let (Some(FreshChild::Leaves(_)) | None, Kind::Bucket(bucket)) = (new, old.kind()) {
+                let before = old.page(self.cache, at)?;
+                self.remove(bucket, &before);
+                self.pages.places.push((at.prefix, false));
+                pages.push(match new {
+                    Some(FreshChild::Leaves(index)) => self.layer.take_page(*index).unwrap_or(before),
+                    _ => before,
+                });
             }
         }
         let leaves: Vec<_> = pages.iter().flat_map(|page| page.leaves()).collect();
@@ -441,28 +579,29 @@ impl<'a> Update<'a> {
             };
             let [a, b, c, d] = [place(0), place(1), place(2), place(3)];
             let pairs = [self.hashing.join(a.promise, b.promise), self.hashing.join(c.promise, d.promise)];
-            return self.draft(None, [Some(a), Some(b), Some(c), Some(d)], pairs);
+            return self.draft([Some(a), Some(b), Some(c), Some(d)], pairs, true);
         }
-        self.part.pages.places.push((at.prefix, true));
+        self.pages.places.push((at.prefix, true));
         self.bucket(Page::pack(at.depth, leaves))
     }
 
     /// A bucket for a page with some leaves, not too many.
     fn bucket(&mut self, page: Page) -> Fresh {
-        let promise = self.fold(page.heads(), page.depth());
-        self.part.pages.new_bytes = self.part.pages.new_bytes.saturating_add(page.size());
-        Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(Arc::new(page)))) }
+        let promise = self.fold(&page.hashes(), page.depth());
+        self.pages.new_bytes = self.pages.new_bytes.saturating_add(page.size());
+        let page = Arc::new(page);
+        Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(Arc::clone(&page))), page) }
     }
 
     /// The subtree of leaves in one bucket.
-    fn fold(&mut self, leaves: &[Head], depth: u16) -> Promise {
+    fn fold(&mut self, leaves: &[LeafHash], depth: u16) -> Promise {
         match leaves {
             [] => Hashing::EMPTY,
-            [leaf] => self.hashing.known(&leaf.hash, 1),
+            [(_, hash)] => self.hashing.known(hash, 1),
             // Two leaves differ in a bit, so this is never reached: it bounds the recursion.
-            [leaf, ..] if depth >= DEPTH_MAX => self.hashing.known(&leaf.hash, leaves.len()),
+            [(_, hash), ..] if depth >= DEPTH_MAX => self.hashing.known(hash, leaves.len()),
             _ => {
-                let middle = leaves.partition_point(|leaf| !path_bit(&leaf.key_hash, depth));
+                let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
                 let (left, right) = leaves.split_at_checked(middle).unwrap_or((leaves, &[]));
                 let below = depth.saturating_add(1);
                 let (left, right) = (self.fold(left, below), self.fold(right, below));
@@ -473,8 +612,7 @@ impl<'a> Update<'a> {
 
     /// A bucket leaves the tree.
     fn remove(&mut self, bucket: &Arc<Bucket>, page: &Arc<Page>) {
-        let pages = &mut self.part.pages;
-        pages.gone_bytes = pages.gone_bytes.saturating_add(page.size());
-        pages.gone.push((Arc::clone(bucket), Arc::clone(page)));
+        self.pages.gone_bytes = self.pages.gone_bytes.saturating_add(page.size());
+        self.pages.gone.push((Arc::clone(bucket), Arc::clone(page)));
     }
 }

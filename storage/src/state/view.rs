@@ -11,14 +11,14 @@ use cairn_primitives::{Hash, Height};
 use std::fmt;
 use std::sync::Arc;
 
-/// Reads committed state; cheap to clone, never waits for the writer.
+/// Reads committed state; cheap to clone. It waits for the writer only while that makes a committed block's changes in memory.
 #[derive(Clone)]
 pub struct StateReadModel {
     shared: Arc<Shared>,
 }
 
-/// One committed version: reads and proofs from it agree with each other and with its root. Hold it briefly: it keeps
-/// replaced pages in memory.
+/// One committed version: reads and proofs from it agree with each other and with its root. Hold it briefly: it keeps what
+/// later blocks replaced in memory.
 #[derive(Clone)]
 pub struct StateView {
     shared: Arc<Shared>,
@@ -34,7 +34,7 @@ impl StateReadModel {
     #[must_use]
     pub fn head(&self) -> Option<StateHead> {
         let head = Arc::clone(&self.shared.current().head);
-        head.height.map(|height| StateHead { height, root: head.root.hash })
+        head.height.map(|height| StateHead { height, root: head.root })
     }
 
     /// The committed head as it is now, unmoved by later blocks.
@@ -74,12 +74,9 @@ impl StateReadModel {
     /// The lowest height at which keys can be proved.
     #[must_use]
     pub fn lowest_provable_height(&self) -> Height {
-        let current = self.shared.current();
-        let oldest = current.recent.front().map_or(&current.head, |(version, _)| version);
-        let oldest = oldest.height.unwrap_or_default();
-        drop(current);
+        let oldest = self.shared.current().oldest().height.unwrap_or_default();
         let unsaved = self.shared.unsaved();
-        let archive = unsaved.archive.as_ref().filter(|archive| archive.tree.is_some());
+        let archive = unsaved.archive.as_ref().filter(|archive| archive.version.is_some());
         archive.map_or(oldest, |archive| archive.marker.from.min(oldest))
     }
 
@@ -122,8 +119,8 @@ impl StateReadModel {
         match self.view_at(height) {
             Err(StateError::ProofNotKept { .. }) => self.prove_past(height, keys),
             view => {
-                let view = view?;
-                keys.iter().map(|key| view.prove(key)).collect()
+                let version = view?.version;
+                self.shared.read(&version, |reading| keys.iter().map(|key| reading.prove(key)).collect())
             }
         }
     }
@@ -133,19 +130,20 @@ impl StateReadModel {
         let (waiting, archived) = {
             let unsaved = self.shared.unsaved();
             let archive = unsaved.archive.as_ref();
-            let archived = archive.and_then(|archive| Some((archive.marker, archive.tree.clone()?)));
-            (archive.and_then(|archive| archive.waiting_tree(height)), archived)
+            let archived = archive.and_then(|archive| Some((archive.marker, archive.version.clone()?)));
+            (archive.and_then(|archive| archive.waiting_version(height)), archived)
         };
-        if let Some(tree) = waiting {
-            let reading = self.shared.reading(&tree, height);
-            return keys.iter().map(|key| reading.prove(key)).collect();
+        if let Some(version) = waiting {
+            return self.shared.read(&version, |reading| keys.iter().map(|key| reading.prove(key)).collect());
         }
         let holds = |marker: &ArchiveMarker| (marker.from..=marker.height).contains(&height);
-        let Some((marker, tree)) = archived.filter(|(marker, _)| holds(marker)) else {
+        let Some((_, version)) = archived.filter(|(marker, _)| holds(marker)) else {
             return Err(StateError::ProofNotKept { height, lowest: self.lowest_provable_height() });
         };
-        let mut past = Past::new(self.shared.reading(&tree, marker.height), height);
-        keys.iter().map(|key| past.prove(key)).collect()
+        self.shared.read(&version, |reading| {
+            let mut past = Past::new(reading, height);
+            keys.iter().map(|key| past.prove(key)).collect()
+        })
     }
 
     /// Bytes of pages of the head that are in memory and could be dropped: what the cache budget bounds.
@@ -177,7 +175,7 @@ impl StateView {
     /// The state root.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.version.root.hash
+        self.version.root
     }
 
     /// The value of a key.
@@ -185,7 +183,7 @@ impl StateView {
     /// # Errors
     /// The database failed.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.shared.reading(&self.version.root, self.height()).get(key)
+        self.shared.read(&self.version, |reading| reading.get(key))
     }
 
     /// The values of several keys, in the order asked; on several threads if there are many.
@@ -193,7 +191,7 @@ impl StateView {
     /// # Errors
     /// The database failed.
     pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
-        self.shared.reading(&self.version.root, self.height()).get_many(keys)
+        self.shared.read(&self.version, |reading| reading.get_many(keys))
     }
 
     /// What the version holds under a key, provable against [`Self::root`].
@@ -201,7 +199,7 @@ impl StateView {
     /// # Errors
     /// The database failed.
     pub fn prove(&self, key: &[u8]) -> Result<StateProof, StateError> {
-        self.shared.reading(&self.version.root, self.height()).prove(key)
+        self.shared.read(&self.version, |reading| reading.prove(key))
     }
 
     /// The leaves with key hashes from `from` on until their keys and values have `bytes_max` bytes (then one more fits, so
@@ -211,7 +209,7 @@ impl StateView {
     /// # Errors
     /// The database failed, or a long value was replaced and has left the window meanwhile.
     pub fn chunk(&self, from: Hash, bytes_max: usize) -> Result<(KeyRange, StateChunk), StateError> {
-        self.shared.reading(&self.version.root, self.height()).chunk(from, bytes_max)
+        self.shared.read(&self.version, |reading| reading.chunk(from, bytes_max))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Many SHA-256 digests at once: the state tree hashes thousands of nodes that do not depend on each other.
+//! What the state tree asks of the processor: many SHA-256 digests at once, and memory ahead of time.
 //!
 //! ```text
 //!   messages ──► AVX-512 on this processor? ──yes──► `wide`: 16 messages, one in each lane, block after block
@@ -8,10 +8,13 @@
 //! half the time of the processor's own SHA instructions. A message of more than [`WIDE_BYTES_MAX`] bytes is hashed alone:
 //! lanes of shorter messages would wait for it.
 //!
+//! [`fetch_ahead`] asks for memory without waiting for it; elsewhere than on x86-64 it does nothing.
+//!
 //! This is the only crate of the core with `unsafe` code: the call of a function that is compiled for a processor with
-//! AVX-512, behind the check that this is one.
+//! AVX-512, behind the check that this is one, and the prefetch instruction, which cannot fault.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
+mod fetch;
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "lanes of fixed width; words wrap")]
 mod wide;
@@ -19,6 +22,8 @@ mod wide;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests: a failure here is the point")]
 mod tests;
+
+pub use fetch::fetch_ahead;
 
 use sha2::{Digest, Sha256};
 
