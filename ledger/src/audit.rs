@@ -6,12 +6,13 @@
 //!   indexes ─ nothing but what those blocks account for; validator sets, blocks not final, the consensus journal
 //!   state ─── beside it, on a second thread: pages against their root and the head's header, keys against the pages; then
 //!             a copy of the state in a scratch database, from which one block after the other is taken back, its root
-//!             compared with every header's on the way, its paths in the archive proved
+//!             compared with every header's on the way, its nodes with those of the archive
 //! ```
 //! Nothing is executed and nothing is written but the scratch database. Damage does not end the check: it goes on with what
-//! can still be known, and lists the first [`cairn_storage::damage::DAMAGES_LISTED_MAX`] places.
+//! can still be known, and lists the first [`cairn_storage::damage::DAMAGES_LISTED_MAX`] places of each table.
 //!
-//! Memory: one block, [`SCAN_RECORDS`] records, the shape of the state's tree, and what the scratch database keeps.
+//! Memory: one block, [`SCAN_RECORDS`] records, the shape of the state's tree, four bytes for each block of an archive, and
+//! what the scratch database keeps.
 
 mod blocks;
 mod history;
@@ -40,7 +41,7 @@ pub struct Audit {
     pub schedule: EpochSchedule,
     /// The first block to check. The blocks below are taken for granted, as far as the checked ones do not name them.
     pub from: Height,
-    /// How many damages are listed.
+    /// How many damages of each table are listed.
     pub listed_max: usize,
 }
 
@@ -152,6 +153,14 @@ impl Audit {
         }
     }
 
+    /// Whether there is a record that only an archive has. Where it cannot be read, the check of the table says so.
+    fn has_archive(view: &dyn DatabaseView) -> bool {
+        let first = |table| view.scan(table, &KeyRange::all(), Direction::Forward, 1);
+        [Table::StateHistory, Table::StateNodes]
+            .into_iter()
+            .any(|table| first(table).is_ok_and(|records| !records.is_empty()))
+    }
+
     fn state_facts(&self, view: &dyn DatabaseView, head: Height, damages: &mut Damages) -> Option<StateFacts> {
         let mut facts = match state::facts(view) {
             Ok(Some(facts)) => facts,
@@ -164,6 +173,9 @@ impl Audit {
                 return None;
             }
         };
+        if facts.archive.is_none() && Self::has_archive(view) {
+            damages.add(Table::Meta, None, "archive", "the record is missing, and there are records of an archive");
+        }
         if facts.height != head {
             let reason = format!("it is of height {}, the head is {head}", facts.height);
             damages.add(Table::Meta, None, "state", reason);

@@ -3,10 +3,11 @@
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
+use std::collections::BTreeMap;
 use std::fmt;
 
-/// How many damages a check lists unless told otherwise; all are counted.
-pub const DAMAGES_LISTED_MAX: usize = 1_000;
+/// How many damages of each table a check lists unless told otherwise; all are counted.
+pub const DAMAGES_LISTED_MAX: usize = 100;
 
 /// How many bytes of a key are shown.
 const KEY_BYTES_SHOWN: usize = 48;
@@ -30,10 +31,12 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Damages in the order they were found: the first ones listed, all counted.
+/// Damages in the order they were found: the first ones of each table listed, so that one does not hide the others; all
+/// counted.
 #[derive(Clone, Debug)]
 pub struct Damages {
     listed: Vec<Damage>,
+    listed_of: BTreeMap<Table, usize>,
     listed_max: usize,
     count: u64,
 }
@@ -45,18 +48,24 @@ impl Default for Damages {
 }
 
 impl Damages {
-    /// An empty list that keeps at most `listed_max`.
+    /// An empty list that keeps at most `listed_max` of each table.
     #[must_use]
     pub const fn new(listed_max: usize) -> Self {
-        Self { listed: Vec::new(), listed_max, count: 0 }
+        Self { listed: Vec::new(), listed_of: BTreeMap::new(), listed_max, count: 0 }
     }
 
     /// Adds a damage.
     pub fn add(&mut self, table: Table, key: Option<&[u8]>, place: impl Into<String>, reason: impl ToString) {
         self.count = self.count.saturating_add(1);
-        if self.listed.len() < self.listed_max {
-            let key = key.map(<[u8]>::to_vec);
-            self.listed.push(Damage { table, key, place: place.into(), reason: reason.to_string() });
+        let key = key.map(<[u8]>::to_vec);
+        self.list(Damage { table, key, place: place.into(), reason: reason.to_string() });
+    }
+
+    fn list(&mut self, damage: Damage) {
+        let listed = self.listed_of.entry(damage.table).or_default();
+        if *listed < self.listed_max {
+            *listed = listed.saturating_add(1);
+            self.listed.push(damage);
         }
     }
 
@@ -77,8 +86,7 @@ impl Damages {
     /// Adds what another part of the check found.
     pub fn merge(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
-        let room = self.listed_max.saturating_sub(self.listed.len());
-        self.listed.extend(other.listed.into_iter().take(room));
+        other.listed.into_iter().for_each(|damage| self.list(damage));
     }
 
     /// How many were found.
@@ -87,7 +95,7 @@ impl Damages {
         self.count
     }
 
-    /// The first ones.
+    /// The first ones of each table.
     #[must_use]
     pub fn listed(&self) -> &[Damage] {
         &self.listed
@@ -154,8 +162,10 @@ mod tests {
         let mut other = Damages::new(2);
         other.add_key(Table::Journal, &[1; 60], "short");
         damages.merge(other);
-        assert_eq!((damages.count(), damages.listed().len()), (4, 2));
-        assert_eq!(damages.listed().last().unwrap().to_string(), "table `headers`, height 1: missing");
+        assert_eq!((damages.count(), damages.listed().len()), (4, 3));
+        let mut listed = damages.listed().iter().map(ToString::to_string).skip(1);
+        assert_eq!(listed.next().unwrap(), "table `headers`, height 1: missing");
+        assert!(listed.next().unwrap().starts_with("table `journal`"));
     }
 
     #[test]

@@ -38,8 +38,11 @@ pub(super) fn check(audit: &Audit, facts: Option<&StateFacts>, progress: &OnProg
     states
 }
 
-/// The state root that a header names, if the header is the one that its height had.
+/// The state root that a header names, if the header is the one that its height had: that of the recorded hash, and the
+/// parent of the next block.
 fn root_of(view: &dyn DatabaseView, height: Height) -> Option<Hash> {
     let header = blocks::header(view, height).ok()??;
-    (blocks::hash_of(view, height).ok()? == Some(header.hash())).then_some(header.state_root)
+    let hash = header.hash();
+    let is_named = blocks::header(view, height.next()).ok()?.is_none_or(|child| child.parent_hash == hash);
+    (is_named && blocks::hash_of(view, height).ok()? == Some(hash)).then_some(header.state_root)
 }

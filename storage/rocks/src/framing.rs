@@ -1,4 +1,8 @@
-//! Whether log files are whole, before the engine opens them: it takes an unfinished end for a crash, and goes on without it.
+//! Whether files are whole that the engine takes as they are, or does not name.
+//!
+//! Of log files it takes an unfinished end for a crash, and goes on without it: they are looked at before it opens them. Of a
+//! file of values (`….blob`) that ends too early it says only that there is one: they are looked at once it has deleted those
+//! that it does not use. Such a file ends with 32 bytes that begin with a number of four (little-endian), always the same.
 //!
 //! Write-ahead logs and the list of files (`MANIFEST-…`) have one form: blocks of 32 KiB with fragments of records, each after
 //! a head of checksum (4), length (2, little-endian) and kind (1): 1 a whole record, 2 its first, 3 a middle, 4 its last part;
@@ -6,12 +10,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 const BLOCK_BYTES: usize = 32 << 10;
 const HEAD_BYTES: usize = 7;
 /// The head of the kinds that name their log.
 const LONG_HEAD_BYTES: usize = 11;
+
+/// The end of a file of values.
+const VALUES_END_BYTES: u64 = 32;
+/// What it begins with.
+const VALUES_END_MARK: [u8; 4] = 2_395_959_u32.to_le_bytes();
 
 /// A file of the directory that is not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +56,30 @@ pub fn check_logs(path: &Path) -> io::Result<Vec<FileDamage>> {
         }
     }
     Ok(damages)
+}
+
+/// Checks the ends of the files of values in a directory of which this process has the database open.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn check_values(path: &Path) -> io::Result<Vec<FileDamage>> {
+    let mut damages = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "blob") && !has_end(&File::open(&file)?)? {
+            let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            damages.push(FileDamage { file, reason: "its end is missing, and with it values of the state".to_owned() });
+        }
+    }
+    damages.sort_by(|one, other| one.file.cmp(&other.file));
+    Ok(damages)
+}
+
+fn has_end(file: &File) -> io::Result<bool> {
+    let Some(at) = file.metadata()?.len().checked_sub(VALUES_END_BYTES) else { return Ok(false) };
+    let mut mark = [0; VALUES_END_MARK.len()];
+    file.read_exact_at(&mut mark, at)?;
+    Ok(mark == VALUES_END_MARK)
 }
 
 /// The end of the last whole record, if the file does not end there.
@@ -94,7 +128,8 @@ fn fill(input: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::cut_at;
+    use super::{cut_at, has_end};
+    use std::io::Write as _;
 
     /// A log of records of these sizes, cut into fragments as the engine does.
     fn log(sizes: &[usize]) -> (Vec<u8>, Vec<usize>) {
@@ -142,6 +177,20 @@ mod tests {
                 found == expected || (is_padding && found == Some(u64::try_from(whole).unwrap())),
                 "{length}: {found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn file_of_values_without_its_end_is_found() {
+        for (bytes, expected) in [
+            (vec![7; 100], false),
+            ([vec![7; 68], 2_395_959_u32.to_le_bytes().to_vec(), vec![0; 28]].concat(), true),
+            ([vec![7; 68], 2_395_959_u32.to_le_bytes().to_vec(), vec![0; 27]].concat(), false),
+            (vec![0; 31], false),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            assert_eq!(has_end(&file).unwrap(), expected, "{}", bytes.len());
         }
     }
 }

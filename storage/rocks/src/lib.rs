@@ -16,6 +16,6 @@ mod stats;
 
 pub use database::RocksDatabase;
 pub use error::OpenError;
-pub use framing::{FileDamage, check_logs};
+pub use framing::{FileDamage, check_logs, check_values};
 pub use options::RocksOptions;
 pub use stats::{DirectoryStats, TableStats};

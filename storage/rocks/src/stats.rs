@@ -43,7 +43,7 @@ impl DirectoryStats {
             let Ok(found) = entry.metadata() else { continue };
             let name = entry.file_name();
             let kind = match Path::new(&name).extension().and_then(|extension| extension.to_str()) {
-                Some("sst") => &mut stats.tables,
+                Some("sst" | "blob") => &mut stats.tables,
                 Some("log") => &mut stats.logs,
                 _ => &mut stats.other,
             };

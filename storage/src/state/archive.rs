@@ -133,7 +133,7 @@ pub(super) fn child(at: Location, index: u8) -> Location {
 }
 
 /// Which place below the one at `depth` a key hash belongs to.
-fn index(key_hash: &Hash, depth: u16) -> u8 {
+pub(super) fn index(key_hash: &Hash, depth: u16) -> u8 {
     let byte = key_hash.0.get(usize::from(depth / 8)).copied().unwrap_or(0);
     if depth.is_multiple_of(8) { byte.wrapping_shr(4) } else { byte & 0xf }
 }
@@ -168,18 +168,18 @@ impl PastTree<'_> {
 }
 
 /// A subtree and where it lies.
-struct Subtree<'a> {
-    tree: Tree<'a>,
+pub(super) struct Subtree<'a> {
+    pub(super) tree: Tree<'a>,
     at: Location,
 }
 
 impl<'a> Subtree<'a> {
-    const fn root(tree: Tree<'a>) -> Self {
+    pub(super) const fn root(tree: Tree<'a>) -> Self {
         Self { tree, at: Location::ROOT }
     }
 
     /// The subtree at a place, or the bucket or emptiness above it that it is part of.
-    fn descend(&self, to: Location) -> Self {
+    pub(super) fn descend(&self, to: Location) -> Self {
         let (mut tree, mut at) = (self.tree.clone(), self.at);
         while tree.is_node() && at.depth < to.depth {
             let index = child_index(&to.prefix, at.depth);

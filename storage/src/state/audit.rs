@@ -2,17 +2,23 @@
 //!
 //! Pages are checked one by one, and then, with the diffs above them, as a tree against the recorded root. The keys are compared
 //! with the tree. From a copy of the head, the changes of one block after the other are taken back: every root on the way must
-//! be that of a header, so that each record of the past is covered by a root that validators signed.
+//! be that of a header, so that each record of the past is covered by a root that validators signed. The trees on the way say
+//! what the archive must have of past nodes.
 
-use super::archive;
+mod nodes;
+
+use super::archive::PastTree;
 use super::checkpoint::CheckpointLimits;
 use super::diff::{self, Filter, KeyChange, first_bits};
 use super::history;
+use super::layer::Tree;
 use super::open;
 use super::overlay::Changes;
+use super::shared::{Layers, Shared, Version};
 use super::store::{HistoryMode, META_STATE, StateConfig, StateRecord, StateStore};
 use super::tree::{Child, Slot};
 use super::unsaved::{ArchiveMarker, META_ARCHIVE, META_CHECKPOINT, META_UNDO, read_checkpoint, read_undo};
+use super::view::StateView;
 use crate::batch::WriteBatch;
 use crate::damage::{Damages, scan_table, shown_key};
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
@@ -20,10 +26,13 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::{Hash, Height};
+use nodes::PastNodes;
 use std::sync::Arc;
 
 /// Records read at once.
 const CHUNK: usize = 1_024;
+/// Leaves read at once where keys are missing, in bytes of keys and values.
+const NAMED_CHUNK_BYTES: usize = 1 << 20;
 /// How many of a block's changed keys are named where its root is wrong.
 const KEYS_NAMED: usize = 3;
 
@@ -123,24 +132,26 @@ impl StateAudit<'_> {
     fn check_keys(&self, store: &StateStore, damages: &mut Damages) -> u64 {
         let view: &dyn DatabaseView = &**self.database;
         let head = store.view();
-        let (before, mut found) = (damages.count(), 0_u64);
-        scan_table(view, Table::StateKeys, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| {
-            found = found.saturating_add(1);
-            match head.get(key) {
-                Ok(Some(value)) => {
-                    let is_long = value.len() > super::INLINE_VALUE_MAX;
-                    if record != if is_long { value } else { Vec::new() } {
-                        damages.add_key(Table::StateKeys, key, "the value is not what the page says of it");
-                    }
+        let mut found = 0_u64;
+        scan_table(view, Table::StateKeys, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| match head
+            .get(key)
+        {
+            Ok(Some(value)) => {
+                found = found.saturating_add(1);
+                let is_long = value.len() > super::INLINE_VALUE_MAX;
+                if record != if is_long { value } else { Vec::new() } {
+                    damages.add_key(Table::StateKeys, key, "the value is not what the page says of it");
                 }
-                Ok(None) => damages.add_key(Table::StateKeys, key, "the state has no such key"),
-                Err(error) => damages.add(Table::StateKeys, Some(key), shown_key(key), error.to_string()),
             }
+            Ok(None) => damages.add_key(Table::StateKeys, key, "the state has no such key"),
+            Err(error) => damages.add(Table::StateKeys, Some(key), shown_key(key), error.to_string()),
         });
         let leaves = leaves_below(store.shared.forest().head());
-        if found < leaves && damages.count() == before {
-            let reason = format!("{} of {leaves} keys of the state are missing", leaves.saturating_sub(found));
-            damages.add(Table::StateKeys, None, format!("state of height {}", self.facts.height), reason);
+        if found < leaves
+            && let Err(error) = name_missing_keys(view, &head, damages)
+        {
+            let place = format!("state of height {}", self.facts.height);
+            damages.add(Table::StateKeys, None, place, format!("keys are missing; which ones cannot be read: {error}"));
         }
         leaves
     }
@@ -160,9 +171,25 @@ impl StateAudit<'_> {
                 return 0;
             }
         };
+        if copy.root() != self.facts.root {
+            let place = format!("state of height {}", self.facts.height);
+            damages.add(
+                Table::StateKeys,
+                None,
+                place,
+                "the keys do not lead to the whole state; the past is not checked",
+            );
+            return 0;
+        }
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
-        check_node_records(view, self.facts, damages);
-        let mut past = Past { audit: self, scratch, original, states: 0 };
+        let archived = original.shared.unsaved().archive.as_ref().and_then(|archive| archive.version.clone());
+        let forest = original.shared.forest();
+        let layers = archived.and_then(|version| forest.version(&version).ok());
+        let nothing = Slot::EMPTY;
+        let tree = layers.as_ref().map_or_else(|| Tree::new(std::iter::empty(), &nothing), Layers::tree);
+        let saved = PastTree { cache: &original.shared.cache, tree: &tree };
+        let nodes = PastNodes::scan(view, saved, self.facts.archive.unwrap_or_default(), damages);
+        let mut past = Past { audit: self, scratch, nodes: layers.is_some().then_some(nodes), states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {
                 return past.states;
@@ -235,6 +262,41 @@ impl StateAudit<'_> {
     }
 }
 
+/// Names the leaves of the head that have no record among the keys.
+fn name_missing_keys(
+    view: &dyn DatabaseView,
+    head: &StateView,
+    damages: &mut Damages,
+) -> Result<(), super::StateError> {
+    let mut from = Some(Hash::ZERO);
+    while let Some(start) = from {
+        let (range, chunk) = head.chunk(start, NAMED_CHUNK_BYTES)?;
+        for leaf in chunk.leaves {
+            if view.get(Table::StateKeys, &leaf.key)?.is_none() {
+                damages.add_key(Table::StateKeys, &leaf.key, "the record is missing");
+            }
+        }
+        from = range.to;
+    }
+    Ok(())
+}
+
+/// Checks what the archive has of the nodes that a block replaced: the head of `copy` is the state before it, `after` that after
+/// it.
+fn check_nodes(
+    nodes: &PastNodes<'_>,
+    copy: &Shared,
+    height: Height,
+    after: &Version,
+    changed: &[Hash],
+    damages: &mut Damages,
+) -> Result<(), super::StateError> {
+    let before = Arc::clone(&copy.current().head);
+    let forest = copy.forest();
+    let (before, after) = (forest.version(&before)?, forest.version(after)?);
+    nodes.check(height, PastTree { cache: &copy.cache, tree: &before.tree() }, &after.tree(), changed, damages)
+}
+
 /// How many leaves a tree has.
 fn leaves_below(slot: &Slot) -> u64 {
     match &slot.child {
@@ -291,7 +353,8 @@ impl Copy {
 struct Past<'a> {
     audit: &'a StateAudit<'a>,
     scratch: &'a Arc<dyn Database>,
-    original: StateStore,
+    /// None on a node that is an archive no more.
+    nodes: Option<PastNodes<'a>>,
     states: u64,
 }
 
@@ -343,7 +406,9 @@ impl Past<'_> {
         let table = if has_diff { Table::StateDiffs } else { Table::StateHistory };
         let place = format!("height {height}");
         let named: Vec<_> = changes.keys().take(KEYS_NAMED).map(|key| shown_key(key)).collect();
-        let proved = if is_archived { changes.clone() } else { Changes::new() };
+        let mut changed: Vec<_> = changes.keys().map(|key| sha256(key)).collect();
+        changed.sort_unstable();
+        let after = Arc::clone(&copy.store.shared.current().head);
         if let Err(error) = copy.apply(changes) {
             damages.add(table, None, place, error.to_string());
             return false;
@@ -359,7 +424,11 @@ impl Past<'_> {
             damages.add(table, Some(&height.0.to_be_bytes()), place, reason);
             return false;
         }
-        self.check_nodes(below, &root, &proved, damages);
+        if let Some(nodes) = self.nodes.as_ref().filter(|_| is_archived)
+            && let Err(error) = check_nodes(nodes, &copy.store.shared, height, &after, &changed, damages)
+        {
+            damages.add(Table::StateNodes, None, format!("height {below}"), error.to_string());
+        }
         true
     }
 
@@ -372,39 +441,6 @@ impl Past<'_> {
         };
         Ok(Some(records.into_iter().map(change).collect()))
     }
-
-    /// Proves what the archive's tree below a block has under the keys that the block changed: so it passes every record of
-    /// the block.
-    fn check_nodes(&self, height: Height, root: &Hash, values: &Changes, damages: &mut Damages) {
-        let values: Vec<_> = values.iter().collect();
-        for values in values.chunks(CHUNK) {
-            let keys: Vec<_> = values.iter().map(|(key, _)| (*key).clone()).collect();
-            let proofs = self.original.read_model().prove(height, &keys).map_err(|error| error.to_string());
-            let wrong = proofs.and_then(|proofs| {
-                let mut checked = values.iter().zip(proofs);
-                let wrong = checked.find(|((key, value), proof)| proof.verify(root, key, value.as_deref()).is_err());
-                let reason = |key| format!("the path of {} does not lead to the root", shown_key(key));
-                wrong.map_or(Ok(()), |((key, _), _)| Err(reason(key)))
-            });
-            if let Err(reason) = wrong {
-                damages.add(Table::StateNodes, None, format!("height {height}"), reason);
-                return;
-            }
-        }
-    }
-}
-
-/// Checks the form of the records of past nodes, and that they are of heights that the archive holds.
-fn check_node_records(view: &dyn DatabaseView, facts: &StateFacts, damages: &mut Damages) {
-    scan_table(view, Table::StateNodes, KeyRange::all(), CHUNK, damages, &mut |key, record, damages| {
-        let height = key.last_chunk().map(|height| Height(u32::from_be_bytes(*height)));
-        let is_held = |height: &Height| facts.archive.is_some_and(|(from, last)| from < *height && *height <= last);
-        if !height.as_ref().is_some_and(is_held) {
-            damages.add_key(Table::StateNodes, key, "it is of a block that the archive does not hold");
-        } else if archive::parse(key, &record).is_err() {
-            damages.add_key(Table::StateNodes, key, "it is no node and no list of leaves of its place");
-        }
-    });
 }
 
 /// Checks what a diff says of the state after its block, and its filter.

@@ -10,7 +10,7 @@ use cairn_ledger::audit::{Audit, AuditReport, Phase};
 use cairn_primitives::{Epoch, Hash, Height, ValidatorSet};
 use cairn_storage::damage::DAMAGES_LISTED_MAX;
 use cairn_storage::{Damage, Database, Table};
-use cairn_storage_rocks::{FileDamage, RocksDatabase, check_logs};
+use cairn_storage_rocks::{FileDamage, RocksDatabase, check_logs, check_values};
 use parity_scale_codec::DecodeAll as _;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(super) fn run(tools: &Tools, from: Height, output: Output) -> anyhow::Result
     tools.check_exists()?;
     let progress = Progress::new(output);
     // Before the engine opens them: it drops an unfinished end and makes new files. It also takes the lock.
-    let files = check_logs(&tools.folder).unwrap_or_default();
+    let mut files = check_logs(&tools.folder).unwrap_or_default();
     if files.iter().any(|found| found.file.starts_with("MANIFEST")) {
         // The engine would take the files that are not listed for left-overs, and delete them.
         print_files(&files, output)?;
@@ -35,6 +35,7 @@ pub(super) fn run(tools: &Tools, from: Height, output: Output) -> anyhow::Result
         }
         Err(error) => return Err(error),
     };
+    files.extend(check_values(&tools.folder).unwrap_or_default());
     let scratch = Scratch::new(tools)?;
     let audit = Audit {
         database: Arc::clone(&rocks) as Arc<dyn Database>,
