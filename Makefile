@@ -44,6 +44,12 @@ kill-loop: build ## kill validators under load with SIGKILL, KILLS (200) times; 
 hostile: build ## attack validators with peers that are not our node; ROUNDS (20) peers for each attack
 	@$(CARGO) run $(RELEASE) -p cairn-tests --bin hostile -- --rounds $(or $(ROUNDS),20) --transfers 100
 
+.PHONY: damage
+damage: build ## damage copies of a chain's database and see that `cairn db check` names everything; BLOCKS (100000)
+	@$(CARGO) build $(RELEASE) -p cairn-tests --bin damage
+	@for history in archive window; do \
+		"$${CARGO_TARGET_DIR:-target}/release/damage" --blocks $(or $(BLOCKS),100000) --history $$history || exit 1; done
+
 # How many seeds `make sim` runs, from 0 on.
 SEEDS := 10000
 

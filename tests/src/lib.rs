@@ -4,6 +4,7 @@
 //! Nothing here is part of a node. The load generator is the program `load` of this package, the loop `kill_loop`, the
 //! late node `late_node`, the attackers `hostile`.
 
+pub mod damage;
 pub mod harness;
 pub mod hostile;
 pub mod kill;

@@ -17,6 +17,7 @@ pub use client::{
 };
 pub use network::{Network, Shape, fast_spec};
 pub use node::{Node, Settings, Signal, ports, wait_for_end};
+pub(crate) use program::start;
 pub use program::{Finished, cairn, program};
 
 use anyhow::Context as _;

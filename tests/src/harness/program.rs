@@ -1,9 +1,9 @@
 //! The program under test.
 
 use anyhow::{Context as _, bail};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 /// Names the program to test in place of the one built beside the test.
 const VARIABLE: &str = "CAIRN_BINARY";
@@ -56,6 +56,16 @@ pub(crate) fn command(folder: &Path) -> anyhow::Result<Command> {
     }
     command.current_dir(folder);
     Ok(command)
+}
+
+/// Starts a command of the program; what it prints is kept for who waits for its end.
+///
+/// # Errors
+/// The program cannot be started.
+pub(crate) fn start(folder: &Path, arguments: &[OsString]) -> anyhow::Result<Child> {
+    let mut command = command(folder)?;
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().context("cannot start the program")
 }
 
 /// Runs a command of the program to its end.

@@ -6,6 +6,7 @@
 
 mod archive;
 mod bad_input;
+mod damage;
 mod db;
 mod devnet;
 mod epochs;
