@@ -50,6 +50,11 @@ damage: build ## damage copies of a chain's database and see that `cairn db chec
 	@for history in archive window; do \
 		"$${CARGO_TARGET_DIR:-target}/release/damage" --blocks $(or $(BLOCKS),100000) --history $$history || exit 1; done
 
+.PHONY: namespaces
+namespaces: build ## run validators in network namespaces with delay, loss and partitions; STORY names some; needs root
+	@$(CARGO) build $(RELEASE) -p cairn-tests --bin load
+	@$(CARGO) run $(RELEASE) -p cairn-tests --bin namespaces -- $(STORY)
+
 # How many seeds `make sim` runs, from 0 on.
 SEEDS := 10000
 

@@ -1,8 +1,9 @@
 //! What tests of the whole system share: a JSON-RPC client, a network of real node processes, a load generator, a loop
-//! that kills nodes, a node that starts late, and peers that attack.
+//! that kills nodes, a node that starts late, peers that attack, a long chain and its deliberate damage, and networks in
+//! network namespaces.
 //!
 //! Nothing here is part of a node. The load generator is the program `load` of this package, the loop `kill_loop`, the
-//! late node `late_node`, the attackers `hostile`.
+//! late node `late_node`, the attackers `hostile`, the damage `damage`, the namespaces `namespaces`.
 
 pub mod damage;
 pub mod harness;
@@ -10,4 +11,5 @@ pub mod hostile;
 pub mod kill;
 pub mod late;
 pub mod load;
+pub mod namespaces;
 pub mod rpc;

@@ -169,9 +169,9 @@ pub async fn height_of(rpc: &Rpc, hash: &str) -> anyhow::Result<u32> {
 ///
 /// # Errors
 /// Nobody answers, or there is no such metric.
-pub async fn metric(address: (&str, u16), name: &str) -> anyhow::Result<f64> {
+pub async fn metric(address: (String, u16), name: &str) -> anyhow::Result<f64> {
     let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = TcpStream::connect((address.0.as_str(), address.1)).await?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

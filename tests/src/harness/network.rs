@@ -75,6 +75,7 @@ impl Network {
             boot_nodes: Vec::new(),
             network: Vec::new(),
             sync: Vec::new(),
+            place: None,
         };
         for number in 1..=shape.validators {
             let key = format!("//{}", development::name(number));

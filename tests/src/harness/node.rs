@@ -85,6 +85,17 @@ pub async fn wait_for_end(child: &mut Child) -> anyhow::Result<ExitStatus> {
     Ok(timeout(super::PATIENCE, child.wait()).await.context("the process does not end")??)
 }
 
+/// Where a node runs: in a network namespace with addresses of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The namespace.
+    pub namespace: String,
+    /// The address that it listens on for peers.
+    pub peers: String,
+    /// The address that it listens on for clients.
+    pub clients: String,
+}
+
 /// What a node's configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -102,6 +113,8 @@ pub struct Settings {
     pub network: Vec<String>,
     /// The lines of the section `[sync]`.
     pub sync: Vec<String>,
+    /// Where it runs; on loopback if nowhere else.
+    pub place: Option<Place>,
 }
 
 /// A node: its folder, and its process while it runs.
@@ -142,10 +155,18 @@ impl Node {
     /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.rpc_port)
+        format!("ws://{}:{}", self.client_host(), self.rpc_port)
     }
 
-    /// The address for clients.
+    fn client_host(&self) -> &str {
+        self.settings.place.as_ref().map_or("127.0.0.1", |place| &place.clients)
+    }
+
+    fn peer_host(&self) -> &str {
+        self.settings.place.as_ref().map_or("127.0.0.1", |place| &place.peers)
+    }
+
+    /// The address for clients, of a node on loopback.
     #[must_use]
     pub fn rpc_address(&self) -> (&'static str, u16) {
         ("127.0.0.1", self.rpc_port)
@@ -153,14 +174,14 @@ impl Node {
 
     /// The address of the metrics.
     #[must_use]
-    pub fn metrics_address(&self) -> (&'static str, u16) {
-        ("127.0.0.1", self.metrics_port)
+    pub fn metrics_address(&self) -> (String, u16) {
+        (self.client_host().to_owned(), self.metrics_port)
     }
 
     /// The address for peers.
     #[must_use]
     pub fn multiaddr(&self) -> String {
-        format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", self.peer_port, self.peer_id)
+        format!("/ip4/{}/tcp/{}/p2p/{}", self.peer_host(), self.peer_port, self.peer_id)
     }
 
     /// The folder of the database.
@@ -203,7 +224,8 @@ impl Node {
     pub fn configure(&self) -> anyhow::Result<PathBuf> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network, sync } = &self.settings;
+        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network, sync, place } =
+            &self.settings;
         let boot_nodes: Vec<String> = boot_nodes.iter().map(|address| quoted(address)).collect();
         let mut text = format!(
             "[node]\nname = {}\nrole = \"{role}\"\ndata_dir = {}\nchain = {}\n",
@@ -217,14 +239,18 @@ impl Node {
         if let Some(key) = next_consensus_key {
             writeln!(text, "next_consensus_key = {}", quoted(key))?;
         }
-        writeln!(text, "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/{}\"]", self.peer_port)?;
+        writeln!(text, "[network]\nlisten = [\"/ip4/{}/tcp/{}\"]", self.peer_host(), self.peer_port)?;
         writeln!(text, "boot_nodes = [{}]", boot_nodes.join(", "))?;
         for line in network {
             writeln!(text, "{line}")?;
         }
         writeln!(text, "[sync]\n{}", sync.join("\n"))?;
-        writeln!(text, "[rpc]\nlisten = \"127.0.0.1:{}\"", self.rpc_port)?;
-        writeln!(text, "[metrics]\nlisten = \"127.0.0.1:{}\"", self.metrics_port)?;
+        let host = self.client_host();
+        writeln!(text, "[rpc]\nlisten = \"{host}:{}\"", self.rpc_port)?;
+        if place.is_some() {
+            writeln!(text, "allow_public = true")?;
+        }
+        writeln!(text, "[metrics]\nlisten = \"{host}:{}\"", self.metrics_port)?;
         let file = self.folder.join("cairn.toml");
         fs::write(&file, text)?;
         Ok(file)
@@ -248,7 +274,10 @@ impl Node {
         let config = self.configure()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let again: File = log.try_clone()?;
-        let mut command = program::command(&self.folder)?;
+        let mut command = match &self.settings.place {
+            None => program::command(&self.folder)?,
+            Some(place) => program::command_in(&self.folder, &place.namespace)?,
+        };
         command.args(["run", "--exit-with-parent", "--config"]).arg(config);
         command.stdin(Stdio::piped()).stdout(log).stderr(again);
         let mut command = tokio::process::Command::from(command);

@@ -49,13 +49,23 @@ impl From<Output> for Finished {
 
 /// A command of the program that leaves its settings to files and flags.
 pub(crate) fn command(folder: &Path) -> anyhow::Result<Command> {
-    let mut command = Command::new(program()?);
+    Ok(prepared(Command::new(program()?), folder))
+}
+
+/// The same in a network namespace; the process is the program itself, which takes the place of `ip`.
+pub(crate) fn command_in(folder: &Path, namespace: &str) -> anyhow::Result<Command> {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program()?);
+    Ok(prepared(command, folder))
+}
+
+fn prepared(mut command: Command, folder: &Path) -> Command {
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CAIRN_"));
     for name in ours {
         command.env_remove(name);
     }
     command.current_dir(folder);
-    Ok(command)
+    command
 }
 
 /// Starts a command of the program; what it prints is kept for who waits for its end.
