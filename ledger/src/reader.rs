@@ -91,6 +91,12 @@ impl Reader {
         self.published().head
     }
 
+    /// Bytes of the head's state that no checkpoint has written yet.
+    #[must_use]
+    pub fn unsaved_state_bytes(&self) -> usize {
+        self.0.states.unsaved_bytes()
+    }
+
     /// The hash of the genesis block.
     #[must_use]
     pub fn genesis_hash(&self) -> Hash {

@@ -17,6 +17,7 @@ pub struct Metrics {
     timestamp_ms: IntGauge,
     blocks: IntCounter,
     transactions: IntCounter,
+    unsaved_bytes: IntGauge,
     propose_seconds: Histogram,
     verify_seconds: Histogram,
     execute_seconds: Histogram,
@@ -64,6 +65,10 @@ impl Metrics {
             timestamp_ms: gauge("cairn_ledger_head_timestamp_ms", "Timestamp of the last committed block")?,
             blocks: counter("cairn_ledger_committed_blocks", "Blocks committed since the start")?,
             transactions: counter("cairn_ledger_committed_transactions", "Extrinsics committed since the start")?,
+            unsaved_bytes: gauge(
+                "cairn_ledger_unsaved_state_bytes",
+                "Bytes of state that no checkpoint has written yet",
+            )?,
             propose_seconds: seconds("cairn_ledger_propose_seconds", "Time to build a block")?,
             verify_seconds: seconds("cairn_ledger_verify_seconds", "Time to check a block's form and signatures")?,
             execute_seconds: seconds("cairn_ledger_execute_seconds", "Time to execute a block and compute its root")?,
@@ -100,6 +105,11 @@ impl Metrics {
         }
         self.blocks.inc();
         self.transactions.inc_by(count(block.transactions.len()));
+    }
+
+    /// How much of the state is in no checkpoint.
+    pub fn unsaved(&self, bytes: usize) {
+        self.unsaved_bytes.set(level(count(bytes)));
     }
 
     /// The head at the start.

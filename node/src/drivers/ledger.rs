@@ -310,6 +310,7 @@ impl LedgerDriver {
             tracing::debug!(height = %block.height, hash = %block.hash, transactions = block.transactions.len(), "committed");
             self.bus.committed(Arc::new(block));
         }
+        self.metrics.unsaved(self.ledger.reader().unsaved_state_bytes());
     }
 
     /// The proposer of a block gossips it to whoever follows the chain without voting.

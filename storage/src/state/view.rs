@@ -152,6 +152,12 @@ impl StateReadModel {
         self.shared.cache.bytes()
     }
 
+    /// Bytes of pages of the head that no checkpoint has written: what opening would compute anew from the diffs.
+    #[must_use]
+    pub fn unsaved_bytes(&self) -> usize {
+        self.shared.cache.unsaved()
+    }
+
     fn check_kept(&self, height: Height) -> Result<(), StateError> {
         let current = self.shared.current();
         let head = current.head.height.unwrap_or_default();
