@@ -5,6 +5,7 @@
 //! Nothing here is part of a node. The load generator is the program `load` of this package, the loop `kill_loop`, the
 //! late node `late_node`, the attackers `hostile`, the damage `damage`, the namespaces `namespaces`.
 
+pub mod chain;
 pub mod damage;
 pub mod harness;
 pub mod hostile;

@@ -10,7 +10,6 @@
 //! through the storage crates and into files.
 
 mod cases;
-mod chain;
 mod check;
 mod copy;
 mod options;
@@ -18,7 +17,9 @@ mod records;
 
 pub use options::{Keeping, Options};
 
+use crate::chain::LongChain;
 use anyhow::{Context as _, ensure};
+use cairn_primitives::Height;
 use cases::{Case, Expected};
 use check::{Checked, Found, check};
 use std::fs;
@@ -80,9 +81,9 @@ fn build(options: &Options) -> anyhow::Result<PathBuf> {
         return Ok(whole);
     }
     remove(&whole)?;
-    let chain = chain::LongChain::new()?;
+    let chain = LongChain::new()?;
     fs::create_dir_all(&whole)?;
-    chain.build(&copy::database(&whole), options)?;
+    chain.grow(&copy::database(&whole), options.history_mode(), Height(options.blocks), options.transfers)?;
     fs::write(whole.join(SPEC_FILE), chain.spec().to_json())?;
     Ok(whole)
 }

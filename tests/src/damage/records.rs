@@ -1,6 +1,6 @@
 //! The records of a copy: picked by table and place, changed, and put on disk.
 
-use super::chain::EPOCH_LENGTH;
+use crate::chain::EPOCH_LENGTH;
 use anyhow::{Context as _, ensure};
 use cairn_primitives::Height;
 use cairn_storage::damage::shown_key;

@@ -17,6 +17,7 @@ mod kill_loop;
 mod load;
 mod peers;
 mod proofs;
+mod pruning;
 mod restart;
 mod snapshot;
 mod vote_record;

@@ -3,7 +3,6 @@
 //! Four validators sign what makes a block final; every fourth block has no certificate of its own and is covered by its
 //! child's. Above the head lie a certified block and a journal. Nothing of it comes from a clock or from chance.
 
-use super::Options;
 use anyhow::{Context as _, ensure};
 use cairn_chain_spec::{Amount, BalanceEntry, ChainSpec, development};
 use cairn_consensus::JournalRecord;
@@ -18,7 +17,8 @@ use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{BlockLimits, Era, Transaction, TransactionExtra, client, genesis_state};
 use cairn_storage::blocks::journal::{JournalKey, append};
 use cairn_storage::{
-    Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, StateConfig, Table, WriteBatch,
+    Database, DatabaseError, DatabaseView, Direction, Durability, HistoryMode, KeyRange, Record, StateConfig, Table,
+    WriteBatch,
 };
 use cairn_storage_rocks::{RocksDatabase, RocksOptions};
 use std::path::Path;
@@ -27,8 +27,8 @@ use std::thread;
 use std::time::Instant;
 
 const VALIDATORS: u16 = 4;
-/// Blocks in an epoch: the shortest run has several.
-pub(super) const EPOCH_LENGTH: u32 = 50;
+/// Blocks in an epoch: a short chain has several.
+pub const EPOCH_LENGTH: u32 = 50;
 /// Accounts that send.
 const SENDERS: u32 = 1_000;
 /// What a sender has, in base units.
@@ -41,7 +41,8 @@ const JOURNAL_RECORDS: u64 = 6;
 const TOLD_EVERY: u32 = 10_000;
 
 /// The chain, and the keys of those who make it.
-pub(super) struct LongChain {
+#[derive(Debug)]
+pub struct LongChain {
     spec: ChainSpec,
     genesis: Genesis,
     /// In the order of the set.
@@ -53,13 +54,18 @@ pub(super) struct LongChain {
 struct Growth<'a> {
     chain: &'a LongChain,
     ledger: &'a mut Ledger,
-    options: &'a Options,
+    to: Height,
+    transfers: u32,
     /// Transfers so far.
     sent: u32,
 }
 
 impl LongChain {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    /// The chain, without a block.
+    ///
+    /// # Errors
+    /// Its spec is refused: a mistake here.
+    pub fn new() -> anyhow::Result<Self> {
         let senders: Vec<_> = (0..SENDERS).map(|number| KeyPair::from_seed(&seed(number))).collect();
         let mut document = ChainSpec::local(VALIDATORS)?.document().clone();
         document.id = "long".to_owned();
@@ -78,26 +84,31 @@ impl LongChain {
     }
 
     /// The chain spec, as a node reads it.
-    pub(super) fn spec(&self) -> &ChainSpec {
+    #[must_use]
+    pub const fn spec(&self) -> &ChainSpec {
         &self.spec
     }
 
-    /// Makes the database in a folder.
-    pub(super) fn build(&self, folder: &Path, options: &Options) -> anyhow::Result<()> {
+    /// Makes the database in a folder, or goes on with it, up to a height; each block has so many transfers, always the same
+    /// for one database.
+    ///
+    /// # Errors
+    /// The database cannot be opened or written, or holds another chain.
+    pub fn grow(&self, folder: &Path, history: HistoryMode, to: Height, transfers: u32) -> anyhow::Result<()> {
         let rocks = RocksDatabase::open(folder, RocksOptions { cache_bytes: 64 << 20 })?;
         let database: Arc<dyn Database> = Arc::new(Unhurried(rocks));
-        let state = StateConfig { history: options.history_mode(), ..StateConfig::default() };
         let config = LedgerConfig {
             genesis: self.genesis.clone(),
             schedule: self.spec.epoch_schedule(),
             spec_hash: self.spec.spec_hash(),
-            state,
+            state: StateConfig { history, ..StateConfig::default() },
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },
         };
         let mut ledger = Ledger::open(Arc::clone(&database), config)?;
         let checkpointer = ledger.checkpointer();
         let checkpoints = thread::spawn(move || checkpointer.run());
-        Growth { chain: self, ledger: &mut ledger, options, sent: 0 }.grow()?;
+        let sent = ledger.reader().head().height.0 * transfers;
+        Growth { chain: self, ledger: &mut ledger, to, transfers, sent }.grow()?;
         let epoch = ledger.reader().current_epoch().epoch;
         drop(ledger);
         checkpoints.join().map_err(|_| anyhow::anyhow!("the checkpoints ended by a panic"))??;
@@ -139,12 +150,13 @@ impl Growth<'_> {
         let started = Instant::now();
         let schedule = self.chain.spec.epoch_schedule();
         let mut covered: Vec<Hash> = Vec::new();
-        for height in (1..=self.options.blocks).map(Height) {
+        let first = self.ledger.reader().head().height.next();
+        for height in (first.0..=self.to.0).map(Height) {
             let parent = covered.last().copied().unwrap_or_else(|| self.ledger.reader().head().hash);
             let block = self.propose(parent, height)?;
             covered.push(block.header.hash());
             // Some are covered by the certificate of their child.
-            if height.0 % 4 == 1 && height.0 < self.options.blocks && !schedule.is_closing(height) {
+            if height.0 % 4 == 1 && height < self.to && !schedule.is_closing(height) {
                 continue;
             }
             let finalization = self.chain.finalization(&block)?;
@@ -152,7 +164,7 @@ impl Growth<'_> {
             ensure!(committed.len() == covered.len(), "block {height} is not committed");
             covered.clear();
             if height.0.is_multiple_of(TOLD_EVERY) {
-                eprintln!("built {height} of {} blocks in {} s", self.options.blocks, started.elapsed().as_secs());
+                eprintln!("built {height} of {} blocks in {} s", self.to, started.elapsed().as_secs());
             }
         }
         let head = self.ledger.reader().head();
@@ -162,7 +174,7 @@ impl Growth<'_> {
     }
 
     fn propose(&mut self, parent: Hash, height: Height) -> anyhow::Result<Arc<Block>> {
-        let candidates = (0..self.options.transfers).map(|_| self.transfer()).collect::<anyhow::Result<Vec<_>>>()?;
+        let candidates = (0..self.transfers).map(|_| self.transfer()).collect::<anyhow::Result<Vec<_>>>()?;
         let request = ProposalRequest {
             epoch: self.chain.spec.epoch_schedule().epoch_of(height),
             view: View(u64::from(height.0)),
