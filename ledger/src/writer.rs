@@ -7,7 +7,6 @@ use crate::check::{Verdict, check_block};
 use crate::epoch::{NamedSet, OpenedEpoch};
 use crate::error::LedgerError;
 use crate::genesis::Genesis;
-use crate::parallel::map_chunks;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
@@ -24,9 +23,6 @@ use cairn_runtime::{
 use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
 use parity_scale_codec::{Compact, Encode};
 use std::sync::Arc;
-
-/// Keys that one thread reads at a time.
-const KEYS_READ_TOGETHER: usize = 1_024;
 
 /// Room for an event, in bytes: few need more.
 const EVENT_BYTES_USUAL: usize = 96;
@@ -124,12 +120,8 @@ impl StateReader for BranchState<'_> {
     }
 
     fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        let read = |keys: &[Vec<u8>]| keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>, _>>();
-        let chunks = map_chunks(keys, KEYS_READ_TOGETHER, read);
-        chunks.into_iter().try_fold(Vec::with_capacity(keys.len()), |mut values, chunk| {
-            values.append(&mut chunk?);
-            Ok(values)
-        })
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        self.state.get_many(self.overlay, &keys).map_err(StateReadError::new)
     }
 }
 

@@ -231,6 +231,18 @@ impl StateStore {
         }
     }
 
+    /// The values of several keys in an overlay, or at the committed head, in the order asked; on several threads if there are
+    /// many.
+    ///
+    /// # Errors
+    /// The overlay is forgotten, or the database failed.
+    pub fn get_many(&self, overlay: Option<&Arc<Overlay>>, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        match overlay {
+            Some(overlay) => self.shared.read_overlay(overlay, |reading| reading.get_many(keys)),
+            None => self.view().get_many(keys),
+        }
+    }
+
     /// Adds an overlay on the committed head to the batch that commits its block: its diff, its keys and the state record. One
     /// block a batch; call [`Self::apply`] after the batch is durable.
     ///

@@ -146,6 +146,12 @@ fn overlays_of_competing_branches_equal_direct_commits() {
             chain.commit_overlay(overlay);
             assert_eq!(overlay.root(), jmt_root(chain.values()));
         }
+        // They are over versions that are kept, so they can be read still.
+        for (dead, changed) in [(&rival_a, &changes[3]), (&rival_b, &changes[4])] {
+            for (key, value) in changed {
+                assert_eq!(chain.store.get(Some(dead), key).unwrap(), *value);
+            }
+        }
         for dead in [&rival_a, &rival_b] {
             let refused = chain.store.stage(dead, chain.next_height(), &mut WriteBatch::new());
             assert_eq!(refused.err(), Some(StateError::NotOnHead));
@@ -161,7 +167,7 @@ fn overlays_of_competing_branches_equal_direct_commits() {
 #[test]
 fn overlay_reads_equal_model_before_and_after_parent_commits() {
     let mut random = Random(5);
-    let mut chain = Chain::new(ARCHIVE);
+    let mut chain = Chain::new(StateConfig { threads: 2, ..ARCHIVE });
     chain.commit(random_changes(&mut random, 120, 100, 0));
     let mut parent = chain.store.overlay(None, random_changes(&mut random, 120, 30, 4)).unwrap();
     for _ in 0..40 {
@@ -173,10 +179,16 @@ fn overlay_reads_equal_model_before_and_after_parent_commits() {
                 None => model.remove(key),
             };
         }
+        let keys: Vec<_> = (0..120).map(key).collect();
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let check = |chain: &Chain| {
-            for number in 0..120 {
-                assert_eq!(chain.store.get(Some(&child), &key(number)).unwrap().as_ref(), model.get(&key(number)));
+            let together = chain.store.get_many(Some(&child), &keys).unwrap();
+            for (key, value) in keys.iter().zip(together) {
+                assert_eq!(value.as_ref(), model.get(*key));
+                assert_eq!(chain.store.get(Some(&child), key).unwrap(), value);
             }
+            let head = chain.store.get_many(None, &keys).unwrap();
+            assert!(keys.iter().zip(head).all(|(key, value)| value.as_ref() == chain.values().get(*key)));
         };
         check(&chain);
         chain.commit_overlay(&parent);
