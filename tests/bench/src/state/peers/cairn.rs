@@ -46,10 +46,8 @@ impl Cairn {
     }
 }
 
-static TIMES: std::sync::Mutex<Vec<Vec<u64>>> = std::sync::Mutex::new(Vec::new());
 impl Drop for Cairn {
     fn drop(&mut self) {
-        let mut all = TIMES.lock().unwrap(); let n=all.len(); let all: Vec<_> = all.drain(..).skip(n/3).collect(); for i in 0..all.first().map_or(0,|f| f.len()) { let mut v: Vec<_> = all.iter().map(|t| t[i]).collect(); v.sort(); eprintln!("{} median {} p10 {}", ["map","overlay","stage","write","apply","relieve"][i], v[v.len()/2], v[v.len()/10]); }
         self.store = None;
         if let Some(Ok(Err(error))) = self.checkpoints.take().map(JoinHandle::join) {
             eprintln!("the last checkpoint: {error}");
@@ -65,24 +63,16 @@ impl Peer for Cairn {
     }
 
     fn commit(&mut self, changes: Vec<Entry>) -> Result<()> {
-        let mut t = vec![std::time::Instant::now()];
         let changes = changes.into_iter().map(|(key, value)| (key, Some(value))).collect();
         let store = self.store.as_mut().context("closed")?;
-        t.push(std::time::Instant::now());
         let overlay = store.overlay(None, changes)?;
-        t.push(std::time::Instant::now());
         let height = store.head().map_or(Height::ZERO, |head| head.height.next());
         let mut batch = WriteBatch::new();
         let staged = store.stage(&overlay, height, &mut batch)?;
-        t.push(std::time::Instant::now());
         self.database.write(batch, Durability::Synced)?;
-        t.push(std::time::Instant::now());
         drop(overlay);
         store.apply(staged);
-        t.push(std::time::Instant::now());
         store.relieve()?;
-        t.push(std::time::Instant::now());
-        TIMES.lock().unwrap().push(t.windows(2).map(|w| (w[1]-w[0]).as_nanos() as u64/11000).collect());
         Ok(())
     }
 
