@@ -19,6 +19,7 @@ use super::tree::{CHILDREN, Child, Location, NODE_BITS, Slot, child_index};
 use crate::error::DatabaseError;
 use cairn_primitives::Hash;
 use cairn_storage_cpu::fetch_ahead;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -101,6 +102,31 @@ pub(super) struct LayerCell {
     pub(super) layer: RwLock<Layer>,
 }
 
+impl LayerNode {
+    /// Swaps the hashes with those of the head's node in the same place; returns what is left to swap, child by child.
+    fn swap<'a>(&mut self, slot: &'a mut Slot) -> Option<(&'a mut [Slot; CHILDREN], [Twig; CHILDREN])> {
+        let Child::Node(node) = &mut slot.child else { return None };
+        std::mem::swap(&mut self.hash, &mut slot.hash);
+        std::mem::swap(&mut self.pairs, &mut node.pairs);
+        node.is_saved.store(false, Ordering::Release);
+        Some((&mut node.slots, self.twigs))
+    }
+}
+
+impl LayerBucket {
+    /// Where its leaves stand in the part.
+    const fn leaves(&self) -> Range<usize> {
+        self.first as usize..(self.first as usize).saturating_add(self.count as usize)
+    }
+}
+
+impl LayerLeaf {
+    /// Where its value stands in the part.
+    const fn value(&self) -> Range<usize> {
+        self.start as usize..(self.start as usize).saturating_add(self.length as usize)
+    }
+}
+
 fn number(length: usize) -> u32 {
     u32::try_from(length).expect("a block changes far less than 2^32 bytes of nodes")
 }
@@ -168,16 +194,14 @@ impl LayerPart {
     }
 
     fn leaves(&self, bucket: &LayerBucket) -> &[LayerLeaf] {
-        let first = bucket.first as usize;
-        self.leaves.get(first..first.saturating_add(bucket.count as usize)).unwrap_or_default()
+        self.leaves.get(bucket.leaves()).unwrap_or_default()
     }
 
     /// A page with the values of a bucket.
     fn with_values(&self, page: &Page, bucket: &LayerBucket) -> Page {
         let mut page = page.clone();
         for leaf in self.leaves(bucket) {
-            let (mut hash, start) = (leaf.hash, leaf.start as usize);
-            let value = self.values.get(start..start.saturating_add(leaf.length as usize)).unwrap_or_default();
+            let (mut hash, value) = (leaf.hash, self.values.get(leaf.value()).unwrap_or_default());
             page.swap_value(leaf.index as usize, &mut hash, &mut value.to_vec());
         }
         page
@@ -194,19 +218,10 @@ impl LayerPart {
             }
             Twig::Node(place) => {
                 let own = self.nodes.get_mut(place.index as usize);
-                let (Some(own), Child::Node(node)) = (own, &mut slot.child) else { return };
-                std::mem::swap(&mut own.hash, &mut slot.hash);
-                std::mem::swap(&mut own.pairs, &mut node.pairs);
-                node.is_saved.store(false, Ordering::Release);
-                let twigs = own.twigs;
-                for (slot, twig) in node.slots.iter().zip(twigs) {
-                    match &slot.child {
-                        Child::Node(node) if !matches!(twig, Twig::Same) => fetch_ahead(&**node),
-                        Child::Bucket(_, bucket) if !matches!(twig, Twig::Same) => fetch_ahead(&**bucket),
-                        Child::Node(_) | Child::Bucket(..) | Child::Empty => {}
-                    }
-                }
-                for (slot, twig) in node.slots.iter_mut().zip(twigs) {
+                let Some((slots, twigs)) = own.and_then(|own| own.swap(slot)) else { return };
+                let changed = slots.iter().zip(twigs).filter(|(_, twig)| !matches!(twig, Twig::Same));
+                changed.for_each(|(slot, _)| slot.child.fetch_ahead());
+                for (slot, twig) in slots.iter_mut().zip(twigs) {
                     self.swap(slot, twig, swapped);
                 }
             }
@@ -214,15 +229,14 @@ impl LayerPart {
                 let own = self.buckets.get_mut(place.index as usize);
                 let (Some(own), Child::Bucket(_, bucket)) = (own, &slot.child) else { return };
                 std::mem::swap(&mut own.hash, &mut slot.hash);
-                let (first, count, page) = (own.first as usize, own.count as usize, own.page.take());
+                let (leaves, page) = (own.leaves(), own.page.take());
                 self.fetch_after(place.index as usize);
-                let leaves = self.leaves.get_mut(first..first.saturating_add(count)).unwrap_or_default();
+                let leaves = self.leaves.get_mut(leaves).unwrap_or_default();
                 let values = &mut self.values;
                 bucket.change(page, swapped, |page| {
                     for leaf in leaves {
-                        let start = leaf.start as usize;
-                        let value = values.get_mut(start..start.saturating_add(leaf.length as usize));
-                        page.swap_value(leaf.index as usize, &mut leaf.hash, value.unwrap_or_default());
+                        let value = values.get_mut(leaf.value()).unwrap_or_default();
+                        page.swap_value(leaf.index as usize, &mut leaf.hash, value);
                     }
                 });
             }
@@ -273,13 +287,10 @@ impl Layer {
                 // The last part has the root alone.
                 let Some((top, parts)) = self.parts.split_last_mut() else { return };
                 let own = top.nodes.get_mut(place.index as usize);
-                let (Some(own), Child::Node(node)) = (own, &mut head.child) else { return };
-                std::mem::swap(&mut own.hash, &mut head.hash);
-                std::mem::swap(&mut own.pairs, &mut node.pairs);
-                node.is_saved.store(false, Ordering::Release);
+                let Some((slots, twigs)) = own.and_then(|own| own.swap(head)) else { return };
                 let mut parts: Vec<_> = parts.iter_mut().map(Some).collect();
                 let mut work = Vec::new();
-                for (slot, twig) in node.slots.iter_mut().zip(own.twigs) {
+                for (slot, twig) in slots.iter_mut().zip(twigs) {
                     let part = twig.place().and_then(|place| parts.get_mut(usize::from(place.part))?.take());
                     work.extend(part.map(|part| Mutex::new((slot, part, twig))));
                 }
@@ -440,11 +451,7 @@ impl<'a> Tree<'a> {
             for (slot, key_hash) in &mut ends {
                 let Child::Node(node) = &slot.child else { continue };
                 if let Some(child) = node.slots.get(child_index(key_hash, depth)) {
-                    match &child.child {
-                        Child::Node(node) => fetch_ahead(&**node),
-                        Child::Bucket(_, bucket) => fetch_ahead(&**bucket),
-                        Child::Empty => {}
-                    }
+                    child.child.fetch_ahead();
                     *slot = child;
                     is_above = true;
                 }

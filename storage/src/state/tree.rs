@@ -4,6 +4,7 @@ use super::cache::Bucket;
 use super::hashing::Hashing;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{EMPTY_SUBTREE, path_bit};
+use cairn_storage_cpu::fetch_ahead;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -34,6 +35,17 @@ pub(super) struct Node {
     pub(super) pairs: [Hash; CHILDREN / 2],
     /// Whether a checkpoint has all pages below.
     pub(super) is_saved: AtomicBool,
+}
+
+impl Child {
+    /// Has the processor fetch what lies here, without what lies below it.
+    pub(super) fn fetch_ahead(&self) {
+        match self {
+            Self::Empty => {}
+            Self::Bucket(_, bucket) => fetch_ahead(&**bucket),
+            Self::Node(node) => fetch_ahead(&**node),
+        }
+    }
 }
 
 impl Slot {
