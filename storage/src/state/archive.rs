@@ -132,8 +132,19 @@ pub(super) fn child(at: Location, index: u8) -> Location {
         .fold(at, |at, bit| if index.wrapping_shr(u32::from(bit)) & 1 == 1 { at.right() } else { at.left() })
 }
 
+/// The places below a place, in order, each with those of the key hashes, which are in order, that belong to it.
+pub(super) fn below(at: Location, key_hashes: &[Hash]) -> impl Iterator<Item = (Location, &[Hash])> {
+    let mut rest = key_hashes;
+    (0..STEP_CHILDREN).map(move |number| {
+        let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);
+        let (own, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+        rest = later;
+        (child(at, number), own)
+    })
+}
+
 /// Which place below the one at `depth` a key hash belongs to.
-pub(super) fn index(key_hash: &Hash, depth: u16) -> u8 {
+fn index(key_hash: &Hash, depth: u16) -> u8 {
     let byte = key_hash.0.get(usize::from(depth / 8)).copied().unwrap_or(0);
     if depth.is_multiple_of(8) { byte.wrapping_shr(4) } else { byte & 0xf }
 }
@@ -231,13 +242,8 @@ impl Writing<'_, '_> {
             return Ok(());
         }
         let is_gone = !after.tree.is_node();
-        let mut rest = changed;
-        for number in 0..STEP_CHILDREN {
-            let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);
-            let (here, after_it) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-            rest = after_it;
+        for (at, here) in below(at, changed) {
             if !here.is_empty() || is_gone {
-                let at = child(at, number);
                 self.replaced(at, &before.descend(at), &after.descend(at), here)?;
             }
         }

@@ -8,7 +8,7 @@
 use crate::damage::{Damages, scan_table, shown_key};
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::state::StateError;
-use crate::state::archive::{self, Image, PastLeaf, PastTree, STEP_CHILDREN, Subtree, child, index, record_key};
+use crate::state::archive::{self, Image, PastLeaf, PastTree, STEP_CHILDREN, Subtree, child, record_key};
 use crate::state::layer::Tree;
 use crate::state::page::SPLIT_LEAVES_MAX;
 use crate::state::tree::Location;
@@ -138,13 +138,9 @@ impl BlockNodes<'_> {
             return Ok(());
         }
         let is_gone = self.is_gone(at)?;
-        let mut rest = changed;
-        for number in 0..STEP_CHILDREN {
-            let count = rest.partition_point(|key_hash| index(key_hash, at.depth) <= number);
-            let (here, after_it) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-            rest = after_it;
+        for (at, here) in archive::below(at, changed) {
             if !here.is_empty() || is_gone {
-                self.check(child(at, number), here, damages)?;
+                self.check(at, here, damages)?;
             }
         }
         Ok(())
