@@ -46,9 +46,8 @@ impl Peer {
     /// Leaves the peer out for a time that doubles with each failure in a row; old failures are forgiven.
     pub(crate) fn fail(&mut self, now_ms: u64, config: &SyncConfig) {
         self.forgive(now_ms, config);
-        let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
+        self.resume_ms = now_ms.saturating_add(backoff_ms(self.failures, config.backoff_ms, config.backoff_ms_max));
         self.failures = self.failures.saturating_add(1);
-        self.resume_ms = now_ms.saturating_add(config.backoff_ms.saturating_mul(factor).min(config.backoff_ms_max));
         self.is_settled = true;
         if self.failures >= FAILURES_MAX {
             self.claim = None;
@@ -70,6 +69,12 @@ impl Peer {
         self.resume_ms = now_ms;
         self.fail(now_ms, config);
     }
+}
+
+/// How long a peer that failed is left out, in milliseconds: doubled by each of its failures in a row before this one.
+pub(crate) fn backoff_ms(failures: u32, first_ms: u64, max_ms: u64) -> u64 {
+    let factor = 1u64.checked_shl(failures).unwrap_or(u64::MAX);
+    first_ms.saturating_mul(factor).min(max_ms)
 }
 
 /// A request for blocks in flight.

@@ -466,21 +466,17 @@ impl SnapshotSync {
         }
     }
 
-    fn waited_ms(&self, now_ms: u64, since_ms: Option<u64>) -> u64 {
-        since_ms.map_or(0, |since| now_ms.saturating_sub(since))
-    }
-
     fn discover(&mut self, now_ms: u64, outputs: &mut Vec<SnapshotOutput>) {
         let all_settled = self.peers.values().all(|peer| peer.is_settled);
         let Some(offer) = best_offer(&self.peers, |id| self.refuted.contains(id)) else {
-            let waited_ms = self.waited_ms(now_ms, self.since_ms);
+            let waited_ms = waited_ms(now_ms, self.since_ms);
             if waited_ms >= self.config.patience_ms_max || all_settled && waited_ms >= self.config.patience_ms {
                 outputs.push(SnapshotOutput::NoSnapshot);
                 self.phase = Phase::Done;
             }
             return;
         };
-        if !all_settled && self.waited_ms(now_ms, self.offered_ms) < self.config.offers_wait_ms {
+        if !all_settled && waited_ms(now_ms, self.offered_ms) < self.config.offers_wait_ms {
             return;
         }
         let Some(from) = choose(&self.peers, &offer.id, now_ms, &self.config) else { return };
@@ -541,7 +537,7 @@ impl SnapshotSync {
     fn abandon_if_useless(&mut self, now_ms: u64, outputs: &mut Vec<SnapshotOutput>) {
         let Phase::Chunks(chunks) = &self.phase else { return };
         let is_awaited = !self.requests.is_empty() || !chunks.storing.is_empty();
-        if is_awaited || self.waited_ms(now_ms, self.since_ms) < self.config.abandon_ms {
+        if is_awaited || waited_ms(now_ms, self.since_ms) < self.config.abandon_ms {
             return;
         }
         outputs.push(SnapshotOutput::Abandon);
@@ -564,6 +560,10 @@ impl Chunks {
     fn is_complete(&self) -> bool {
         self.held.len() == self.verified.manifest().chunks.len()
     }
+}
+
+fn waited_ms(now_ms: u64, since_ms: Option<u64>) -> u64 {
+    since_ms.map_or(0, |since| now_ms.saturating_sub(since))
 }
 
 fn check_manifest(bytes: &[u8], offer: &SnapshotOffer, anchor: TrustAnchor) -> Result<VerifiedManifest, String> {

@@ -2,6 +2,7 @@
 
 use super::SnapshotConfig;
 use crate::message::PeerRef;
+use crate::peers::backoff_ms;
 use cairn_primitives::Hash;
 use cairn_primitives::snapshot::SnapshotOffer;
 use std::collections::BTreeMap;
@@ -55,9 +56,8 @@ impl Peer {
 
     /// Leaves the peer out for a time that doubles with each failure in a row; says whether its offers were forgotten.
     pub(super) fn fail(&mut self, now_ms: u64, config: &SnapshotConfig) -> bool {
-        let factor = 1u64.checked_shl(self.failures).unwrap_or(u64::MAX);
+        self.resume_ms = now_ms.saturating_add(backoff_ms(self.failures, config.backoff_ms, config.backoff_ms_max));
         self.failures = self.failures.saturating_add(1);
-        self.resume_ms = now_ms.saturating_add(config.backoff_ms.saturating_mul(factor).min(config.backoff_ms_max));
         self.is_settled = true;
         let is_useless = self.failures >= FAILURES_MAX && !self.offers.is_empty();
         if is_useless {
