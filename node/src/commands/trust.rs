@@ -98,10 +98,10 @@ impl<'a> Trust<'a> {
     }
 
     /// The checkpoint, if a block lies below it: what is older is shown in its history.
-    async fn under(&self, at: &Hash) -> anyhow::Result<Option<Hash>> {
+    async fn under(&self, at: &Hash) -> anyhow::Result<Option<String>> {
         let Some((height, checkpoint)) = self.checkpoint else { return Ok(None) };
         let header = self.client.header(at).await?.ok_or_else(|| unknown_block(self.client, at))?;
-        Ok((header.height() < height).then_some(checkpoint))
+        Ok((header.height() < height).then(|| checkpoint.to_string()))
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, parameters: Value) -> anyhow::Result<T> {
@@ -150,7 +150,7 @@ impl<'a> Trust<'a> {
 
     /// A block, proved final.
     pub(super) async fn block(&mut self, at: &Hash) -> anyhow::Result<VerifiedBlock> {
-        let parameters = json!({ "at": at.to_string(), "under": self.under(at).await?.map(|hash| hash.to_string()) });
+        let parameters = json!({ "at": at.to_string(), "under": self.under(at).await? });
         let answer: FinalityAnswer = self.ask("cairn_getFinality", parameters).await?;
         self.follow(&answer.block, answer.finality.as_ref()).await?;
         let verified = self.verifier.block(BlockRef::Hash(*at), &answer.block, answer.finality.as_ref());
@@ -159,7 +159,7 @@ impl<'a> Trust<'a> {
 
     /// What the state after a block has under a key, proved.
     pub(super) async fn state(&mut self, key: &[u8], at: &Hash) -> anyhow::Result<(VerifiedBlock, Option<Vec<u8>>)> {
-        let under = self.under(at).await?.map(|hash| hash.to_string());
+        let under = self.under(at).await?;
         let parameters = json!({ "keys": [client::to_hex(key)], "at": at.to_string(), "under": under });
         let answer: ProofAnswer = self.ask("cairn_getProof", parameters).await?;
         self.follow(&answer.block, answer.finality.as_ref()).await?;
@@ -170,7 +170,7 @@ impl<'a> Trust<'a> {
 
     /// The block of a transaction and its place there, proved.
     pub(super) async fn transaction(&mut self, hash: &Hash, at: &Hash) -> anyhow::Result<(VerifiedBlock, u32)> {
-        let under = self.under(at).await?.map(|hash| hash.to_string());
+        let under = self.under(at).await?;
         let parameters = json!({ "hash": hash.to_string(), "under": under });
         let answer: TransactionAnswer = self.ask("cairn_getTransactionProof", parameters).await?;
         self.follow(&answer.block, answer.finality.as_ref()).await?;
@@ -180,7 +180,7 @@ impl<'a> Trust<'a> {
 
     /// The encoded record of a block's event, proved.
     pub(super) async fn event(&mut self, at: &Hash, index: u32) -> anyhow::Result<Vec<u8>> {
-        let under = self.under(at).await?.map(|hash| hash.to_string());
+        let under = self.under(at).await?;
         let parameters = json!({ "block": at.to_string(), "index": index, "under": under });
         let answer: EventAnswer = self.ask("cairn_getEventProof", parameters).await?;
         self.follow(&answer.block, answer.finality.as_ref()).await?;
