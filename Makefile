@@ -84,6 +84,8 @@ bench: setup ## compare the state store with its peers; ACCOUNTS (100000), BENCH
 lint: setup ## formatting, lints as errors, the verifier for WebAssembly, licences and duplicates of dependencies
 	cargo fmt --all --check
 	@$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy $(RELEASE) --manifest-path tests/bench/Cargo.toml --all-targets -- -D warnings
+	cargo fmt --manifest-path tests/bench/Cargo.toml --check
 	scripts/wasm.sh
 	scripts/deny.sh
 
