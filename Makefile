@@ -92,3 +92,4 @@ lint: setup ## formatting, lints as errors, the verifier for WebAssembly, licenc
 .PHONY: format
 format: ## format the code
 	cargo fmt --all
+	cargo fmt --manifest-path tests/bench/Cargo.toml
