@@ -47,6 +47,14 @@ pub enum LedgerError {
         /// Its height.
         height: Height,
     },
+    /// A block that was to be added below those that are here is not the parent of the lowest.
+    #[error("block {hash} at height {height} is not the one below the lowest block here")]
+    NotBelow {
+        /// The block.
+        hash: Hash,
+        /// Its height.
+        height: Height,
+    },
     /// A block that others finalized breaks a rule here.
     #[error(
         "block {hash} at height {height} is final, but invalid at this node: {reason}. \
@@ -70,7 +78,9 @@ impl LedgerError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::UnknownBlock(_) | Self::WrongEpoch { .. } | Self::UnprovedHandover { .. } => ErrorClass::Unavailable,
+            Self::UnknownBlock(_) | Self::WrongEpoch { .. } | Self::UnprovedHandover { .. } | Self::NotBelow { .. } => {
+                ErrorClass::Unavailable
+            }
             Self::Database(_)
             | Self::State(_)
             | Self::OtherChain { .. }
@@ -106,6 +116,12 @@ pub enum ReadError {
         block: Height,
         /// The block in whose history it was to be.
         under: Height,
+    },
+    /// The block is below those that are here.
+    #[error("this node has blocks from height {lowest} on: ask one that has all blocks")]
+    BlockNotKept {
+        /// The lowest height from which on all blocks are here.
+        lowest: Height,
     },
     /// The list of all headers begins at genesis, and the node does not have the first of them.
     #[error("this node has blocks from height {lowest} on and cannot prove history: ask one that has all blocks")]

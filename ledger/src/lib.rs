@@ -13,7 +13,8 @@
 //! The last block of an epoch opens the next one: nothing is built on it before it is committed, and with it the validator
 //! set that the state after it says is stored for the next epoch.
 //!
-//! [`SnapshotSource`] and [`Restore`] take the state of a chain from one database to another.
+//! [`SnapshotSource`] and [`Restore`] take the state of a chain from one database to another; [`Ledger::fill`] adds the blocks
+//! below.
 //!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
@@ -25,6 +26,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
 pub mod audit;
+mod backfill;
 pub mod block_file;
 mod check;
 mod epoch;
@@ -42,6 +44,7 @@ mod signatures;
 mod snapshot;
 mod writer;
 
+pub use backfill::events_root;
 pub use check::Verdict;
 pub use epoch::{Handover, OpenedEpoch};
 pub use error::{ErrorClass, LedgerError, ReadError};

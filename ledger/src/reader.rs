@@ -2,6 +2,7 @@
 //!
 //! A reader sees the head as of its last publication and everything below; what the writer does meanwhile is invisible.
 
+use crate::backfill;
 use crate::epoch::{Handover, OpenedEpoch};
 use crate::error::{LedgerError, ReadError};
 use crate::genesis::Genesis;
@@ -178,15 +179,17 @@ impl Reader {
         Ok(self.height_of(hash)?.map(|height| blocks::header(self.view(), height)).transpose()?.flatten())
     }
 
-    /// A committed block with its own finalization, if it has one.
+    /// A committed block with its own finalization, if it has one; `None` for an unknown hash.
     ///
     /// # Errors
-    /// The database failed.
+    /// Only the header is here; the database failed.
     pub fn block(&self, hash: &Hash) -> Result<Option<FinalizedBlock>, ReadError> {
-        Ok(self.height_of(hash)?.map(|height| blocks::finalized_block(self.view(), height)).transpose()?.flatten())
+        let Some(height) = self.height_of(hash)? else { return Ok(None) };
+        let block = blocks::finalized_block(self.view(), height)?;
+        block.ok_or_else(|| self.not_kept()).map(Some)
     }
 
-    /// The committed block at a height with its own finalization, if it has one.
+    /// The committed block at a height with its own finalization, if it has one; `None` where it is not here.
     ///
     /// # Errors
     /// The database failed.
@@ -197,12 +200,29 @@ impl Reader {
         Ok(blocks::finalized_block(self.view(), height)?)
     }
 
-    /// The encoded `Vec<EventRecord>` of a committed block.
+    /// The encoded `Vec<EventRecord>` of a committed block; `None` for an unknown hash.
+    ///
+    /// # Errors
+    /// Only the header is here; the database failed.
+    pub fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(height) = self.height_of(hash)? else { return Ok(None) };
+        self.events_at(height)?.ok_or_else(|| self.not_kept()).map(Some)
+    }
+
+    /// The encoded `Vec<EventRecord>` of the committed block at a height; `None` where it is not here.
     ///
     /// # Errors
     /// The database failed.
-    pub fn events(&self, hash: &Hash) -> Result<Option<Vec<u8>>, ReadError> {
-        Ok(self.height_of(hash)?.map(|height| blocks::events(self.view(), height)).transpose()?.flatten())
+    pub fn events_at(&self, height: Height) -> Result<Option<Vec<u8>>, ReadError> {
+        if height > self.head().height {
+            return Ok(None);
+        }
+        Ok(blocks::events(self.view(), height)?)
+    }
+
+    /// Why a block whose header is here is not.
+    fn not_kept(&self) -> ReadError {
+        self.lowest_block().map_or_else(|error| error, |lowest| ReadError::BlockNotKept { lowest })
     }
 
     /// What makes the block at `height` final: its own finalization or the first of a descendant, with that block's
@@ -273,12 +293,21 @@ impl Reader {
         self.0.states.lowest_height()
     }
 
-    /// The lowest height from which on all blocks are here: that of the snapshot that the node began with, if it did.
+    /// The lowest height from which on all blocks are here: that of the snapshot that the node began with, if it did, or what
+    /// was added below it.
     ///
     /// # Errors
     /// The database failed.
     pub fn lowest_block(&self) -> Result<Height, ReadError> {
         Ok(blocks::lowest_block(self.view())?)
+    }
+
+    /// The lowest height from which on all blocks are here, with the hash of the block below; `None` where no block is missing.
+    ///
+    /// # Errors
+    /// The database failed or is damaged.
+    pub fn wanted_below(&self) -> Result<Option<(Height, Hash)>, ReadError> {
+        Ok(backfill::wanted(self.view())?)
     }
 
     /// Proves that the block at a height is in the history of a later committed block.

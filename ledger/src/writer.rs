@@ -89,9 +89,9 @@ pub struct CommittedBlock {
 
 /// The writer of the chain.
 pub struct Ledger {
-    database: Arc<dyn Database>,
+    pub(crate) database: Arc<dyn Database>,
     state: StateStore,
-    genesis: Genesis,
+    pub(crate) genesis: Genesis,
     schedule: EpochSchedule,
     limits: BlockLimits,
     head: blocks::Head,

@@ -156,12 +156,12 @@ mod tests {
         let header = Header::decode(&mut parity_scale_codec::IoReader(std::io::repeat(0))).unwrap();
         let extrinsics = vec![OpaqueExtrinsic::new(vec![0; BLOCK_BYTES_MAX])];
         let block = FinalizedBlock { block: Block { header, extrinsics: extrinsics.into() }, finalization: None };
-        SyncResponse::Blocks(vec![block.clone(), block.clone(), block])
+        SyncResponse::Blocks(vec![block; 5])
     }
 
     #[tokio::test]
     async fn response_written_is_read_back() {
-        let response = SyncResponse::Status { head: Height(7), finalization: None };
+        let response = SyncResponse::Status { head: Height(7), finalization: None, lowest: Height(0) };
         let mut bytes = Vec::new();
         codec().write_response(&PROTOCOL, &mut bytes, response.clone()).await.unwrap();
         assert_eq!(codec().read_response(&PROTOCOL, &mut Cursor::new(bytes)).await.unwrap(), response);

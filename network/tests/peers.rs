@@ -154,7 +154,7 @@ async fn sync_response_over_the_limit_does_not_arrive() {
     let (mut one, two) = pair(TCP, |_| ()).await;
     let block = FinalizedBlock { block: block(BLOCK_BYTES_MAX), finalization: None };
     let asked = two.handle.sync_request(one.peer, SyncRequest::Status);
-    let result = tokio::join!(asked, answer(&mut one, Some(SyncResponse::Blocks(vec![block; 3])))).0;
+    let result = tokio::join!(asked, answer(&mut one, Some(SyncResponse::Blocks(vec![block; 5])))).0;
     assert!(matches!(result, Err(SyncError::Connection { .. })), "{result:?}");
 }
 
@@ -195,7 +195,7 @@ async fn sync_requests_over_the_rate_are_refused() {
         config.limits.sync_requests_burst = 1;
     })
     .await;
-    let status = SyncResponse::Status { head: Height(1), finalization: None };
+    let status = SyncResponse::Status { head: Height(1), finalization: None, lowest: Height(0) };
     let asked = two.handle.sync_request(one.peer, SyncRequest::Status);
     assert_eq!(tokio::join!(asked, answer(&mut one, Some(status.clone()))).0, Ok(status));
     let asked = two.handle.sync_request(one.peer, SyncRequest::Status).await;

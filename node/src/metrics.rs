@@ -32,6 +32,7 @@ pub struct Metrics {
     pool_bytes: IntGauge,
     gossip_dropped: IntCounter,
     sync_refused: IntCounter,
+    lowest_block: IntGauge,
     snapshot_height: IntGauge,
     snapshot_chunks: IntGauge,
     snapshot_chunks_wanted: IntGauge,
@@ -89,6 +90,7 @@ impl Metrics {
                 "Gossiped transactions dropped for lack of room",
             )?,
             sync_refused: counter("cairn_sync_refused_requests", "Sync requests of peers refused for lack of room")?,
+            lowest_block: gauge("cairn_sync_lowest_block", "Lowest height from which on all blocks are here")?,
             snapshot_height: gauge("cairn_sync_snapshot_height", "Height of the snapshot that the node begins with")?,
             snapshot_chunks: gauge("cairn_sync_snapshot_chunks", "Chunks of that snapshot that are here")?,
             snapshot_chunks_wanted: gauge("cairn_sync_snapshot_chunks_wanted", "All chunks of that snapshot")?,
@@ -157,6 +159,11 @@ impl Metrics {
     /// Gossiped transactions found no room on their way to the pool.
     pub fn gossip_dropped(&self, transactions: usize) {
         self.gossip_dropped.inc_by(count(transactions));
+    }
+
+    /// From which height on all blocks are here.
+    pub fn lowest_block(&self, height: u32) {
+        self.lowest_block.set(i64::from(height));
     }
 
     /// How far the snapshot is that the node begins with.

@@ -2,6 +2,7 @@
 
 use crate::bus::Bus;
 use crate::config::{History, NodeConfig, SyncMode};
+use crate::drivers::backfill::{self, BackfillDriver, BackfillHandle};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
 use crate::drivers::epochs::{EpochWatch, linked};
 use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
@@ -35,6 +36,7 @@ use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig, blocks};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
+use cairn_sync::{Backfill, BackfillConfig};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -194,7 +196,9 @@ impl Common {
         let (mempool, admission) = MempoolHandle::new(pool, block_limits(), around);
 
         let consensus = self.start_consensus(&mut supervisor, &ledger, &ledger_handle, &sync_handle, &network)?;
-        self.start_sync(&mut supervisor, sync_box, &ledger_handle, ledger.signatures(), &network);
+        let (backfill, backfill_box) = BackfillHandle::new();
+        self.start_backfill(&mut supervisor, backfill_box, &ledger_handle, &network)?;
+        self.start_sync(&mut supervisor, sync_box, (&ledger_handle, ledger.signatures()), backfill, &network);
         let router = Router {
             network: network.clone(),
             mempool: mempool.clone(),
@@ -281,8 +285,8 @@ impl Common {
         &self,
         supervisor: &mut Supervisor,
         mailbox: sync::Mailbox,
-        ledger: &LedgerHandle,
-        signatures: SignatureChecker,
+        (ledger, signatures): (&LedgerHandle, SignatureChecker),
+        backfill: BackfillHandle,
         network: &Network,
     ) {
         let head = self.reader.head();
@@ -304,8 +308,36 @@ impl Common {
             reader: self.reader.clone(),
             bus: self.bus.clone(),
             readiness: self.launch.readiness.clone(),
+            backfill,
         };
         supervisor.task("sync", driver.run(mailbox));
+    }
+
+    /// Fetches the blocks below a snapshot on a node that is to have all of them.
+    fn start_backfill(
+        &self,
+        supervisor: &mut Supervisor,
+        mailbox: backfill::Mailbox,
+        ledger: &LedgerHandle,
+        network: &Network,
+    ) -> anyhow::Result<()> {
+        self.metrics.lowest_block(self.reader.lowest_block()?.0);
+        let config = &self.launch.config;
+        let wanted = self.reader.wanted_below()?;
+        let Some((lowest, parent)) =
+            wanted.filter(|_| config.sync.backfill && config.state.history == History::Archive)
+        else {
+            return Ok(());
+        };
+        let driver = BackfillDriver {
+            machine: Backfill::new(BackfillConfig::default(), lowest, parent),
+            network: network.clone(),
+            ledger: ledger.clone(),
+            reader: self.reader.clone(),
+            metrics: self.metrics.clone(),
+        };
+        supervisor.task("backfill", driver.run(mailbox));
+        Ok(())
     }
 
     async fn start_servers(
@@ -497,6 +529,7 @@ pub fn ledger_failure(error: LedgerError) -> anyhow::Error {
         | LedgerError::UnknownBlock(_)
         | LedgerError::WrongEpoch { .. }
         | LedgerError::UnprovedHandover { .. }
+        | LedgerError::NotBelow { .. }
         | LedgerError::FinalizedInvalid { .. }
         | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
     };

@@ -35,6 +35,7 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
         cairn_ledger::ReadError::UnknownBlock(hash) => ReadError::UnknownBlock(hash),
         cairn_ledger::ReadError::Pruned { lowest, .. } => ReadError::Pruned { lowest },
         cairn_ledger::ReadError::NotBelow { block, under } => ReadError::NotBelow { block, under },
+        cairn_ledger::ReadError::BlockNotKept { lowest } => ReadError::BlockNotKept { lowest },
         cairn_ledger::ReadError::NoHistory { lowest } => ReadError::NoHistory { lowest },
         cairn_ledger::ReadError::State(cairn_storage::StateError::ProofNotKept { lowest, .. }) => {
             ReadError::ProofNotKept { lowest }
@@ -66,7 +67,12 @@ impl ChainPort for Chain {
     }
 
     fn block_hash(&self, height: Height) -> Result<Option<Hash>, ReadError> {
-        self.0.block_hash(height).map_err(read_error)
+        let hash = self.0.block_hash(height).map_err(read_error)?;
+        if hash.is_none() && height <= self.0.head().height {
+            let lowest = self.0.lowest_block().map_err(read_error)?;
+            return Err(ReadError::BlockNotKept { lowest });
+        }
+        Ok(hash)
     }
 
     fn height_of(&self, hash: &Hash) -> Result<Option<Height>, ReadError> {
@@ -266,6 +272,13 @@ impl NodePort for Node {
             starting_block: self.starting_block.0,
             current_block: current.0,
             highest_block: self.sync.highest().max(current).0,
+            lowest_block: self.reader.lowest_block().map_or_else(
+                |error| {
+                    tracing::error!(%error, "the lowest block cannot be read");
+                    current.0
+                },
+                |lowest| lowest.0,
+            ),
         }
     }
 

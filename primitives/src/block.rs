@@ -184,5 +184,16 @@ pub struct FinalizedBlock {
     pub finalization: Option<Certificate>,
 }
 
+/// A block with all that an archive has of it, so that nobody needs to execute it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ArchivedBlock {
+    /// The block.
+    pub block: Block,
+    /// A finalization of this block, or `None` where a descendant's finalization covers it.
+    pub finalization: Option<Certificate>,
+    /// The encoded list of its events, to which the header commits.
+    pub events: Vec<u8>,
+}
+
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ pub mod validator;
 pub mod vote;
 
 pub use account::{AccountId32, MultiAddress};
-pub use block::{Block, Body, FinalizedBlock, OpaqueExtrinsic};
+pub use block::{ArchivedBlock, Block, Body, FinalizedBlock, OpaqueExtrinsic};
 pub use certificate::Certificate;
 pub use crypto::{KeyPair, PublicKey, Signature};
 pub use epoch::EpochSchedule;

@@ -1,7 +1,7 @@
 //! Messages between nodes, as they travel on direct streams and in gossip.
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
-use crate::block::{BLOCK_BYTES_MAX, Block, FinalizedBlock, OpaqueExtrinsic};
+use crate::block::{ArchivedBlock, BLOCK_BYTES_MAX, Block, FinalizedBlock, OpaqueExtrinsic};
 use crate::certificate::{CERTIFICATE_BYTES_MAX, Certificate};
 use crate::evidence::Evidence;
 use crate::hash::Hash;
@@ -18,10 +18,13 @@ pub const CONSENSUS_MESSAGE_BYTES_MAX: usize = BLOCK_BYTES_MAX + 1024;
 /// The largest encoded [`SyncRequest`], in bytes.
 pub const SYNC_REQUEST_BYTES_MAX: usize = 64;
 
-/// The largest encoded [`SyncResponse`], in bytes: some blocks, or one of the largest with its finalization.
-pub const SYNC_RESPONSE_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 1024;
+/// The largest encoded [`SyncResponse`], in bytes: a block of the largest with its finalization and all events it can have.
+pub const SYNC_RESPONSE_BYTES_MAX: usize = 4 * BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 1024;
 
-/// The most blocks one [`SyncRequest::Blocks`] may ask for.
+/// The largest encoded [`SyncResponse::Blocks`], in bytes: some blocks, or one of the largest with its finalization.
+pub const SYNC_BLOCKS_BYTES_MAX: usize = 2 * BLOCK_BYTES_MAX + CERTIFICATE_BYTES_MAX + 1024;
+
+/// The most blocks one [`SyncRequest::Blocks`] or [`SyncRequest::Archive`] may ask for.
 pub const SYNC_BLOCKS_MAX: u32 = 256;
 
 /// The largest encoded [`StateRequest`], in bytes.
@@ -124,6 +127,14 @@ pub enum SyncRequest {
         /// How many at most, up to [`SYNC_BLOCKS_MAX`].
         count: u32,
     },
+    /// Finalized blocks with their events, `last`, `last - 1`, … in falling order; the answer may be shorter.
+    #[codec(index = 2)]
+    Archive {
+        /// The highest height.
+        last: Height,
+        /// How many at most, up to [`SYNC_BLOCKS_MAX`].
+        count: u32,
+    },
 }
 
 /// The answer to a [`SyncRequest`].
@@ -136,6 +147,8 @@ pub enum SyncResponse {
         head: Height,
         /// The newest finalization.
         finalization: Option<Certificate>,
+        /// The lowest height from which on it has all blocks; 0 where it has the whole chain.
+        lowest: Height,
     },
     /// The blocks asked for.
     #[codec(index = 1)]
@@ -143,6 +156,9 @@ pub enum SyncResponse {
     /// The server does not have what was asked for, or is too busy.
     #[codec(index = 2)]
     Refused,
+    /// The blocks asked for with their events, highest first.
+    #[codec(index = 3)]
+    Archive(Vec<ArchivedBlock>),
 }
 
 /// What a node asks another about the state.

@@ -237,8 +237,11 @@ impl From<ReadError> for RpcError {
                 error
             }
             error @ ReadError::NotBelow { .. } => Self::invalid_params(format!("under: {error}")),
-            error @ ReadError::NoHistory { .. } => {
-                Self::with_detail(Code::HistoryNotKept, format!("{error}: ask one that has all blocks"))
+            ReadError::BlockNotKept { lowest } | ReadError::NoHistory { lowest } => {
+                let detail = format!("{error}: ask one that has all blocks");
+                let mut error = Self::with_detail(Code::HistoryNotKept, detail);
+                error.data.min_height = Some(lowest.0);
+                error
             }
             ReadError::Database(reason) => {
                 tracing::error!(%reason, "an RPC read failed");

@@ -50,6 +50,12 @@ pub enum ReadError {
         /// The one in whose history it was to be.
         under: Height,
     },
+    /// The block is below those that the node has.
+    #[error("this node has blocks from height {lowest} on")]
+    BlockNotKept {
+        /// The lowest height from which on it has all blocks.
+        lowest: Height,
+    },
     /// The node does not have the headers of the oldest blocks.
     #[error("this node has blocks from height {lowest} on and cannot prove history")]
     NoHistory {
@@ -133,7 +139,7 @@ pub struct Handover {
 
 /// The read model of committed blocks. Calls never wait for the writer and may be made from any thread.
 ///
-/// `at` is always the hash of a committed block. Block data is kept for ever, state may be pruned.
+/// `at` is always the hash of a committed block. Block data is kept for ever where it was ever here, state may be pruned.
 pub trait ChainPort: Send + Sync + 'static {
     /// The newest committed block.
     fn head(&self) -> Head;
@@ -144,7 +150,7 @@ pub trait ChainPort: Send + Sync + 'static {
     /// The hash of the block at `height`; `None` above the head.
     ///
     /// # Errors
-    /// The database did not answer.
+    /// The block is below those that the node has, or the database did not answer.
     fn block_hash(&self, height: Height) -> Result<Option<Hash>, ReadError>;
 
     /// The height of a committed block; `None` for an unknown hash.
@@ -162,13 +168,13 @@ pub trait ChainPort: Send + Sync + 'static {
     /// A committed block with its own finalization, if it has one; `None` for an unknown hash.
     ///
     /// # Errors
-    /// The database did not answer.
+    /// The node has the header alone, or the database did not answer.
     fn block(&self, hash: &Hash) -> Result<Option<FinalizedBlock>, ReadError>;
 
     /// The events of a block, in order; `None` for an unknown hash.
     ///
     /// # Errors
-    /// The database did not answer.
+    /// The node has the header alone, or the database did not answer.
     fn event_records(&self, hash: &Hash) -> Result<Option<Vec<EventEntry>>, ReadError>;
 
     /// The finalization that covers `height`: the block's own, or the first of a descendant, with the header it is of;
@@ -423,6 +429,8 @@ pub struct SyncState {
     pub current_block: u32,
     /// The highest head any peer reported, or the own.
     pub highest_block: u32,
+    /// The lowest height from which on all blocks are here.
+    pub lowest_block: u32,
 }
 
 /// A connected peer.

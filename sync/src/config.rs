@@ -1,6 +1,6 @@
 //! The bounds and times of block sync.
 
-use cairn_primitives::message::SYNC_RESPONSE_BYTES_MAX;
+use cairn_primitives::message::SYNC_BLOCKS_BYTES_MAX;
 
 /// How often the caller is to feed [`crate::Input::Tick`], in milliseconds: the precision of all times here.
 pub const TICK_INTERVAL_MS: u64 = 100;
@@ -10,7 +10,7 @@ pub const TICK_INTERVAL_MS: u64 = 100;
 pub struct SyncConfig {
     /// Blocks asked for at once: 128 small blocks are about a megabyte and a few milliseconds of execution.
     pub request_blocks: u32,
-    /// Requests in flight in total; each may bring [`SYNC_RESPONSE_BYTES_MAX`].
+    /// Requests in flight in total; each may bring [`SYNC_BLOCKS_BYTES_MAX`].
     pub requests_max: usize,
     /// Requests in flight to one peer: two keep it busy while an answer travels.
     pub requests_per_peer_max: u32,
@@ -42,7 +42,7 @@ impl Default for SyncConfig {
             requests_max: 4,
             requests_per_peer_max: 2,
             window_blocks: 2_048,
-            bytes_max: SYNC_RESPONSE_BYTES_MAX.saturating_mul(5),
+            bytes_max: SYNC_BLOCKS_BYTES_MAX.saturating_mul(5),
             importing_max: 512,
             request_timeout_ms: 5_000,
             status_interval_ms: 10_000,

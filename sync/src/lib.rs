@@ -1,6 +1,6 @@
 //! Block sync: how a node gets the finalized blocks it does not have. A pure machine,
 //! `step(now, Input, &mut Vec<Output>)`, and the answering side, [`serve`]. A node without a chain may begin with the state of a
-//! late block: [`SnapshotSync`] is the machine for that.
+//! late block: [`SnapshotSync`] is the machine for that, and [`Backfill`] the one that gets the blocks below.
 //!
 //! ```text
 //!            no peer            a peer             a verified tip above ours
@@ -28,6 +28,7 @@
 //! growing time, and its work goes to others.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
+mod backfill;
 mod buffer;
 mod config;
 mod machine;
@@ -38,6 +39,10 @@ mod snapshot;
 mod validators;
 mod verify;
 
+pub use backfill::{
+    ArchiveAnswer, ArchiveError, ArchiveRules, ArchivedRange, Backfill, BackfillConfig, BackfillInput, BackfillOffence,
+    BackfillOutput, BackfillProgress,
+};
 pub use config::{SyncConfig, TICK_INTERVAL_MS};
 pub use machine::{Failure, Progress, Sync};
 pub use message::{Answer, Input, Offence, Output, PeerRef, RequestId, Severity, State, Verdict};

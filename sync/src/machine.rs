@@ -8,7 +8,7 @@ use crate::message::{Answer, Input, Offence, Output, PeerRef, RequestId, State, 
 use crate::peers::{Claim, FAILURES_MAX, PEERS_MAX, Peer, Request, choose, first_gap};
 use crate::validators::ValidatorSets;
 use crate::verify::{VerifyError, verify_range};
-use cairn_primitives::message::{SYNC_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
+use cairn_primitives::message::{SYNC_BLOCKS_BYTES_MAX, SYNC_BLOCKS_MAX};
 use cairn_primitives::{FinalizedBlock, Hash, Height};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -126,8 +126,8 @@ impl Sync {
                 self.peers.remove(&peer);
                 self.requests.retain(|_, request| request.peer != peer);
             }
-            Input::Status { peer, head, finalization } => {
-                self.handle_status(now_ms, peer, head, finalization.as_ref(), outputs);
+            Input::Status { peer, head, finalization, lowest } => {
+                self.handle_status(now_ms, peer, (lowest, head), finalization.as_ref(), outputs);
             }
             Input::StatusFailed(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer)
@@ -373,7 +373,7 @@ impl Sync {
 
     fn bytes_with_another_request(&self) -> usize {
         let importing = self.importing.iter().fold(0usize, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        let awaited = self.requests.len().saturating_add(1).saturating_mul(SYNC_RESPONSE_BYTES_MAX);
+        let awaited = self.requests.len().saturating_add(1).saturating_mul(SYNC_BLOCKS_BYTES_MAX);
         self.buffer.bytes().saturating_add(importing).saturating_add(awaited)
     }
 

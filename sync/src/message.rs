@@ -28,6 +28,8 @@ pub enum Input {
         head: Height,
         /// That block's finalization; `None` at genesis.
         finalization: Option<Certificate>,
+        /// The lowest height from which on it has all blocks.
+        lowest: Height,
     },
     /// [`Output::RequestStatus`] was refused or failed.
     StatusFailed(PeerRef),

@@ -26,6 +26,8 @@ pub(crate) struct Claim {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) claim: Option<Claim>,
+    /// The lowest height from which on it says it has all blocks.
+    pub(crate) lowest: Height,
     /// Height and block of its last tip whose finalization held. Only a block can show whether that is the block's height, and
     /// it may come after the claim was forgotten.
     pub(crate) told: Option<(Height, Hash)>,
@@ -104,7 +106,7 @@ pub(crate) fn choose(
         .iter()
         .filter(|(_, peer)| peer.resume_ms <= now_ms && peer.in_flight < config.requests_per_peer_max)
         .filter_map(|(name, peer)| {
-            let claim = peer.claim.filter(|claim| claim.height >= from)?;
+            let claim = peer.claim.filter(|claim| claim.height >= from && peer.lowest <= from)?;
             Some(((peer.in_flight, peer.failures, *name), claim.height))
         })
         .min()

@@ -1,8 +1,10 @@
 //! The answering side: how much of the finalized chain one request gets.
 
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::message::{SYNC_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest, SyncResponse};
-use cairn_primitives::{Certificate, FinalizedBlock, Height};
+use cairn_primitives::message::{
+    SYNC_BLOCKS_BYTES_MAX, SYNC_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest, SyncResponse,
+};
+use cairn_primitives::{ArchivedBlock, Certificate, FinalizedBlock, Height};
 use parity_scale_codec::Encode;
 
 /// Room for the variant index and the length prefix of an answer, in bytes.
@@ -30,12 +32,25 @@ pub trait BlockSource {
     /// # Errors
     /// The store failed.
     fn finalization(&self, height: Height) -> Result<Option<Certificate>, Self::Error>;
+
+    /// The lowest height from which on all blocks are stored.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn lowest(&self) -> Result<Height, Self::Error>;
+
+    /// The encoded events of the block at a height; `None` where it is not stored.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn events(&self, height: Height) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
 /// Answers a request.
 ///
 /// Blocks are bounded by the count asked for, [`SYNC_BLOCKS_MAX`] and the size of an answer, and end in a block with its
 /// own finalization. Where none of those asked for has one, the answer goes on to the first that has, within the bounds.
+/// Archived blocks are bounded in the same way, and end anywhere.
 ///
 /// # Errors
 /// The store failed.
@@ -46,18 +61,23 @@ pub fn serve<S: BlockSource>(source: &S, request: &SyncRequest) -> Result<SyncRe
             let blocks = blocks(source, *from, *count)?;
             Ok(if blocks.is_empty() { SyncResponse::Refused } else { SyncResponse::Blocks(blocks) })
         }
+        SyncRequest::Archive { last, count } => {
+            let blocks = archive(source, *last, *count)?;
+            Ok(if blocks.is_empty() { SyncResponse::Refused } else { SyncResponse::Archive(blocks) })
+        }
     }
 }
 
 /// The highest block with its own finalization; no further back than the longest range one answer can cover.
 fn status<S: BlockSource>(source: &S) -> Result<SyncResponse, S::Error> {
+    let lowest = source.lowest()?;
     let mut height = source.head();
     for _ in 0..SYNC_BLOCKS_MAX {
         if height == Height::ZERO {
-            return Ok(SyncResponse::Status { head: Height::ZERO, finalization: None });
+            return Ok(SyncResponse::Status { head: Height::ZERO, finalization: None, lowest });
         }
         if let Some(finalization) = source.finalization(height)? {
-            return Ok(SyncResponse::Status { head: height, finalization: Some(finalization) });
+            return Ok(SyncResponse::Status { head: height, finalization: Some(finalization), lowest });
         }
         height = height.previous();
     }
@@ -78,7 +98,7 @@ fn blocks<S: BlockSource>(source: &S, from: Height, count: u32) -> Result<Vec<Fi
     {
         let Some(block) = source.finalized_block(height)? else { break };
         bytes = bytes.saturating_add(block.encoded_size());
-        if bytes > SYNC_RESPONSE_BYTES_MAX {
+        if bytes > SYNC_BLOCKS_BYTES_MAX {
             break;
         }
         let closes = block.finalization.is_some();
@@ -89,5 +109,29 @@ fn blocks<S: BlockSource>(source: &S, from: Height, count: u32) -> Result<Vec<Fi
         height = height.next();
     }
     blocks.truncate(closed);
+    Ok(blocks)
+}
+
+fn archive<S: BlockSource>(source: &S, last: Height, count: u32) -> Result<Vec<ArchivedBlock>, S::Error> {
+    let mut blocks = Vec::new();
+    if last > source.head() {
+        return Ok(blocks);
+    }
+    let lowest = source.lowest()?.max(Height(1));
+    let (mut height, mut bytes) = (last, ENVELOPE_BYTES);
+    for _ in 0..count.min(SYNC_BLOCKS_MAX) {
+        if height < lowest || bytes >= ANSWER_BYTES_WANTED {
+            break;
+        }
+        let (Some(finalized), Some(events)) = (source.finalized_block(height)?, source.events(height)?) else { break };
+        let FinalizedBlock { block, finalization } = finalized;
+        let archived = ArchivedBlock { block, finalization, events };
+        bytes = bytes.saturating_add(archived.encoded_size());
+        if bytes > SYNC_RESPONSE_BYTES_MAX {
+            break;
+        }
+        blocks.push(archived);
+        height = height.previous();
+    }
     Ok(blocks)
 }

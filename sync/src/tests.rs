@@ -2,6 +2,7 @@
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests may fail loudly")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "tests pick the cases they look at")]
 
+mod backfill;
 mod epochs;
 mod following;
 mod machine;
@@ -27,6 +28,8 @@ struct Chain {
     /// Of the first epoch.
     set: Arc<ValidatorSet>,
     blocks: Vec<FinalizedBlock>,
+    /// What it says of itself as a source.
+    lowest: Height,
 }
 
 impl Chain {
@@ -47,7 +50,7 @@ impl Chain {
         extrinsics: impl Fn(u32) -> Vec<Vec<u8>>,
     ) -> Self {
         let schedule = EpochSchedule::new(epoch_length);
-        let mut chain = Self { schedule, set: set_of(Epoch(0)), blocks: Vec::new() };
+        let mut chain = Self { schedule, set: set_of(Epoch(0)), blocks: Vec::new(), lowest: Height::ZERO };
         for height in 1..=length {
             let is_finalized = height % finalized_every == 0 || height == length || schedule.is_closing(Height(height));
             chain.push(extrinsics(height), is_finalized);
@@ -122,6 +125,23 @@ impl BlockSource for Chain {
     fn finalization(&self, height: Height) -> Result<Option<Certificate>, Infallible> {
         Ok(self.finalized_block(height)?.and_then(|block| block.finalization))
     }
+
+    fn lowest(&self) -> Result<Height, Infallible> {
+        Ok(self.lowest)
+    }
+
+    fn events(&self, height: Height) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(self.finalized_block(height)?.map(|_| events_of(height)))
+    }
+}
+
+/// The events of a block, one for each: here the list is its only item.
+fn events_of(height: Height) -> Vec<u8> {
+    height.0.to_be_bytes().to_vec()
+}
+
+fn events_root(events: &[u8]) -> Hash {
+    cairn_primitives::list_tree::root([events])
 }
 
 /// The validators' keys of an epoch in the order of its set; no two epochs share one.
@@ -149,7 +169,7 @@ fn header(epoch: Epoch, height: u32, parent: Hash) -> Header {
         view: View(u64::from(height)),
         proposer: ValidatorIndex(0),
         timestamp: TimestampMs(u64::from(height)),
-        events_root: Hash::ZERO,
+        events_root: events_root(&events_of(Height(height))),
         history_root: Hash::ZERO,
         validators_hash: Hash::ZERO,
         next_validators_hash: Hash::ZERO,
@@ -179,7 +199,7 @@ fn connect(sync: &mut Sync, now_ms: u64, peer: u64, chain: &Chain, head: u32) ->
 
 fn tell_status(sync: &mut Sync, now_ms: u64, peer: u64, chain: &Chain, head: u32) -> Vec<Output> {
     let finalization = (head > 0).then(|| chain.block(head).finalization.clone().unwrap());
-    step(sync, now_ms, Input::Status { peer: PeerRef(peer), head: Height(head), finalization })
+    step(sync, now_ms, Input::Status { peer: PeerRef(peer), head: Height(head), finalization, lowest: chain.lowest })
 }
 
 /// Peer, request, first height and count of each request for blocks.

@@ -32,8 +32,8 @@ impl ValidatorSets {
 
     /// The set of an epoch, where it is known.
     #[must_use]
-    pub fn get(&self, epoch: Epoch) -> Option<&ValidatorSet> {
-        self.sets.get(&epoch).map(|set| &**set)
+    pub fn get(&self, epoch: Epoch) -> Option<&Arc<ValidatorSet>> {
+        self.sets.get(&epoch)
     }
 
     /// Which heights belong to which epoch.

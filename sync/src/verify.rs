@@ -3,7 +3,7 @@
 use crate::validators::ValidatorSets;
 use cairn_primitives::certificate::CertificateError;
 use cairn_primitives::message::SYNC_BLOCKS_MAX;
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height, Proposal, Subject};
+use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Hash, Height, Proposal, Subject, ValidatorSet};
 use parity_scale_codec::Encode;
 
 /// Why blocks or a finalization do not hold.
@@ -178,13 +178,26 @@ pub(crate) fn verify_finalization(
     genesis: &Hash,
     validators: &ValidatorSets,
 ) -> Result<Proposal, VerifyError> {
+    let epoch = validators.schedule().epoch_of(height);
+    verify_subject(certificate, epoch, genesis, || validators.get(epoch))
+}
+
+/// Verifies that a certificate is a finalization by a quorum of an epoch's validators.
+///
+/// # Errors
+/// It is of another kind or epoch, there is no set, or it does not hold.
+pub(crate) fn verify_subject<S: AsRef<ValidatorSet>>(
+    certificate: &Certificate,
+    epoch: Epoch,
+    genesis: &Hash,
+    set: impl FnOnce() -> Option<S>,
+) -> Result<Proposal, VerifyError> {
     let Subject::Finalize(proposal) = certificate.subject else { return Err(VerifyError::WrongSubject) };
-    let (actual, expected) = (proposal.epoch, validators.schedule().epoch_of(height));
-    if actual != expected {
-        return Err(VerifyError::WrongEpoch { actual, expected });
+    if proposal.epoch != epoch {
+        return Err(VerifyError::WrongEpoch { actual: proposal.epoch, expected: epoch });
     }
-    let set = validators.get(proposal.epoch).ok_or(VerifyError::UnknownEpoch(proposal.epoch))?;
-    certificate.verify(set, genesis)?;
+    let set = set().ok_or(VerifyError::UnknownEpoch(epoch))?;
+    certificate.verify(set.as_ref(), genesis)?;
     Ok(proposal)
 }
 

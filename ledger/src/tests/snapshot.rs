@@ -2,10 +2,10 @@
 
 use super::epochs::{grow, turning_chain};
 use super::fixture::{Node, SPEC, chain, finalized, genesis, transfer, tx_in_era};
-use crate::{LedgerError, Restore, RestoreError, verify_snapshot};
+use crate::{LedgerError, ReadError, Restore, RestoreError, events_root, verify_snapshot};
 use cairn_primitives::light::LightError;
 use cairn_primitives::snapshot::{SnapshotError, SnapshotManifest};
-use cairn_primitives::{EpochSchedule, Hash, Height};
+use cairn_primitives::{ArchivedBlock, EpochSchedule, FinalizedBlock, Hash, Height};
 use cairn_runtime::{Era, client};
 use cairn_storage::{HistoryMode, MemoryDatabase, StateError};
 use parity_scale_codec::Encode;
@@ -209,4 +209,100 @@ fn snapshot_taken_while_blocks_go_on_is_that_of_its_height() {
     }
     assert!(node.height() > 15);
     assert_eq!((source.finish(), chunks), quiet);
+}
+
+/// The blocks of a node from a height down, as an archive has them.
+fn archived(node: &Node, from: u32, to: u32) -> Vec<ArchivedBlock> {
+    let reader = node.ledger.reader();
+    let one = |height| {
+        let FinalizedBlock { block, finalization } = reader.block_at(Height(height)).unwrap().unwrap();
+        ArchivedBlock { block, finalization, events: reader.events_at(Height(height)).unwrap().unwrap() }
+    };
+    (to..=from).rev().map(one).collect()
+}
+
+#[test]
+fn restored_ledger_that_is_filled_downwards_has_what_the_original_has() {
+    let schedule = EpochSchedule::new(3);
+    let (mut node, mut blocks) = turning_chain(3, 3);
+    blocks.extend((0..2).map(|_| grow(&mut node, &[]).block));
+    let snapshot = take(&node, 500);
+    let mut restored = Node::on(restore(&snapshot, schedule), HistoryMode::Archive, schedule);
+    let below = (Height(11), blocks[9].header.hash());
+    assert_eq!(restored.ledger.reader().wanted_below().unwrap(), Some(below));
+    let hidden = blocks[4].header.hash();
+    for error in
+        [restored.ledger.reader().block(&hidden).unwrap_err(), restored.ledger.reader().events(&hidden).unwrap_err()]
+    {
+        assert!(matches!(error, ReadError::BlockNotKept { lowest: Height(11) }), "{error}");
+    }
+    // Blocks from another place, in the wrong order or of another chain change nothing.
+    let mut other = Node::with_epochs(3);
+    (0..10).for_each(|_| drop(grow(&mut other, &[])));
+    let mut turned = archived(&node, 10, 7);
+    turned.reverse();
+    for wrong in [archived(&node, 9, 5), turned, archived(&other, 10, 7), archived(&node, 11, 8)] {
+        assert!(matches!(restored.ledger.fill(&wrong), Err(LedgerError::NotBelow { .. })));
+    }
+    assert_eq!(restored.ledger.reader().lowest_block().unwrap(), Height(11));
+
+    assert_eq!(restored.ledger.fill(&archived(&node, 10, 7)).unwrap(), Height(7));
+    // Blocks go on meanwhile, and a restart finds what is there.
+    let next = grow(&mut node, &[]);
+    restored.ledger.import(&[super::epochs::finalized(&next.block)]).unwrap();
+    blocks.push(next.block);
+    let mut restored = restored.restart();
+    assert_eq!(restored.ledger.reader().wanted_below().unwrap(), Some((Height(7), blocks[5].header.hash())));
+    assert_eq!(restored.ledger.fill(&archived(&node, 6, 1)).unwrap(), Height::ZERO);
+    assert_eq!(restored.ledger.fill(&[]).unwrap(), Height::ZERO);
+
+    let (reader, original) = (restored.ledger.reader(), node.ledger.reader());
+    assert_eq!(reader.wanted_below().unwrap(), None);
+    for block in &blocks {
+        let (height, hash) = (block.header.height(), block.header.hash());
+        assert_eq!(reader.block(&hash).unwrap(), original.block(&hash).unwrap());
+        assert_eq!(reader.events(&hash).unwrap(), original.events(&hash).unwrap());
+        for extrinsic in block.extrinsics.iter() {
+            assert_eq!(
+                reader.transaction(&extrinsic.hash()).unwrap(),
+                original.transaction(&extrinsic.hash()).unwrap()
+            );
+        }
+        let shown = reader.prove_history(height.previous(), height).unwrap();
+        assert_eq!(shown, original.prove_history(height.previous(), height).unwrap());
+    }
+    let report = super::audit::assert_sound(&super::audit::checkpoint(restored).database, schedule);
+    assert_eq!(report.blocks, u64::try_from(blocks.len()).unwrap() + 1, "genesis included");
+}
+
+#[test]
+fn filled_blocks_that_a_crash_takes_are_wanted_again() {
+    let mut node = Node::new();
+    chain(&mut node, 9);
+    let database = restore(&take(&node, 300), EpochSchedule::new(0));
+    let mut restored = Node::on(database.clone(), HistoryMode::Archive, EpochSchedule::new(0));
+    restored.ledger.fill(&archived(&node, 8, 6)).unwrap();
+    // The next block's sync takes the first part to disk; the second is lost.
+    let block = node.grow(&[]);
+    restored.ledger.import(&[finalized(&block)]).unwrap();
+    restored.ledger.fill(&archived(&node, 5, 3)).unwrap();
+    drop(restored);
+    database.lose_unsynced(0);
+    let mut restored = Node::on(database, HistoryMode::Archive, EpochSchedule::new(0));
+    assert_eq!(restored.ledger.reader().lowest_block().unwrap(), Height(6));
+    assert_eq!(restored.ledger.reader().block_at(Height(5)).unwrap(), None);
+    assert_eq!(restored.ledger.fill(&archived(&node, 5, 1)).unwrap(), Height::ZERO);
+}
+
+#[test]
+fn events_have_a_root_only_where_they_are_encoded_as_here() {
+    let mut node = Node::new();
+    let blocks = chain(&mut node, 2);
+    let reader = node.ledger.reader();
+    for block in &blocks {
+        let events = reader.events(&block.header.hash()).unwrap().unwrap();
+        assert_eq!(events_root(&events), Some(block.header.context().unwrap().events_root));
+        assert_eq!(events_root(&events[..events.len() - 1]), None);
+        assert_eq!(events_root(&[&*events, &[0]].concat()), None);
+    }
 }

@@ -257,6 +257,13 @@ pub const KEYS: &[Key] = &[
         "How many blocks lie between two snapshots of the state that are offered to new nodes; 0 for none.",
     ),
     key(
+        "sync",
+        "backfill",
+        Kind::Switch,
+        "true",
+        "Whether an archive node that began with a snapshot fetches the blocks below it while it runs.",
+    ),
+    key(
         "state",
         "history",
         Kind::History { min: 64, max: 100_000_000 },

@@ -19,7 +19,7 @@ use cairn_ledger::{
 };
 use cairn_network::Handle as Network;
 use cairn_primitives::message::ConsensusMessage;
-use cairn_primitives::{Block, Certificate, FinalizedBlock, Hash, PublicKey, View};
+use cairn_primitives::{ArchivedBlock, Block, Certificate, FinalizedBlock, Hash, Height, PublicKey, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -63,6 +63,13 @@ pub enum Command {
         blocks: Vec<PreparedBlock>,
         /// Takes the outcome.
         reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
+    /// Store blocks below the lowest one here, highest first.
+    Fill {
+        /// The blocks.
+        blocks: Vec<ArchivedBlock>,
+        /// Takes the lowest height from which on all blocks are here then.
+        reply: oneshot::Sender<Result<Height, LedgerError>>,
     },
     /// The pool has transactions it did not have.
     PoolChanged,
@@ -149,10 +156,12 @@ impl LedgerDriver {
         let mut work = false;
         let mut waiting = Vec::new();
         while let Some(command) = mailbox.commands.blocking_recv() {
-            // More transactions, or a block served or certified, do not end the work, and looking for it costs as much as
+            // More transactions, an old block, or one served or certified, do not end the work, and looking for it costs as much as
             // the pending blocks are long.
-            let may_end_work =
-                !matches!(command, Command::PoolChanged | Command::Certify(_) | Command::ServeBlock { .. });
+            let may_end_work = !matches!(
+                command,
+                Command::PoolChanged | Command::Certify(_) | Command::ServeBlock { .. } | Command::Fill { .. }
+            );
             match command {
                 Command::Stop => return Ok(()),
                 Command::PoolChanged => mailbox.nudged.store(false, Ordering::Release),
@@ -188,6 +197,8 @@ impl LedgerDriver {
                     }
                     self.certify(&mut waiting)?;
                 }
+                // Who asked has gone only when the node stops.
+                Command::Fill { blocks, reply } => drop(reply.send(self.ledger.fill(&blocks))),
             }
             if may_end_work || !work {
                 self.tell_work(&mut tip, &mut work);

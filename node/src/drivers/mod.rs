@@ -11,6 +11,7 @@
 //! Ledger, consensus and mempool block on disk or on CPU and run on threads of their own; the others are tasks. Whichever
 //! ends first ends the node (see [`crate::supervisor`]).
 
+pub mod backfill;
 pub mod consensus;
 pub mod epochs;
 mod import;

@@ -166,4 +166,12 @@ impl BlockSource for Served {
     fn finalization(&self, height: Height) -> Result<Option<Certificate>, ReadError> {
         self.0.finalization(height)
     }
+
+    fn lowest(&self) -> Result<Height, ReadError> {
+        self.0.lowest_block()
+    }
+
+    fn events(&self, height: Height) -> Result<Option<Vec<u8>>, ReadError> {
+        self.0.events_at(height)
+    }
 }

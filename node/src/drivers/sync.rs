@@ -1,6 +1,7 @@
 //! The loop around block sync: peers and announcements in, requests and imports out.
 
 use crate::bus::Bus;
+use crate::drivers::backfill::BackfillHandle;
 use crate::drivers::import::{Imported, Importer};
 use crate::drivers::ledger::LedgerHandle;
 use crate::drivers::peer_refs::PeerRefs;
@@ -170,6 +171,8 @@ pub struct SyncDriver {
     pub bus: Bus,
     /// Where it is told that the node has caught up.
     pub readiness: Readiness,
+    /// What is told which blocks peers have, and whether the node follows the tip.
+    pub backfill: BackfillHandle,
 }
 
 /// The loop's own records.
@@ -245,6 +248,7 @@ impl Loop {
             Event::Disconnected(peer) => {
                 let reference = self.peers.remove(&peer)?;
                 lock(&self.seen).heads.remove(&peer);
+                self.driver.backfill.disconnected(peer);
                 Some(Input::PeerGone(reference))
             }
             Event::Announced { peer, id, block } => {
@@ -264,18 +268,19 @@ impl Loop {
 
     fn done(&mut self, done: Done) -> Option<Input> {
         Some(match done {
-            Done::Status(peer, Ok(SyncResponse::Status { head, finalization })) => {
+            Done::Status(peer, Ok(SyncResponse::Status { head, finalization, lowest })) => {
                 if let Some(id) = self.peers.peer(peer) {
                     lock(&self.seen).heads.insert(id, head);
+                    self.driver.backfill.peer_has(id, lowest, head);
                 }
-                Input::Status { peer, head, finalization }
+                Input::Status { peer, head, finalization, lowest }
             }
             Done::Status(peer, _) => Input::StatusFailed(peer),
             Done::Blocks(peer, id, response) => {
                 let answer = match response {
                     Ok(SyncResponse::Blocks(blocks)) => Answer::Blocks(blocks),
                     Ok(SyncResponse::Refused) => Answer::Refused,
-                    Ok(SyncResponse::Status { .. }) | Err(_) => Answer::Failed,
+                    Ok(SyncResponse::Status { .. } | SyncResponse::Archive(_)) | Err(_) => Answer::Failed,
                 };
                 Input::Blocks { peer, id, answer }
             }
@@ -345,6 +350,7 @@ impl Loop {
         tracing::info!(%from, %to, ?progress, "block sync");
         let syncing = to != State::CaughtUp;
         lock(&self.seen).syncing = syncing;
+        self.driver.backfill.at_tip(!syncing);
         match to {
             State::CaughtUp => self.driver.readiness.ready(READINESS),
             State::Idle => self.driver.readiness.not_ready(READINESS, "no peers"),

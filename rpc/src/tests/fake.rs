@@ -370,7 +370,7 @@ impl NodePort for FakeNode {
     }
 
     async fn sync_state(&self) -> SyncState {
-        SyncState { starting_block: 0, current_block: 5, highest_block: 7 }
+        SyncState { starting_block: 0, current_block: 5, highest_block: 7, lowest_block: 3 }
     }
 
     async fn listen_addresses(&self) -> Vec<String> {

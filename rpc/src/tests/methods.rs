@@ -301,14 +301,14 @@ async fn system_family_describes_the_node() {
         ("system_localPeerId", json!("12D3KooW")),
         ("system_localListenAddresses", json!(["/ip4/127.0.0.1/tcp/30333"])),
         ("system_health", json!({ "peers": 1, "isSyncing": false, "shouldHavePeers": true })),
-        ("system_syncState", json!({ "startingBlock": 0, "currentBlock": 5, "highestBlock": 7 })),
+        ("system_syncState", json!({ "startingBlock": 0, "currentBlock": 5, "highestBlock": 7, "lowestBlock": 3 })),
         ("system_peers", json!([{ "peerId": "12D3KooX", "roles": "AUTHORITY", "bestHash": null, "bestNumber": 4 }])),
         ("chainSpec_v1_chainName", json!("Cairn Test")),
         ("chainSpec_v1_genesisHash", json!(rig.hash(0).to_string())),
         ("chainSpec_v1_properties", properties),
         ("cairn_consensusState", json!({ "view": 9 })),
         ("cairn_whyNoBlock", json!({ "why": "Waiting for votes.", "rule": "R7" })),
-        ("cairn_syncState", json!({ "startingBlock": 0, "currentBlock": 5, "highestBlock": 7 })),
+        ("cairn_syncState", json!({ "startingBlock": 0, "currentBlock": 5, "highestBlock": 7, "lowestBlock": 3 })),
         ("cairn_mempool", json!({ "ready": 2, "future": 1, "bytes": 300, "countMax": 100, "bytesMax": 1_000 })),
     ] {
         // Parameters that a method does not take are ignored, but they must be a list.

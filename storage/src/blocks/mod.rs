@@ -128,11 +128,16 @@ pub fn put_events(batch: &mut WriteBatch, height: Height, events: Vec<u8>) {
 /// Adds the places of a block's extrinsics, given by hash in the order of the block.
 pub fn put_transactions(batch: &mut WriteBatch, height: Height, hashes: impl IntoIterator<Item = Hash>) {
     for (hash, index) in hashes.into_iter().zip(0u32..) {
-        let mut place = Vec::with_capacity(8);
-        place.extend_from_slice(&key(height));
-        place.extend_from_slice(&index.to_be_bytes());
-        batch.put(Table::Transactions, hash.0, place);
+        put_transaction(batch, &hash, height, index);
     }
+}
+
+/// Adds the place of one extrinsic, given by hash.
+pub fn put_transaction(batch: &mut WriteBatch, hash: &Hash, height: Height, index: u32) {
+    let mut place = Vec::with_capacity(8);
+    place.extend_from_slice(&key(height));
+    place.extend_from_slice(&index.to_be_bytes());
+    batch.put(Table::Transactions, hash.0, place);
 }
 
 /// The header of a height.

@@ -13,7 +13,7 @@ impl Sync {
         &mut self,
         now_ms: u64,
         name: PeerRef,
-        head: Height,
+        (lowest, head): (Height, Height),
         finalization: Option<&Certificate>,
         outputs: &mut Vec<Output>,
     ) {
@@ -22,6 +22,13 @@ impl Sync {
             return;
         }
         peer.is_settled = true;
+        if lowest > head {
+            peer.punish(now_ms, &self.config);
+            let reason = format!("its blocks begin at height {lowest}");
+            outputs.push(Output::Report { peer: name, offence: Offence::LyingTip { claimed: head, reason } });
+            return;
+        }
+        peer.lowest = lowest;
         match check_claim(head, finalization, &self.genesis, &self.validators) {
             Ok(claim) if is_lie(claim, self.head) => {
                 peer.punish(now_ms, &self.config);

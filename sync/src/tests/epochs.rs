@@ -107,7 +107,11 @@ fn tip_whose_epoch_is_not_that_of_its_height_is_a_lie() {
         let mut sync = chain.machine(SyncConfig::default());
         step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
         let finalization = chain.block(25).finalization.clone();
-        let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(head), finalization });
+        let outputs = step(
+            &mut sync,
+            0,
+            Input::Status { peer: PeerRef(1), head: Height(head), finalization, lowest: Height::ZERO },
+        );
         assert!(matches!(&offences(&outputs)[..], [(1, Offence::LyingTip { .. })]), "head {head}");
         assert_eq!(requests(&outputs), []);
     }
@@ -119,7 +123,8 @@ fn tip_further_above_the_opening_block_than_its_view_is_a_lie() {
     let mut sync = chain.machine(SyncConfig::default());
     step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
     let finalization = chain.block(22).finalization.clone();
-    let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(23), finalization });
+    let outputs =
+        step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(23), finalization, lowest: Height::ZERO });
     assert!(matches!(&offences(&outputs)[..], [(1, Offence::LyingTip { .. })]));
 }
 
@@ -159,7 +164,7 @@ fn liar_about_a_tip_in_an_epoch_to_come_is_believed_until_it_has_nothing() {
     step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
     let head = Height(1_001);
     let finalization = Some(Certificate::from_signatures(chain.finalize(head.0, Hash::ZERO), [], &chain.set));
-    let mut outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head, finalization });
+    let mut outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head, finalization, lowest: Height::ZERO });
     let mut now_ms = 0;
     for wait_ms in [1_000, 2_000, 0] {
         assert_eq!((spans(&outputs), offences(&outputs)), (vec![(1, 10)], vec![]));

@@ -166,7 +166,11 @@ fn tip_without_or_with_a_wrong_finalization_is_a_lie() {
     for (head, finalization) in cases {
         let mut sync = chain.machine(small());
         step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
-        let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(head), finalization });
+        let outputs = step(
+            &mut sync,
+            0,
+            Input::Status { peer: PeerRef(1), head: Height(head), finalization, lowest: Height::ZERO },
+        );
         assert!(matches!(&offences(&outputs)[..], [(1, Offence::LyingTip { .. })]), "head {head}");
         assert_eq!(requests(&outputs), []);
     }
@@ -179,7 +183,7 @@ fn tip_with_the_finalization_of_another_height_is_found_out() {
     let asked = requests(&connect(&mut sync, 0, 1, &chain, 10));
     step(&mut sync, 0, Input::PeerConnected(PeerRef(2)));
     let finalization = chain.block(9).finalization.clone();
-    step(&mut sync, 0, Input::Status { peer: PeerRef(2), head: Height(4), finalization });
+    step(&mut sync, 0, Input::Status { peer: PeerRef(2), head: Height(4), finalization, lowest: Height::ZERO });
     let outputs = answer(&mut sync, 1, 1, asked[0].1, Answer::Blocks(chain.range(1, 10)));
     assert!(matches!(&offences(&outputs)[..], [(2, Offence::LyingTip { claimed: Height(4), .. })]));
 }
@@ -199,7 +203,8 @@ fn tip_above_the_block_that_its_finalization_is_of_is_found_out_when_that_block_
     let mut sync = chain.machine(small());
     step(&mut sync, 0, Input::PeerConnected(PeerRef(2)));
     let finalization = late(&chain, 10);
-    let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(2), head: Height(15), finalization });
+    let outputs =
+        step(&mut sync, 0, Input::Status { peer: PeerRef(2), head: Height(15), finalization, lowest: Height::ZERO });
     assert_eq!(offences(&outputs), []);
     let mut asked = requests(&outputs);
     let mut now_ms = 0;
@@ -220,7 +225,8 @@ fn tip_above_with_the_finalization_of_the_local_head_is_a_lie_at_once() {
     let mut sync = Sync::new(small(), GENESIS, chain.sets(), Height(10), chain.hash(Height(10)));
     step(&mut sync, 0, Input::PeerConnected(PeerRef(1)));
     let finalization = late(&chain, 10);
-    let outputs = step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(15), finalization });
+    let outputs =
+        step(&mut sync, 0, Input::Status { peer: PeerRef(1), head: Height(15), finalization, lowest: Height::ZERO });
     assert!(matches!(&offences(&outputs)[..], [(1, Offence::LyingTip { claimed: Height(15), .. })]), "{outputs:?}");
     assert_eq!(requests(&outputs), []);
 }
@@ -332,4 +338,27 @@ fn failures_long_past_are_forgiven() {
         assert!(step(&mut sync, now_ms + 10_000, Input::Tick).contains(&asked));
         tell_status(&mut sync, now_ms + 10_000, 1, &chain, 0);
     }
+}
+
+#[test]
+fn peer_is_not_asked_for_blocks_below_its_lowest() {
+    let mut chain = Chain::new(40, 1);
+    let mut sync = chain.machine(SyncConfig { requests_per_peer_max: 1, ..small() });
+    chain.lowest = Height(21);
+    assert_eq!(requests(&connect(&mut sync, 0, 1, &chain, 40)), [], "nobody has the next block");
+    chain.lowest = Height::ZERO;
+    let asked = requests(&connect(&mut sync, 0, 2, &chain, 40));
+    assert_eq!(asked.iter().map(|(peer, _, from, _)| (*peer, *from)).collect::<Vec<_>>(), [(2, 1)]);
+    let outputs = answer(&mut sync, 1, 2, asked[0].1, Answer::Blocks(chain.range(1, 10)));
+    let asked = requests(&outputs);
+    assert_eq!(asked.iter().map(|(peer, _, from, _)| (*peer, *from)).collect::<Vec<_>>(), [(2, 11), (1, 21)]);
+}
+
+#[test]
+fn peer_whose_blocks_begin_above_its_tip_lies() {
+    let mut chain = Chain::new(9, 1);
+    chain.lowest = Height(10);
+    let outputs = connect(&mut chain.machine(small()), 0, 1, &chain, 9);
+    let reason = "its blocks begin at height 10".to_owned();
+    assert_eq!(offences(&outputs), [(1, Offence::LyingTip { claimed: Height(9), reason })]);
 }

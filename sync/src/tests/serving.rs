@@ -12,7 +12,7 @@ fn served(chain: &Chain, from: u32, count: u32) -> Vec<u32> {
             heights(&blocks)
         }
         SyncResponse::Refused => Vec::new(),
-        SyncResponse::Status { .. } => panic!("a status for blocks"),
+        other @ (SyncResponse::Status { .. } | SyncResponse::Archive(_)) => panic!("{other:?} for blocks"),
     }
 }
 
@@ -21,13 +21,13 @@ fn status_is_the_highest_block_with_its_own_finalization() {
     let mut chain = Chain::new(6, 3);
     chain.push(vec![], false);
     let finalization = chain.block(6).finalization.clone();
-    let expected = SyncResponse::Status { head: Height(6), finalization };
+    let expected = SyncResponse::Status { head: Height(6), finalization, lowest: Height::ZERO };
     assert_eq!(serve(&chain, &SyncRequest::Status).unwrap(), expected);
 }
 
 #[test]
 fn status_at_genesis_has_no_finalization() {
-    let expected = SyncResponse::Status { head: Height(0), finalization: None };
+    let expected = SyncResponse::Status { head: Height(0), finalization: None, lowest: Height::ZERO };
     assert_eq!(serve(&Chain::new(0, 1), &SyncRequest::Status).unwrap(), expected);
 }
 

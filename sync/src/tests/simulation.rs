@@ -200,7 +200,7 @@ impl Simulation {
 
     fn status(&mut self, peer: PeerRef) -> Input {
         let response = serve(&self.chain, &SyncRequest::Status).unwrap();
-        let SyncResponse::Status { mut head, mut finalization } = response else {
+        let SyncResponse::Status { mut head, mut finalization, lowest } = response else {
             unreachable!("the chain is not empty");
         };
         match self.peers[&peer] {
@@ -225,7 +225,7 @@ impl Simulation {
             }
             _ => {}
         }
-        Input::Status { peer, head, finalization }
+        Input::Status { peer, head, finalization, lowest }
     }
 
     fn answer(&mut self, peer: PeerRef, from: Height, count: u32) -> Option<Answer> {

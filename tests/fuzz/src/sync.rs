@@ -158,11 +158,11 @@ impl World<'_> {
         let true_head = finalized.unwrap_or(0);
         let finalization = self.block(true_head).and_then(|block| block.finalization.clone());
         if peer == HONEST {
-            return Input::Status { peer, head: Height(true_head), finalization };
+            return Input::Status { peer, head: Height(true_head), finalization, lowest: Height::ZERO };
         }
         let head = Height(if draw.happens() { true_head } else { u32::from(draw.byte()) });
         let finalization = if draw.happens() { finalization } else { self.forged(true_head) };
-        Input::Status { peer, head, finalization }
+        Input::Status { peer, head, finalization, lowest: Height(u32::from(draw.byte())) }
     }
 
     /// A finalization by two of four.

@@ -77,6 +77,7 @@ impl fmt::Display for Wire {
             Self::SyncResponse { token, response } => match &**response {
                 SyncResponse::Status { head, .. } => write!(f, "sync answer {token}: head {head}"),
                 SyncResponse::Blocks(blocks) => write!(f, "sync answer {token}: {} blocks", blocks.len()),
+                SyncResponse::Archive(blocks) => write!(f, "sync answer {token}: {} archived blocks", blocks.len()),
                 SyncResponse::Refused => write!(f, "sync answer {token}: refused"),
             },
         }

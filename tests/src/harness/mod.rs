@@ -15,7 +15,7 @@ mod program;
 pub use client::{
     Observer, account, hashes, height_of, id, metric, signed_calls, signed_transfer, submit_transfer, transfer,
 };
-pub use network::{Network, Shape, fast_spec};
+pub use network::{Network, Shape, add_accounts, fast_spec};
 pub use node::{Node, Place, Settings, Signal, ports, wait_for_end};
 pub(crate) use program::start;
 pub use program::{Finished, cairn, program};

@@ -2,9 +2,9 @@
 
 use super::node::{Node, Settings};
 use super::{Observer, program, turn};
-use crate::rpc::Rpc;
+use crate::rpc::{Rpc, to_hex};
 use anyhow::{Context as _, ensure};
-use cairn_chain_spec::{ChainSpec, development};
+use cairn_chain_spec::{BalanceEntry, ChainSpec, Document, development};
 use cairn_primitives::Hash;
 use cairn_primitives::light::TrustAnchor;
 use std::fs;
@@ -46,6 +46,22 @@ pub fn fast_spec(validators: u16, id: &str) -> anyhow::Result<ChainSpec> {
     document.consensus.retry_ms = 300;
     document.consensus.skip_timeout_ms = 1_500;
     Ok(document.check()?)
+}
+
+/// Adds accounts that hold as much as the first one and that nobody has a key of.
+///
+/// # Errors
+/// The document has no account to begin with.
+pub fn add_accounts(document: &mut Document, count: u32) -> anyhow::Result<()> {
+    let entry = document.balances.first().context("no account in the chain spec")?.clone();
+    for number in 0..count {
+        let mut account = [0x5a; 32];
+        if let Some(place) = account.first_chunk_mut() {
+            *place = number.to_be_bytes();
+        }
+        document.balances.push(BalanceEntry { account: to_hex(&account), ..entry.clone() });
+    }
+    Ok(())
 }
 
 impl Network {

@@ -151,7 +151,7 @@ impl Attack {
             }
             Self::GarbageAnswers => answer(target, peer, wire::proper(&[0xff; 40])).await,
             Self::LyingTip => {
-                let lie = SyncResponse::Status { head: Height(1_000_000), finalization: None };
+                let lie = SyncResponse::Status { head: Height(1_000_000), finalization: None, lowest: Height(0) };
                 answer(target, peer, wire::proper(&lie.encode())).await
             }
             Self::DrippingAnswers => answer(target, peer, wire::frame(8 << 20, &[])).await,

@@ -1,10 +1,13 @@
 //! New nodes that begin with a snapshot which their peers offer, with the real binary.
 
 use anyhow::Context as _;
+use cairn_primitives::OpaqueExtrinsic;
 use cairn_tests::harness::{
-    Network, Node, Observer, Shape, account, fast_spec, hashes, height_of, metric, transfer, until,
+    Network, Node, Observer, Shape, Signal, account, add_accounts, cairn, fast_spec, hashes, height_of, metric,
+    transfer, until,
 };
-use cairn_tests::rpc::{Rpc, to_hex};
+use cairn_tests::rpc::{Rpc, from_hex, to_hex};
+use parity_scale_codec::Decode as _;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,18 +18,13 @@ const ACCOUNTS: u32 = 60_000;
 /// Two validators with a large state, each of which offers a snapshot, and nodes that are to begin with one.
 async fn offering(joining: u16) -> (Network, Vec<Rpc>) {
     let mut document = fast_spec(2, "join").unwrap().document().clone();
-    let entry = document.balances[0].clone();
-    for number in 0..ACCOUNTS {
-        let mut account = [0x5a; 32];
-        account[..4].copy_from_slice(&number.to_be_bytes());
-        document.balances.push(cairn_chain_spec::BalanceEntry { account: to_hex(&account), ..entry.clone() });
-    }
+    add_accounts(&mut document, ACCOUNTS).unwrap();
     let spec = document.check().unwrap();
     let mut network = Network::prepare_chain(spec, Shape { validators: 2, archives: joining }).await.unwrap();
     for node in &mut network.nodes {
         node.settings.sync = match node.settings.role {
             "validator" => vec!["snapshot_interval = 20".into()],
-            _ => vec!["mode = \"snapshot\"".into()],
+            _ => vec!["mode = \"snapshot\"".into(), "backfill = false".into()],
         };
     }
     let clients = network.start_nodes(&[0, 1]).await.unwrap();
@@ -65,6 +63,12 @@ async fn parts_served(network: &Network) -> Vec<u64> {
     served
 }
 
+/// Whether a node says that it has blocks from a height on, and not this one.
+async fn lacks(client: &Rpc, hash: &str, lowest: u32) -> bool {
+    let found = client.call::<Option<Value>>("chain_getBlock", vec![Value::from(hash)]).await;
+    found.is_err_and(|error| format!("{error:#}").contains(&format!("this node has blocks from height {lowest} on")))
+}
+
 /// A node that joined goes on with the chain, has the same blocks and state, and nothing from before the snapshot.
 async fn follows(network: &mut Network, validator: &Rpc, position: usize, joined: &Rpc) {
     let block = transfer(validator, "Alice", "Ferdie", 7_000_000).await.unwrap();
@@ -80,9 +84,7 @@ async fn follows(network: &mut Network, validator: &Rpc, position: usize, joined
         let expected = account(validator, "Ferdie", Some(hash)).await.unwrap();
         assert_eq!(account(joined, "Ferdie", Some(hash)).await.unwrap(), expected);
     }
-    let below: Option<Value> =
-        joined.call("chain_getBlock", vec![Value::from(known[first - 1].clone())]).await.unwrap();
-    assert!(below.is_none(), "a block below the snapshot is not here: {below:?}");
+    assert!(lacks(joined, &known[first - 1], height).await, "a block below the snapshot is not here");
     let committed = metric(node.metrics_address(), "cairn_ledger_committed_blocks").await.unwrap();
     let head = metric(node.metrics_address(), "cairn_ledger_head_height").await.unwrap();
     assert!(committed <= head - f64::from(height), "{committed} blocks committed up to {head}");
@@ -146,4 +148,66 @@ async fn node_killed_again_and_again_while_it_joins_has_the_state_in_the_end() {
 fn offered_heights(joining: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(joining.parent().unwrap()) else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+#[tokio::test]
+async fn archive_that_began_with_a_snapshot_gets_the_blocks_below_while_it_follows_the_chain() {
+    let (mut network, clients) = offering(1).await;
+    let joined = network.node(2).unwrap().start().await.unwrap();
+    follows(&mut network, &clients[0], 2, &joined).await;
+    let (height, _) = offered(network.node(2).unwrap());
+    let state: Value = joined.call("cairn_syncState", Vec::<Value>::new()).await.unwrap();
+    assert_eq!(state["lowestBlock"], height);
+
+    // It is told to have all blocks, and killed as soon as it begins; the next run goes on.
+    let node = network.node(2).unwrap();
+    node.kill().await.unwrap();
+    node.settings.sync = vec!["mode = \"snapshot\"".into()];
+    node.spawn().unwrap();
+    node.logs("filling the archive").await.unwrap();
+    node.kill().await.unwrap();
+    let joined = node.start().await.unwrap();
+    let whole = || async {
+        let state: Value = joined.call("cairn_syncState", Vec::<Value>::new()).await?;
+        Ok((state["lowestBlock"] == 0).then_some(()))
+    };
+    until("all blocks from genesis on", whole).await.unwrap();
+    node.logs("the archive has all blocks from genesis on").await.unwrap();
+    assert_eq!(metric(node.metrics_address(), "cairn_sync_lowest_block").await.unwrap(), 0.0);
+    assert!(!node.log().contains("misbehaves"), "{}", node.tail());
+
+    let known = hashes(&clients[0], height).await.unwrap();
+    assert_eq!(hashes(&joined, height).await.unwrap(), known);
+    let mut transfers = 0;
+    for hash in &known {
+        let theirs: Value = clients[0].call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
+        let ours: Value = joined.call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
+        assert_eq!(theirs["block"], ours["block"]);
+        let extrinsics = theirs["block"]["extrinsics"].as_array().unwrap();
+        for extrinsic in extrinsics {
+            let bytes = from_hex(extrinsic.as_str().unwrap()).unwrap();
+            let transaction = to_hex(&OpaqueExtrinsic::decode(&mut &*bytes).unwrap().hash().0);
+            let place = vec![Value::from(transaction)];
+            let theirs: Value = clients[0].call("cairn_getTransaction", place.clone()).await.unwrap();
+            let ours: Value = joined.call("cairn_getTransaction", place).await.unwrap();
+            assert_eq!(theirs, ours, "with its events");
+            assert_eq!(ours["blockHash"], *hash);
+        }
+        transfers += extrinsics.len().saturating_sub(1);
+    }
+    assert!(transfers > 0, "transfers lie below the snapshot");
+    // States are there from the snapshot on, as the answer says.
+    let early = account(&joined, "Ferdie", Some(&known[1])).await.unwrap_err();
+    assert!(format!("{early:#}").contains("pruned"), "{early:#}");
+    let node = network.node(2).unwrap();
+    let database = node.database();
+    let data = database.parent().unwrap().to_path_buf();
+    node.stop(Signal::Terminate).await.unwrap();
+    let spec = network.spec_file();
+    let checked = cairn(
+        network.folder(),
+        ["db", "check", "--data-dir", data.to_str().unwrap(), "--chain", spec.to_str().unwrap()],
+    );
+    let checked = checked.unwrap();
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
 }

@@ -14,10 +14,10 @@ use cairn_primitives::message::{
 };
 use cairn_primitives::snapshot::SnapshotOffer;
 use cairn_primitives::{
-    Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, KeyPair, OpaqueExtrinsic, Subject, View,
-    VoteKind,
+    ArchivedBlock, Certificate, Epoch, EpochSchedule, Evidence, FinalizedBlock, Hash, Height, KeyPair, OpaqueExtrinsic,
+    Subject, ValidatorSet, View, VoteKind,
 };
-use cairn_sync::{BlockSource, ValidatorSets, serve, verify_range};
+use cairn_sync::{ArchiveRules, ArchivedRange, BlockSource, ValidatorSets, serve, verify_range};
 use parity_scale_codec::Encode;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -80,6 +80,35 @@ impl BlockSource for Source {
     fn finalization(&self, height: Height) -> Result<Option<Certificate>, Infallible> {
         Ok(self.finalized_block(height)?.and_then(|block| block.finalization))
     }
+
+    fn lowest(&self) -> Result<Height, Infallible> {
+        Ok(Height::ZERO)
+    }
+
+    fn events(&self, height: Height) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(self.finalized_block(height)?.map(|_| Vec::new()))
+    }
+}
+
+/// The chain of [`Source`], whose blocks have no events that anybody looks at.
+struct Rules;
+
+impl ArchiveRules for Rules {
+    fn genesis(&self) -> Hash {
+        GENESIS
+    }
+
+    fn schedule(&self) -> EpochSchedule {
+        EpochSchedule::new(0)
+    }
+
+    fn validators(&self, _: Epoch) -> Option<Arc<ValidatorSet>> {
+        Some(Arc::new(set().clone()))
+    }
+
+    fn events_root(&self, _: &[u8]) -> Option<Hash> {
+        chain(1).first().and_then(|block| block.block.header.context().ok()).map(|context| context.events_root)
+    }
 }
 
 fn sets() -> ValidatorSets {
@@ -94,17 +123,23 @@ pub(crate) fn sync_request(bytes: &[u8]) {
     }
     let Ok(answer) = SOURCE.with(|source| serve(source, &request));
     assert!(answer.encoded_size() <= SYNC_RESPONSE_BYTES_MAX);
-    if let (SyncResponse::Blocks(blocks), SyncRequest::Blocks { from, count }) = (answer, request) {
-        verify_range(blocks, from, count, &GENESIS, &sets()).expect("what we serve holds");
+    match (answer, request) {
+        (SyncResponse::Blocks(blocks), SyncRequest::Blocks { from, count }) => {
+            verify_range(blocks, from, count, &GENESIS, &sets()).expect("what we serve holds");
+        }
+        (SyncResponse::Archive(blocks), SyncRequest::Archive { last, count }) => {
+            ArchivedRange::verify(blocks, last, count, &Rules).expect("what we serve holds");
+        }
+        _ => {}
     }
 }
 
 pub(crate) fn sync_request_seeds() -> Vec<Vec<u8>> {
     let blocks = |from, count| SyncRequest::Blocks { from: Height(from), count };
-    [SyncRequest::Status, blocks(1, 10), blocks(29, 200), blocks(0, 0), blocks(31, 1), blocks(u32::MAX, u32::MAX)]
-        .iter()
-        .map(Encode::encode)
-        .collect()
+    let archive = |last, count| SyncRequest::Archive { last: Height(last), count };
+    let blocks = [blocks(1, 10), blocks(29, 200), blocks(0, 0), blocks(31, 1), blocks(u32::MAX, u32::MAX)];
+    let archive = [archive(30, 10), archive(3, u32::MAX), archive(0, 1), archive(31, 1), archive(u32::MAX, 0)];
+    [SyncRequest::Status].iter().chain(&blocks).chain(&archive).map(Encode::encode).collect()
 }
 
 pub(crate) fn sync_response(bytes: &[u8]) {
@@ -123,6 +158,14 @@ pub(crate) fn sync_response(bytes: &[u8]) {
             }
         }
         SyncResponse::Status { finalization, .. } => finalization.iter().for_each(look_at_certificate),
+        SyncResponse::Archive(blocks) => {
+            let last = blocks.first().map(|block| block.block.header.height()).unwrap_or_default();
+            // Whatever holds is linked to its first block.
+            if let Ok(range) = ArchivedRange::verify(blocks, last, 64, &Rules) {
+                let first = range.blocks().first().map(|block| block.block.header.hash());
+                assert_eq!(first, Some(range.last_hash()));
+            }
+        }
         SyncResponse::Refused => {}
     }
 }
@@ -132,10 +175,10 @@ pub(crate) fn sync_response_seeds() -> Vec<Vec<u8>> {
     let finalization = blocks[2].finalization.clone();
     let whole = SyncResponse::Blocks(blocks.clone());
     blocks.truncate(1);
-    [whole, SyncResponse::Blocks(blocks), SyncResponse::Status { head: Height(3), finalization }, SyncResponse::Refused]
-        .iter()
-        .map(Encode::encode)
-        .collect()
+    let archived = |FinalizedBlock { block, finalization }| ArchivedBlock { block, finalization, events: vec![0] };
+    let archive = SyncResponse::Archive(chain(3).into_iter().rev().map(archived).collect());
+    let status = SyncResponse::Status { head: Height(3), finalization, lowest: Height(1) };
+    [whole, SyncResponse::Blocks(blocks), status, archive, SyncResponse::Refused].iter().map(Encode::encode).collect()
 }
 
 pub(crate) fn state_request(bytes: &[u8]) {

@@ -122,15 +122,15 @@ impl SyncPart {
     pub(super) fn response(&mut self, clock: Clock, token: u64, response: SyncResponse, effects: &mut Vec<Effect>) {
         let Some(asked) = self.asked.remove(&token) else { return };
         let input = match (asked, response) {
-            (Asked::Status(peer), SyncResponse::Status { head, finalization }) => {
-                Input::Status { peer, head, finalization }
+            (Asked::Status(peer), SyncResponse::Status { head, finalization, lowest }) => {
+                Input::Status { peer, head, finalization, lowest }
             }
             (Asked::Status(peer), _) => Input::StatusFailed(peer),
             (Asked::Blocks(peer, id), SyncResponse::Blocks(blocks)) => {
                 Input::Blocks { peer, id, answer: Answer::Blocks(blocks) }
             }
             (Asked::Blocks(peer, id), SyncResponse::Refused) => Input::Blocks { peer, id, answer: Answer::Refused },
-            (Asked::Blocks(peer, id), SyncResponse::Status { .. }) => {
+            (Asked::Blocks(peer, id), SyncResponse::Status { .. } | SyncResponse::Archive(_)) => {
                 Input::Blocks { peer, id, answer: Answer::Failed }
             }
         };
@@ -208,6 +208,14 @@ impl BlockSource for Served<'_> {
 
     fn finalization(&self, height: Height) -> Result<Option<Certificate>, ReadError> {
         self.0.finalization(height)
+    }
+
+    fn lowest(&self) -> Result<Height, ReadError> {
+        self.0.lowest_block()
+    }
+
+    fn events(&self, height: Height) -> Result<Option<Vec<u8>>, ReadError> {
+        self.0.events_at(height)
     }
 }
 

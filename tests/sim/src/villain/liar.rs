@@ -27,7 +27,7 @@ fn spoil(stage: &mut Stage<'_>, blocks: &mut [FinalizedBlock]) {
 impl Villain for Liar {
     fn answer(&mut self, stage: &mut Stage<'_>, response: SyncResponse) -> Option<SyncResponse> {
         match response {
-            SyncResponse::Status { head, finalization } => {
+            SyncResponse::Status { head, finalization, lowest } => {
                 let head = match stage.rng.below(4) {
                     0 => head,
                     1 => Height(head.0 + 1 + u32::try_from(stage.rng.below(1_000)).expect("a small number")),
@@ -44,7 +44,7 @@ impl Villain for Liar {
                     let own = stage.sign(subject).signature;
                     Certificate::from_signatures(subject, [(stage.index, own)], stage.set)
                 });
-                Some(SyncResponse::Status { head, finalization })
+                Some(SyncResponse::Status { head, finalization, lowest })
             }
             SyncResponse::Blocks(mut blocks) => match stage.rng.below(5) {
                 0 => None,
@@ -56,7 +56,8 @@ impl Villain for Liar {
                     Some(SyncResponse::Blocks(blocks))
                 }
             },
-            SyncResponse::Refused => Some(SyncResponse::Refused),
+            // Nobody asks for them.
+            SyncResponse::Archive(_) | SyncResponse::Refused => Some(SyncResponse::Refused),
         }
     }
 }

@@ -23,7 +23,7 @@ impl Villain for Withholder {
         // It tells how far it is, and does not deliver.
         match response {
             SyncResponse::Status { .. } => Some(response),
-            SyncResponse::Blocks(_) | SyncResponse::Refused => {
+            SyncResponse::Blocks(_) | SyncResponse::Archive(_) | SyncResponse::Refused => {
                 stage.rng.percent(PASSED_PERCENT).then_some(SyncResponse::Refused)
             }
         }
