@@ -162,6 +162,10 @@ impl Checker {
             self.included.extend(block.extrinsics.iter().map(OpaqueExtrinsic::hash));
             self.issuance(reader, &hash)?;
         }
+        if self.setup.plan.joiner() == Some(machine) {
+            // The state came from others.
+            self.issuance(reader, &head.hash)?;
+        }
         self.told[machine] = head.height;
         let epoch = reader.current_epoch();
         self.epoch(machine, epoch.epoch, &epoch.validators)?;

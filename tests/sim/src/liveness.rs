@@ -16,7 +16,9 @@
 //!    each doubling until they are long enough, before each block.
 //! 5. *Block sync* of those far behind: peers that failed in the storm are left out for at most twice as long as it
 //!    lasted; each villain can cost a request time-out and its back-off, the honest ones answer within a status interval.
-//! 6. *Clocks*: the last block may carry a time ahead of the clocks, and proposals wait for them (R5).
+//! 6. *A node that joins* looks for snapshots for at most its patience, gives one up that nobody has, and waits for some
+//!    lost answers; then comes block sync.
+//! 7. *Clocks*: the last block may carry a time ahead of the clocks, and proposals wait for them (R5).
 
 use crate::plan::{FaultKind, Plan};
 
@@ -35,6 +37,10 @@ const AHEAD_MS_MAX: u64 = 2_000;
 /// Block sync as `cairn_sync::SyncConfig` has it by default, in milliseconds.
 const SYNC_REQUEST_MS: u64 = 5_000;
 const SYNC_STATUS_MS: u64 = 10_000;
+
+/// Snapshot sync as `cairn_sync::SnapshotConfig` has it by default, in milliseconds: patience, a snapshot given up, and
+/// answers that do not come.
+const JOIN_MS: u64 = 60_000 + 15_000 + 3 * 14_000;
 
 /// Streams that come up late, in milliseconds.
 const STREAMS_MS: u64 = 500;
@@ -68,7 +74,8 @@ pub fn bound_ms(plan: &Plan, factor: u64) -> u64 {
     let sync = 2 * plan.storm_ms + SYNC_STATUS_MS + (villains + 2) * 2 * SYNC_REQUEST_MS;
     let jumps = plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::ClockJump { .. }));
     let clocks = if jumps { SKEW_MS_MAX.unsigned_abs() + CALM_SKEW_MS_MAX.unsigned_abs() + AHEAD_MS_MAX } else { 0 };
-    meeting + views + blocks * short_views + sync + clocks
+    let join = if plan.joins_ms.is_some() { JOIN_MS } else { 0 };
+    meeting + views + blocks * short_views + sync + join + clocks
 }
 
 #[cfg(test)]

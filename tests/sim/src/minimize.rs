@@ -56,6 +56,7 @@ impl Search<'_> {
             plan.changes.clear();
         });
         self.attempt("without changes of power", |plan| plan.changes.clear());
+        self.attempt("without a node that joins", |plan| plan.joins_ms = None);
         self.attempt("without observers", |plan| plan.observers = 0);
         for place in (0..self.best.villains.len()).rev() {
             self.attempt("a villain less", |plan| {

@@ -6,7 +6,8 @@ use crate::disk::WriteFault;
 use crate::villain::Kind;
 use std::fmt;
 
-/// A machine of the network: validators by their place in the set, then second machines of twins, then observers.
+/// A machine of the network: validators by their place in the set, then second machines of twins, then observers, then the
+/// one that joins.
 pub type Machine = usize;
 
 /// Everything that makes up a run.
@@ -22,6 +23,8 @@ pub struct Plan {
     pub changes: Vec<PowerChange>,
     /// Nodes without a key that follow the chain.
     pub observers: usize,
+    /// When one more of them comes, without a chain, that begins with a snapshot; `None` for none.
+    pub joins_ms: Option<u64>,
     /// Time-outs and cadence.
     pub times: Times,
     /// The network while faults are on.
@@ -246,6 +249,7 @@ impl Plan {
             epoch_blocks: 0,
             changes: Vec::new(),
             observers: 0,
+            joins_ms: None,
             times: Times::for_delay(20),
             storm: weather,
             calm: weather,
@@ -366,7 +370,13 @@ impl Plan {
     /// How many machines there are.
     #[must_use]
     pub fn machines(&self) -> usize {
-        self.powers.len() + self.twins().count() + self.observers
+        self.powers.len() + self.twins().count() + self.observers + usize::from(self.joins_ms.is_some())
+    }
+
+    /// The machine that begins with a snapshot: the last one.
+    #[must_use]
+    pub fn joiner(&self) -> Option<Machine> {
+        self.joins_ms.map(|_| self.machines() - 1)
     }
 
     /// The validator whose key a machine holds; `None` for an observer.
@@ -419,6 +429,9 @@ impl Weather {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}: powers {:?}, {} observers", self.seed, self.powers, self.observers)?;
+        if let Some(joins_ms) = self.joins_ms {
+            writeln!(f, "  joins     at {joins_ms} ms with a snapshot")?;
+        }
         writeln!(f, "  times     {:?}", self.times)?;
         writeln!(f, "  storm     {} ms of {:?}", self.storm_ms, self.storm)?;
         writeln!(f, "  calm      {:?}, {} blocks to go", self.calm, self.goal_blocks)?;

@@ -36,6 +36,8 @@ pub struct Statistics {
     pub transactions: u64,
     /// Processes that ended in the middle of their work.
     pub crashes: u64,
+    /// Nodes that began with a snapshot.
+    pub joined: u64,
     /// Validators accused with evidence.
     pub accused: u64,
     /// Epochs that were opened, the first ones not counted.
@@ -56,6 +58,7 @@ impl Statistics {
         self.blocks += other.blocks;
         self.transactions += other.transactions;
         self.crashes += other.crashes;
+        self.joined += other.joined;
         self.accused += other.accused;
         self.epochs += other.epochs;
         self.changed_sets += other.changed_sets;
@@ -73,6 +76,7 @@ impl Outcome {
             blocks: u64::from(report.height.0),
             transactions: report.transactions as u64,
             crashes: report.crashes,
+            joined: report.joined,
             accused: report.accused as u64,
             epochs: report.epochs,
             changed_sets: report.changed_sets,

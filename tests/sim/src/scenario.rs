@@ -35,6 +35,12 @@ impl Scenario {
         self
     }
 
+    /// One more node comes then and begins with a snapshot.
+    pub const fn joining(mut self, at_ms: u64) -> Self {
+        self.plan.joins_ms = Some(at_ms);
+        self
+    }
+
     /// How long things go wrong before everybody is expected to go on.
     pub const fn lasting(mut self, storm_ms: u64) -> Self {
         self.plan.storm_ms = storm_ms;

@@ -1,6 +1,6 @@
 //! What travels between machines, and how it reads in a trace.
 
-use cairn_primitives::message::{ConsensusMessage, SyncRequest, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{FinalizedBlock, Hash, OpaqueExtrinsic, Subject};
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +13,8 @@ pub(crate) enum Wire {
     Block { id: u64, block: Arc<FinalizedBlock> },
     SyncRequest { token: u64, request: SyncRequest },
     SyncResponse { token: u64, response: Arc<SyncResponse> },
+    StateRequest { token: u64, request: StateRequest },
+    StateResponse { token: u64, response: Arc<StateResponse> },
 }
 
 /// The first bytes of a hash: enough for people, and for a trace whose every event depends on those before.
@@ -79,6 +81,24 @@ impl fmt::Display for Wire {
                 SyncResponse::Blocks(blocks) => write!(f, "sync answer {token}: {} blocks", blocks.len()),
                 SyncResponse::Archive(blocks) => write!(f, "sync answer {token}: {} archived blocks", blocks.len()),
                 SyncResponse::Refused => write!(f, "sync answer {token}: refused"),
+            },
+            Self::StateRequest { token, request } => match request {
+                StateRequest::Snapshots => write!(f, "state question {token}: which snapshots"),
+                StateRequest::Manifest { id, from } => {
+                    write!(f, "state question {token}: manifest {} from {from}", Short(*id))
+                }
+                StateRequest::Chunk { id, index } => {
+                    write!(f, "state question {token}: chunk {index} of {}", Short(*id))
+                }
+            },
+            Self::StateResponse { token, response } => match &**response {
+                StateResponse::Snapshots(offers) => {
+                    let heights: Vec<_> = offers.iter().map(|offer| offer.height.0).collect();
+                    write!(f, "state answer {token}: snapshots of {heights:?}")
+                }
+                StateResponse::Manifest(bytes) => write!(f, "state answer {token}: {} bytes of manifest", bytes.len()),
+                StateResponse::Chunk(bytes) => write!(f, "state answer {token}: a chunk of {} bytes", bytes.len()),
+                StateResponse::Refused => write!(f, "state answer {token}: refused"),
             },
         }
     }

@@ -10,7 +10,7 @@ use crate::check::{Checker, Failure};
 use crate::disk::Disk;
 use crate::liveness;
 use crate::network::Network;
-use crate::node::{Clock, Effect, Node};
+use crate::node::{Clock, Effect, Files, Joined, Joining, Node};
 use crate::plan::{Machine, Plan};
 use crate::rng::Rng;
 use crate::setup::{Setup, WALL_MS};
@@ -18,6 +18,7 @@ use crate::trace::Trace;
 use crate::traffic::Traffic;
 use crate::villain::{self, Villain};
 use crate::wire::Wire;
+use cairn_primitives::message::{StateResponse, SyncResponse};
 use cairn_primitives::{Hash, Height};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -70,7 +71,15 @@ enum Event {
 /// A machine: what survives the process, and the process.
 struct Host {
     disk: Disk,
+    /// What a joining node keeps beside it.
+    files: Files,
     node: Option<Node>,
+    /// A process that has no chain yet.
+    joining: Option<Joining>,
+    /// Nobody had a snapshot: it begins with blocks.
+    begins_with_blocks: bool,
+    /// It began with a snapshot.
+    has_joined: bool,
     villain: Option<Box<dyn Villain>>,
     villain_rng: Rng,
     life: u64,
@@ -93,6 +102,13 @@ struct Host {
     is_out: bool,
     gossip_seen: BTreeSet<u64>,
     events: u64,
+}
+
+impl Host {
+    /// Whether a process runs.
+    const fn is_up(&self) -> bool {
+        self.node.is_some() || self.joining.is_some()
+    }
 }
 
 /// Who is expected to go on in the liveness phase, and how far.
@@ -134,6 +150,7 @@ pub(crate) struct Report {
     pub(crate) height: Height,
     pub(crate) transactions: usize,
     pub(crate) crashes: u64,
+    pub(crate) joined: u64,
     pub(crate) accused: usize,
     pub(crate) epochs: u64,
     pub(crate) changed_sets: u64,
@@ -152,7 +169,11 @@ impl World {
         let hosts = (0..machines)
             .map(|at| Host {
                 disk: Disk::default(),
+                files: Files::default(),
                 node: None,
+                joining: None,
+                begins_with_blocks: false,
+                has_joined: false,
                 villain: plan.villain_of(at).and_then(villain::behaviour),
                 villain_rng: Rng::new(plan.seed, &format!("villain {at}")),
                 life: 0,
@@ -203,6 +224,7 @@ impl World {
             height: self.checker.height(),
             transactions: self.checker.transactions(),
             crashes: self.crashes,
+            joined: self.hosts.iter().filter(|host| host.has_joined).count() as u64,
             accused: self.checker.accused(),
             epochs: self.checker.epochs().0,
             changed_sets: self.checker.epochs().1,
@@ -217,7 +239,8 @@ impl World {
     fn run_all(&mut self) -> Result<(), Failure> {
         for at in 0..self.hosts.len() {
             self.hosts[at].disk.make_vote_record();
-            self.plan_start(at, self.now_ms);
+            let joins_ms = self.setup.plan.joins_ms.filter(|_| self.setup.plan.joiner() == Some(at));
+            self.plan_start(at, joins_ms.unwrap_or(self.now_ms));
         }
         for number in 0..self.setup.plan.faults.len() {
             self.plan_at(self.setup.plan.faults[number].at_ms, Event::Fault(number));
@@ -285,7 +308,7 @@ impl World {
     fn handle(&mut self, event: Event) -> Result<(), Failure> {
         if let Some((at, life)) = Self::place(&event) {
             let host = &self.hosts[at];
-            if host.node.is_none() || life.is_some_and(|life| life != host.life) {
+            if !host.is_up() || life.is_some_and(|life| life != host.life) {
                 return Ok(());
             }
             if host.paused_until_ms > self.now_ms {
@@ -304,6 +327,7 @@ impl World {
             Event::Ledger { at, .. } => self.ledger(at),
             Event::SyncTick { at, life } => {
                 self.plan_in(SYNC_TICK_MS, Event::SyncTick { at, life });
+                self.join(at, |joining, clock, files, effects| joining.tick(clock, files, effects))?;
                 self.enter(at, 0, |node, clock, effects| node.sync_tick(clock, effects))
             }
             Event::PoolTick { at, life } => {
@@ -339,6 +363,30 @@ impl World {
         let mut effects = Vec::new();
         let outcome = work(node, clock, &mut effects);
         self.after(at, spoken_after_ms, effects, outcome)
+    }
+
+    /// Lets a node that has no chain yet do something. Once it has one, it starts as any other.
+    fn join(
+        &mut self,
+        at: Machine,
+        work: impl FnOnce(&mut Joining, Clock, &mut Files, &mut Vec<Effect>) -> anyhow::Result<Option<Joined>>,
+    ) -> Result<(), Failure> {
+        let clock = self.clock(at);
+        let host = &mut self.hosts[at];
+        let Some(joining) = host.joining.as_mut() else { return Ok(()) };
+        let mut effects = Vec::new();
+        let outcome = work(joining, clock, &mut host.files, &mut effects);
+        self.carry_out(at, 0, effects)?;
+        match outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(joined)) => {
+                self.note(at, &format_args!("joins: {joined:?}"));
+                self.hosts[at].begins_with_blocks = joined == Joined::Blocks;
+                self.stop(at, Some(1));
+                Ok(())
+            }
+            Err(error) => self.ended(at, &error),
+        }
     }
 
     /// What follows from a node's work: effects first, as they came before it ended, if it did.
@@ -455,10 +503,31 @@ impl World {
                 }
                 self.enter(to, 0, |node, clock, effects| node.gossiped_block(clock, from, *id, block, effects))
             }
+            Wire::SyncRequest { token, .. } if self.hosts[to].joining.is_some() => {
+                // It has nothing to give.
+                let response = Arc::new(SyncResponse::Refused);
+                self.send(to, from, 0, &Wire::SyncResponse { token: *token, response });
+                Ok(())
+            }
             Wire::SyncRequest { token, request } => self.enter(to, 0, |node, _, effects| {
                 node.sync_request(from, *token, request, effects);
                 Ok(())
             }),
+            Wire::StateRequest { token, .. } if self.hosts[to].joining.is_some() => {
+                let response = Arc::new(StateResponse::Refused);
+                self.send(to, from, 0, &Wire::StateResponse { token: *token, response });
+                Ok(())
+            }
+            Wire::StateRequest { token, request } => self.enter(to, 0, |node, _, effects| {
+                node.state_request(from, *token, request, effects);
+                Ok(())
+            }),
+            Wire::StateResponse { token, response } => {
+                let response = (**response).clone();
+                self.join(to, |joining, clock, files, effects| {
+                    joining.response(clock, *token, response, files, effects)
+                })
+            }
             Wire::SyncResponse { token, response } => {
                 let response = (**response).clone();
                 self.enter(to, 0, |node, clock, effects| node.sync_response(clock, *token, response, effects))
@@ -546,6 +615,9 @@ impl World {
     }
 
     fn describe(&self, at: Machine) -> String {
+        if let Some(joining) = &self.hosts[at].joining {
+            return format!("joining: {}", joining.standing());
+        }
         let Some(node) = &self.hosts[at].node else { return "down".to_owned() };
         let standing = node.consensus.as_ref().map(|consensus| consensus.standing(self.clock(at)));
         let head = node.reader().head().height;
@@ -566,7 +638,7 @@ impl World {
             if plan.broken.contains(&at) {
                 host.is_out = true;
                 self.kill(at, None)?;
-            } else if host.node.is_none() {
+            } else if !host.is_up() {
                 self.plan_start(at, self.now_ms + 1);
             }
         }

@@ -33,6 +33,7 @@ fn first_300_seeds_stay_safe_and_go_on() {
     // Runs in which nothing happens would prove nothing.
     assert!(total.blocks > 10 * total.runs, "{total:?}");
     assert!(total.transactions > 10 * total.runs && total.crashes > total.runs && total.accused > 50, "{total:?}");
+    assert!(total.joined > 30, "{total:?}");
 }
 
 #[test]
@@ -71,6 +72,47 @@ fn partition_without_quorum_stops_finality_and_healing_resumes_it() {
     assert_eq!(outcome.failure, None);
     let whole = Scenario::with_validators(4).run();
     assert!(outcome.statistics.blocks + 5 < whole.statistics.blocks, "{:?}", outcome.statistics);
+}
+
+#[test]
+fn late_node_begins_with_a_snapshot_whatever_ends_it_meanwhile() {
+    use WriteFault::{Full, KillAfter, KillBefore, PowerLossAfter, PowerLossBefore};
+    let story = || Scenario::with_validators(4).joining(2_000).lasting(5_000);
+    let quiet = story().run();
+    assert_eq!((quiet.failure, quiet.statistics.joined), (None, 1));
+    // At every write of the restored database, and before and after.
+    for fault in [PowerLossBefore, PowerLossAfter, KillBefore, KillAfter, Full] {
+        for after in 1..=12 {
+            let kind = FaultKind::Write { machine: 4, after, fault, down_ms: 50 };
+            let outcome = story().seed(after).at(2_010, kind).run();
+            assert_eq!(outcome.failure, None, "{fault:?} at write {after}");
+            assert_eq!(outcome.statistics.joined, 1, "{fault:?} at write {after}");
+        }
+    }
+    for at_ms in (2_000..5_000).step_by(250) {
+        let outcome = story().kill(4, at_ms, at_ms + 40).run();
+        assert_eq!((outcome.failure, outcome.statistics.joined), (None, 1), "killed at {at_ms} ms");
+    }
+}
+
+#[test]
+fn late_node_is_cut_off_and_lied_to_and_begins_with_a_snapshot() {
+    for kind in [Kind::Liar, Kind::Withholder, Kind::Mute] {
+        let mut joined = 0;
+        for seed in 0..10 {
+            let scenario = Scenario::with_validators(4)
+                .seed(seed)
+                .villain(1, kind)
+                .joining(1_000)
+                .lasting(6_000)
+                .partition(1_500, 2_500, &[0, 0, 0, 0, 1]);
+            let outcome = scenario.run();
+            assert_eq!(outcome.failure, None, "{kind:?}, seed {seed}");
+            joined += outcome.statistics.joined;
+        }
+        // Where the villain held the chain up, there was none to begin with, and it began with blocks.
+        assert!(joined >= 6, "{kind:?}: {joined} of 10");
+    }
 }
 
 #[test]

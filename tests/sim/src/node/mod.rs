@@ -7,17 +7,20 @@
 //! wait in the queue of the part, as its mailbox would hold them. The world decides when a part takes its next turn.
 
 mod consensus;
+mod join;
 mod ledger;
 mod mempool;
+mod offers;
 mod sync;
 
+pub(crate) use join::{Files, Joined, Joining, is_empty};
 pub(crate) use ledger::{Answer, Command};
 
 use crate::disk::Disk;
 use crate::plan::Machine;
 use crate::setup::Setup;
 use cairn_ledger::{CommittedBlock, Reader};
-use cairn_primitives::message::{ConsensusMessage, SyncRequest, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{Block, Certificate, Evidence, FinalizedBlock, Hash, OpaqueExtrinsic, PublicKey, Vote};
 use std::sync::Arc;
 
@@ -46,6 +49,10 @@ pub(crate) enum Effect {
     SyncRequest { to: Machine, token: u64, request: SyncRequest },
     /// The answer to one.
     SyncResponse { to: Machine, token: u64, response: SyncResponse },
+    /// A question of snapshot sync.
+    StateRequest { to: Machine, token: u64, request: StateRequest },
+    /// The answer to one.
+    StateResponse { to: Machine, token: u64, response: StateResponse },
     /// A second block for the same view, of a proposer that was told to make one.
     Alternative(Arc<Block>),
     /// The validators of a new epoch are known: streams change.
@@ -97,6 +104,8 @@ pub(crate) struct Node {
     pub(crate) ledger: ledger::LedgerPart,
     pub(crate) mempool: mempool::Mempool,
     pub(crate) sync: sync::SyncPart,
+    /// Snapshots, in a run that has a use for them.
+    offers: Option<offers::Offers>,
     reader: Reader,
 }
 
@@ -113,7 +122,8 @@ impl Node {
         let reader = ledger.reader();
         let mempool = mempool::Mempool::new(setup, &reader, ledger.signatures());
         let sync = sync::SyncPart::new(&reader);
-        let mut node = Self { consensus: None, ledger, mempool, sync, reader: reader.clone() };
+        let offers = setup.plan.joins_ms.map(|_| offers::Offers::new(&reader));
+        let mut node = Self { consensus: None, ledger, mempool, sync, offers, reader: reader.clone() };
         if let Some(key) = setup.key_of(machine) {
             let restored = node.ledger.restored()?;
             let mut inner = Vec::new();
@@ -150,6 +160,9 @@ impl Node {
                         effects.push(Effect::NewEpoch);
                     }
                     effects.push(Effect::Fact(Fact::Committed(block)));
+                    if let Some(offers) = &mut self.offers {
+                        offers.committed(&self.reader)?;
+                    }
                 }
                 Effect::Imported(outcome) => self.sync.imported(clock, outcome, &mut more),
                 Effect::Broadcast(_)
@@ -159,6 +172,8 @@ impl Node {
                 | Effect::Forward(_)
                 | Effect::SyncRequest { .. }
                 | Effect::SyncResponse { .. }
+                | Effect::StateRequest { .. }
+                | Effect::StateResponse { .. }
                 | Effect::Alternative(_)
                 | Effect::NewEpoch
                 | Effect::Fact(_) => effects.push(effect),
@@ -267,6 +282,12 @@ impl Node {
         if let Ok(response) = sync::serve(&self.reader, request) {
             effects.push(Effect::SyncResponse { to: from, token, response });
         }
+    }
+
+    /// A question of another machine's snapshot sync.
+    pub(crate) fn state_request(&self, from: Machine, token: u64, request: &StateRequest, effects: &mut Vec<Effect>) {
+        let response = self.offers.as_ref().map_or(StateResponse::Refused, |offers| offers.answer(request));
+        effects.push(Effect::StateResponse { to: from, token, response });
     }
 
     /// The answer to a question of our block sync.

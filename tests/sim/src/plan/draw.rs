@@ -22,6 +22,7 @@ pub(super) fn draw(seed: u64) -> Plan {
     let mut plan = Plan {
         seed,
         observers: usize::from(rng.percent(30)),
+        joins_ms: None,
         times,
         storm,
         calm: draw_calm(&mut rng, &storm),
@@ -63,7 +64,27 @@ pub(super) fn draw(seed: u64) -> Plan {
     if rng.percent(50) {
         draw_epochs(&mut rng, &mut plan);
     }
+    draw_joiner(&mut Rng::new(seed, "joiner"), &mut plan);
     plan
+}
+
+/// A node that joins while things go wrong, with it, too. It has dice of its own and comes last: all else is drawn as without it.
+fn draw_joiner(rng: &mut Rng, plan: &mut Plan) {
+    if !rng.percent(25) {
+        return;
+    }
+    plan.joins_ms = Some(rng.below(plan.storm_ms));
+    let machine = plan.joiner().expect("it was just drawn");
+    for _ in 0..rng.below(4) {
+        let kind = match rng.below(4) {
+            0 => FaultKind::PowerLoss { machine, down_ms: draw_down_ms(rng) },
+            1 => FaultKind::Kill { machine, down_ms: draw_down_ms(rng) },
+            2 => draw_write(rng, machine),
+            _ => FaultKind::Pause { machine, for_ms: rng.between(20, 2_000) },
+        };
+        plan.faults.push(Fault { at_ms: rng.below(plan.storm_ms), kind });
+    }
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// Short epochs, and validators that come, go and change their power, as long as the others keep two thirds throughout.

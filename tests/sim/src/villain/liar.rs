@@ -1,7 +1,7 @@
 //! Lies about its finalized blocks: tips that do not exist, blocks that are not those asked for, changed or without proof.
 
 use super::{Stage, Villain};
-use cairn_primitives::message::SyncResponse;
+use cairn_primitives::message::{StateResponse, SyncResponse};
 use cairn_primitives::{Certificate, FinalizedBlock, Height, Subject};
 
 pub(super) struct Liar;
@@ -59,5 +59,31 @@ impl Villain for Liar {
             // Nobody asks for them.
             SyncResponse::Archive(_) | SyncResponse::Refused => Some(SyncResponse::Refused),
         }
+    }
+
+    fn answer_state(&mut self, stage: &mut Stage<'_>, response: StateResponse) -> Option<StateResponse> {
+        let changed = |stage: &mut Stage<'_>, mut bytes: Vec<u8>| {
+            if stage.rng.percent(70) && !bytes.is_empty() {
+                let place = stage.rng.index(bytes.len());
+                bytes[place] ^= 1 << stage.rng.below(8);
+            }
+            bytes
+        };
+        Some(match response {
+            StateResponse::Snapshots(mut offers) => {
+                for offer in &mut offers {
+                    match stage.rng.below(4) {
+                        0 => offer.id = stage.hash(),
+                        1 => offer.height = Height(offer.height.0 + 1_000),
+                        2 => offer.manifest_bytes = offer.manifest_bytes.saturating_mul(3),
+                        _ => {}
+                    }
+                }
+                StateResponse::Snapshots(offers)
+            }
+            StateResponse::Manifest(bytes) => StateResponse::Manifest(changed(stage, bytes)),
+            StateResponse::Chunk(bytes) => StateResponse::Chunk(changed(stage, bytes)),
+            StateResponse::Refused => StateResponse::Refused,
+        })
     }
 }

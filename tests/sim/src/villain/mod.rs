@@ -7,7 +7,7 @@
 use crate::plan::Machine;
 use crate::rng::Rng;
 use crate::setup::Setup;
-use cairn_primitives::message::{ConsensusMessage, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateResponse, SyncResponse};
 use cairn_primitives::{Block, Hash, KeyPair, Proposal, Subject, ValidatorIndex, ValidatorSet, Vote};
 use std::sync::Arc;
 
@@ -128,6 +128,12 @@ pub(crate) trait Villain {
 
     /// The node answers a question of block sync; what is returned is sent instead, if anything.
     fn answer(&mut self, stage: &mut Stage<'_>, response: SyncResponse) -> Option<SyncResponse> {
+        let _ = stage;
+        Some(response)
+    }
+
+    /// The node answers a question of snapshot sync; what is returned is sent instead, if anything.
+    fn answer_state(&mut self, stage: &mut Stage<'_>, response: StateResponse) -> Option<StateResponse> {
         let _ = stage;
         Some(response)
     }

@@ -2,7 +2,7 @@
 
 use super::{Parcel, Stage, Villain};
 use crate::plan::Machine;
-use cairn_primitives::message::{ConsensusMessage, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateResponse, SyncResponse};
 use std::sync::Arc;
 
 /// What is let through, of a hundred.
@@ -25,6 +25,16 @@ impl Villain for Withholder {
             SyncResponse::Status { .. } => Some(response),
             SyncResponse::Blocks(_) | SyncResponse::Archive(_) | SyncResponse::Refused => {
                 stage.rng.percent(PASSED_PERCENT).then_some(SyncResponse::Refused)
+            }
+        }
+    }
+
+    fn answer_state(&mut self, stage: &mut Stage<'_>, response: StateResponse) -> Option<StateResponse> {
+        // It offers snapshots, and gives few parts of them.
+        match response {
+            StateResponse::Snapshots(_) => Some(response),
+            StateResponse::Manifest(_) | StateResponse::Chunk(_) | StateResponse::Refused => {
+                stage.rng.percent(PASSED_PERCENT).then_some(response)
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::node::{Effect, Fact};
 use crate::plan::Machine;
 use crate::villain::{Parcel, Stage};
 use crate::wire::Wire;
-use cairn_primitives::message::{ConsensusMessage, SyncResponse};
+use cairn_primitives::message::{ConsensusMessage, StateResponse, SyncResponse};
 use cairn_primitives::{KeyPair, PublicKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +36,10 @@ impl World {
                     self.send(at, to, 0, &Wire::SyncRequest { token, request });
                 }
                 Effect::SyncResponse { to, token, response } => self.respond(at, to, token, response),
+                Effect::StateRequest { to, token, request } => {
+                    self.send(at, to, 0, &Wire::StateRequest { token, request });
+                }
+                Effect::StateResponse { to, token, response } => self.respond_state(at, to, token, response),
                 Effect::Alternative(block) => {
                     if let Some(villain) = &mut self.hosts[at].villain {
                         villain.alternative(block);
@@ -167,6 +171,14 @@ impl World {
         self.with_villain(at, |villain, stage, _| answer = villain.answer(stage, response));
         if let Some(response) = answer {
             self.send(at, to, 0, &Wire::SyncResponse { token, response: Arc::new(response) });
+        }
+    }
+
+    fn respond_state(&mut self, at: Machine, to: Machine, token: u64, response: StateResponse) {
+        let mut answer = Some(response.clone());
+        self.with_villain(at, |villain, stage, _| answer = villain.answer_state(stage, response));
+        if let Some(response) = answer {
+            self.send(at, to, 0, &Wire::StateResponse { token, response: Arc::new(response) });
         }
     }
 

@@ -4,8 +4,9 @@ use super::{Event, World};
 use crate::check::Failure;
 use crate::disk::WriteFault;
 use crate::liveness;
-use crate::node::Node;
+use crate::node::{Joining, Node, is_empty};
 use crate::plan::{FaultKind, Machine};
+use cairn_primitives::Height;
 
 /// How long until a broken stream is noticed, or a new one stands, at most, in milliseconds, on top of a delay.
 const NOTICED_MS_MAX: u64 = 100;
@@ -22,7 +23,7 @@ impl World {
     pub(super) fn start(&mut self, at: Machine) -> Result<(), Failure> {
         let host = &mut self.hosts[at];
         host.is_start_planned = false;
-        if host.node.is_some() || host.is_out {
+        if host.is_up() || host.is_out {
             return Ok(());
         }
         host.disk.reopen();
@@ -36,6 +37,16 @@ impl World {
         host.gossip_seen.clear();
         host.links.iter_mut().for_each(|link| *link = None);
         host.reachable.clear();
+        let failed = |error: anyhow::Error| Failure::new("node ended", format!("node {at}: {error:#}"));
+        let joins = self.setup.plan.joiner() == Some(at) && !self.hosts[at].begins_with_blocks;
+        if joins && is_empty(&self.hosts[at].disk).map_err(failed)? {
+            self.note(at, &format_args!("starts its life {life} without a chain"));
+            let host = &mut self.hosts[at];
+            host.joining = Some(Joining::open(&self.setup, &host.disk, &mut host.files, life));
+            self.plan_in(1 + at as u64 % 7, Event::SyncTick { at, life });
+            self.relink_all();
+            return Ok(());
+        }
         self.note(at, &format_args!("starts its life {life}"));
         let mut effects = Vec::new();
         let opened = Node::open(&self.setup, at, &self.hosts[at].disk, self.clock(at), &mut effects);
@@ -43,6 +54,7 @@ impl World {
             Ok(mut node) => {
                 node.begin_life(life);
                 self.checker.opened(at, node.reader())?;
+                self.hosts[at].has_joined |= node.reader().lowest_block().is_ok_and(|lowest| lowest > Height::ZERO);
                 self.hosts[at].node = Some(node);
                 Ok(())
             }
@@ -79,16 +91,21 @@ impl World {
 
     /// A process is gone; it starts again after `down_ms`, if at all.
     pub(super) fn kill(&mut self, at: Machine, down_ms: Option<u64>) -> Result<(), Failure> {
-        if self.hosts[at].node.take().is_some() {
-            self.crashes += 1;
-        }
+        self.crashes += u64::from(self.hosts[at].is_up());
         self.note(at, &"is down");
         self.hosts[at].paused_until_ms = 0;
+        self.stop(at, down_ms);
+        Ok(())
+    }
+
+    /// Ends a process; it starts again after `down_ms`, if at all.
+    pub(super) fn stop(&mut self, at: Machine, down_ms: Option<u64>) {
+        self.hosts[at].node = None;
+        self.hosts[at].joining = None;
         self.relink_all();
         if let Some(down_ms) = down_ms {
             self.plan_start(at, self.now_ms + down_ms);
         }
-        Ok(())
     }
 
     pub(super) fn fault(&mut self, number: usize) -> Result<(), Failure> {
@@ -105,7 +122,7 @@ impl World {
                 self.relink_all();
             }
             FaultKind::PowerLoss { machine, down_ms } => {
-                if self.hosts[machine].node.is_some() {
+                if self.hosts[machine].is_up() {
                     self.lose_power(machine);
                     return self.kill(machine, Some(down_ms));
                 }
@@ -113,13 +130,13 @@ impl World {
             FaultKind::LoseRecord { machine, down_ms } => {
                 self.hosts[machine].disk.lose_vote_record();
                 self.checker.forgets(machine);
-                if self.hosts[machine].node.is_some() {
+                if self.hosts[machine].is_up() {
                     self.lose_power(machine);
                     return self.kill(machine, Some(down_ms));
                 }
             }
             FaultKind::Kill { machine, down_ms } => {
-                if self.hosts[machine].node.is_some() {
+                if self.hosts[machine].is_up() {
                     return self.kill(machine, Some(down_ms));
                 }
             }
@@ -156,10 +173,8 @@ impl World {
         let is_same = at == peer
             || self.setup.plan.validator_of(at).is_some()
                 && self.setup.plan.validator_of(at) == self.setup.plan.validator_of(peer);
-        let is_possible = !is_same
-            && self.hosts[at].node.is_some()
-            && self.hosts[peer].node.is_some()
-            && self.network.allows_stream(at, peer);
+        let is_possible =
+            !is_same && self.hosts[at].is_up() && self.hosts[peer].is_up() && self.network.allows_stream(at, peer);
         is_possible.then(|| self.hosts[peer].life)
     }
 
@@ -173,7 +188,7 @@ impl World {
             self.hosts[at].links[peer] = None;
             self.tell_link(at, peer, false)?;
         }
-        if wanted.is_some() && self.hosts[at].node.is_some() {
+        if wanted.is_some() && self.hosts[at].is_up() {
             self.hosts[at].links[peer] = wanted;
             self.tell_link(at, peer, true)?;
         }
@@ -183,6 +198,7 @@ impl World {
     fn tell_link(&mut self, at: Machine, peer: Machine, is_up: bool) -> Result<(), Failure> {
         self.note(at, &format_args!("stream to {peer} {}", if is_up { "up" } else { "down" }));
         self.tell_validators(at);
+        self.join(at, |joining, clock, files, effects| joining.link(clock, peer, is_up, files, effects))?;
         self.enter(at, 0, |node, clock, effects| node.link(clock, peer, is_up, effects))
     }
 }
