@@ -2,12 +2,13 @@
 
 use super::attacker::{Attacker, GOSSIP, Target};
 use super::wire;
-use cairn_primitives::Height;
-use cairn_primitives::message::{SyncRequest, SyncResponse};
+use anyhow::Context as _;
+use cairn_primitives::message::{STATE_RESPONSE_BYTES_MAX, StateRequest, StateResponse, SyncRequest, SyncResponse};
+use cairn_primitives::{Hash, Height};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use libp2p::{PeerId, Stream};
 use libp2p_stream::IncomingStreams;
-use parity_scale_codec::Encode as _;
+use parity_scale_codec::{Decode as _, Encode as _};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -54,6 +55,16 @@ pub enum Attack {
     LyingTip,
     /// Answers that come a byte at a time.
     DrippingAnswers,
+    /// Requests for the manifest of a snapshot as fast as they go.
+    ManifestFlood,
+    /// Requests for chunks of a snapshot as fast as they go.
+    ChunkFlood,
+    /// Requests for parts of snapshots that do not exist, then such as announce 4 GiB or do not decode.
+    GarbageStateRequests,
+    /// Requests for chunks whose answers are never read.
+    UnreadChunks,
+    /// Requests for state of which a byte comes at a time, on many streams.
+    DrippingStateRequests,
     /// Handshakes of validators with forged records.
     ForgedHandshake,
     /// Handshakes that never begin.
@@ -83,6 +94,9 @@ impl Attack {
             | Self::OversizeRequest
             | Self::RequestFlood
             | Self::GarbageAnswers
+            | Self::ManifestFlood
+            | Self::ChunkFlood
+            | Self::GarbageStateRequests
             | Self::ForgedHandshake => Outcome::Ban,
             Self::UnfundedFlood
             | Self::ControlFlood
@@ -95,6 +109,8 @@ impl Attack {
             // Each lie costs, and the node asks a liar seldom: five minutes of it are no ban yet.
             | Self::LyingTip
             | Self::DrippingAnswers
+            | Self::UnreadChunks
+            | Self::DrippingStateRequests
             | Self::SilentHandshake
             | Self::Streams
             | Self::Connections
@@ -142,8 +158,27 @@ impl Attack {
                 request(target, peer, &wire::proper(&[0xff; 40])).await
             }
             Self::TruncatedRequest => request(target, peer, &wire::frame(40, &[1, 2, 3])).await,
-            Self::RequestFlood => request_flood(target, peer).await,
-            Self::UnreadAnswers => unread_answers(target, peer).await,
+            Self::RequestFlood => request_flood(target, peer, "sync", |_| SyncRequest::Status.encode()).await,
+            Self::UnreadAnswers => {
+                let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
+                unread_answers(target, peer, "sync", |_| request.clone()).await
+            }
+            Self::ManifestFlood => {
+                let id = offered_snapshot(target, peer).await?;
+                request_flood(target, peer, "state", |_| StateRequest::Manifest { id, from: 0 }.encode()).await
+            }
+            Self::ChunkFlood => {
+                let id = offered_snapshot(target, peer).await?;
+                request_flood(target, peer, "state", |index| StateRequest::Chunk { id, index: index % 2 }.encode())
+                    .await
+            }
+            Self::GarbageStateRequests => garbage_state_requests(target, peer).await,
+            Self::UnreadChunks => {
+                let id = offered_snapshot(target, peer).await?;
+                unread_answers(target, peer, "state", |index| StateRequest::Chunk { id, index: index % 2 }.encode())
+                    .await
+            }
+            Self::DrippingStateRequests => dripping_requests(target, peer).await,
             Self::SilentRequests | Self::SilentHandshake | Self::Streams => {
                 let purpose = if self == Self::SilentHandshake { "consensus" } else { "sync" };
                 let wanted = if self == Self::Streams { 2_000 } else { 64 };
@@ -209,32 +244,102 @@ async fn request(target: &Target, peer: &Attacker, bytes: &[u8]) -> anyhow::Resu
     drain(&mut stream).await
 }
 
-async fn request_flood(target: &Target, peer: &Attacker) -> anyhow::Result<()> {
-    let protocol = target.protocol("sync")?;
-    let ask = async || {
+async fn request_flood(
+    target: &Target,
+    peer: &Attacker,
+    purpose: &str,
+    request: impl Fn(u32) -> Vec<u8>,
+) -> anyhow::Result<()> {
+    let protocol = target.protocol(purpose)?;
+    let ask = async |number| {
         let mut stream = peer.open(&protocol).await?;
-        stream.write_all(&wire::proper(&SyncRequest::Status.encode())).await?;
+        stream.write_all(&wire::proper(&request(number))).await?;
         stream.close().await?;
         drain(&mut stream).await
     };
     for _ in 0..20 {
-        let asked = (0..8).map(|_| ask());
+        let asked = (0..8).map(&ask);
         futures::future::try_join_all(asked).await?;
     }
     Ok(())
 }
 
-async fn unread_answers(target: &Target, peer: &Attacker) -> anyhow::Result<()> {
-    let protocol = target.protocol("sync")?;
-    let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
+async fn unread_answers(
+    target: &Target,
+    peer: &Attacker,
+    purpose: &str,
+    request: impl Fn(u32) -> Vec<u8>,
+) -> anyhow::Result<()> {
+    let protocol = target.protocol(purpose)?;
     let mut streams = Vec::new();
-    for _ in 0..16 {
+    for number in 0..16 {
         let mut stream = peer.open(&protocol).await?;
-        stream.write_all(&wire::proper(&request)).await?;
+        stream.write_all(&wire::proper(&request(number))).await?;
         stream.flush().await?;
         streams.push(stream);
     }
     hold(peer).await
+}
+
+/// Asks for state as a proper peer does.
+pub(crate) async fn state_request(
+    target: &Target,
+    peer: &Attacker,
+    request: &StateRequest,
+) -> anyhow::Result<StateResponse> {
+    let mut stream = peer.open(&target.protocol("state")?).await?;
+    stream.write_all(&wire::proper(&request.encode())).await?;
+    stream.close().await?;
+    let mut answer = Vec::new();
+    let bytes_max = u64::try_from(STATE_RESPONSE_BYTES_MAX)?.saturating_add(4);
+    timeout(TIME_MAX, stream.take(bytes_max).read_to_end(&mut answer)).await??;
+    // The length of the frame comes first.
+    Ok(StateResponse::decode(&mut answer.get(4..).unwrap_or_default())?)
+}
+
+/// A snapshot that the node offers.
+pub(crate) async fn offered_snapshot(target: &Target, peer: &Attacker) -> anyhow::Result<Hash> {
+    match state_request(target, peer, &StateRequest::Snapshots).await? {
+        StateResponse::Snapshots(offers) => Ok(offers.first().context("no snapshot is offered")?.id),
+        StateResponse::Manifest(_) | StateResponse::Chunk(_) | StateResponse::Refused => {
+            anyhow::bail!("the node does not say which snapshots it offers")
+        }
+    }
+}
+
+async fn garbage_state_requests(target: &Target, peer: &Attacker) -> anyhow::Result<()> {
+    let id = offered_snapshot(target, peer).await?;
+    let senseless = [
+        StateRequest::Chunk { id, index: u32::MAX },
+        StateRequest::Chunk { id: Hash([0xff; 32]), index: 0 },
+        StateRequest::Manifest { id, from: u32::MAX },
+        StateRequest::Manifest { id, from: 7 },
+        StateRequest::Manifest { id: Hash::ZERO, from: 0 },
+    ];
+    let proper = senseless.iter().map(|request| wire::proper(&request.encode()));
+    let broken = [wire::frame(u32::MAX, &[0; 64]), wire::proper(&[0xff; 40]), wire::frame(40, &[2, 2, 3])];
+    for bytes in proper.chain(broken) {
+        let mut stream = peer.open(&target.protocol("state")?).await?;
+        stream.write_all(&bytes).await?;
+        stream.close().await?;
+        drain(&mut stream).await?;
+    }
+    Ok(())
+}
+
+async fn dripping_requests(target: &Target, peer: &Attacker) -> anyhow::Result<()> {
+    let protocol = target.protocol("state")?;
+    let drip = async || {
+        let mut stream = peer.open(&protocol).await?;
+        stream.write_all(&wire::frame(64, &[])).await?;
+        loop {
+            stream.write_all(&[1]).await?;
+            stream.flush().await?;
+            tokio::time::sleep(HOLD).await;
+        }
+    };
+    // Ends when the node, or the time for an attack, does.
+    futures::future::join_all((0..64).map(|_| drip())).await.into_iter().collect()
 }
 
 async fn silent_streams(target: &Target, peer: &Attacker, purpose: &str, wanted: usize) -> anyhow::Result<()> {

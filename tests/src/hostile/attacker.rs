@@ -27,11 +27,11 @@ struct Behaviour {
 
 /// Whom to attack.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(crate) struct Target {
     /// The node's address with its peer id.
-    pub(super) address: Multiaddr,
+    pub(crate) address: Multiaddr,
     /// Its chain.
-    pub(super) genesis: cairn_primitives::Hash,
+    pub(crate) genesis: cairn_primitives::Hash,
 }
 
 impl Target {
@@ -59,7 +59,7 @@ impl Target {
 }
 
 /// A connected attacker; the connection ends with it.
-pub(super) struct Attacker {
+pub(crate) struct Attacker {
     pub(super) id: PeerId,
     target: PeerId,
     control: Control,
@@ -75,7 +75,7 @@ impl Drop for Attacker {
 
 impl Attacker {
     /// Connects as a new peer of the chain.
-    pub(super) async fn connect(target: &Target) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(target: &Target) -> anyhow::Result<Self> {
         Self::connect_as(target, format!("cairn/{}", target.chain())).await
     }
 

@@ -14,5 +14,8 @@ mod run;
 mod wire;
 
 pub use attack::Attack;
+pub(crate) use attack::{offered_snapshot, state_request};
+pub(crate) use attacker::{Attacker, Target};
 pub use options::Options;
+pub(crate) use run::percentile;
 pub use run::{Report, run};

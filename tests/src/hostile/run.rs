@@ -3,7 +3,7 @@
 use super::attack::{Attack, Outcome};
 use super::attacker::{Attacker, Target};
 use super::options::Options;
-use crate::harness::{Network, PATIENCE, Shape, transfer};
+use crate::harness::{Network, PATIENCE, Shape, add_accounts, fast_spec, transfer};
 use crate::load::Process;
 use crate::rpc::Rpc;
 use anyhow::{Context as _, bail};
@@ -22,6 +22,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Peers that make an attack in which they wait for the node to ask; each takes most of a minute.
 const ANSWERING_ROUNDS_MAX: u32 = 2;
+
+/// Accounts beside the development ones: some chunks of a snapshot.
+const ACCOUNTS: u32 = 20_000;
+
+/// Blocks between two snapshots: soon there is one.
+const SNAPSHOT_INTERVAL: u32 = 20;
 
 /// What each transfer moves.
 const VALUE: u128 = 1_000_000_000;
@@ -68,7 +74,7 @@ pub(super) fn socket_of(address: &Multiaddr) -> Option<(String, u16)> {
 /// # Errors
 /// The network stops, an attacker that must be banned is not, or honest transfers fail.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let (network, clients) = Network::start(Shape { validators: 4, archives: 0 }).await?;
+    let (network, clients) = offering().await?;
     let [victim, witness, ..] = clients.as_slice() else { anyhow::bail!("four validators") };
     let node = network.nodes.first().context("four validators")?;
     let pid = node.pid().context("the node runs")?;
@@ -101,6 +107,20 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     transfer(victim, "Charlie", "Ferdie", VALUE).await?;
     let resident_max = watch.all.load(Ordering::Relaxed);
     Ok(Report { attacks, resident_before, resident_max, quiet, attacked })
+}
+
+/// Four validators with a state of some chunks, which offer snapshots.
+async fn offering() -> anyhow::Result<(Network, Vec<Rpc>)> {
+    let mut document = fast_spec(4, "hostile")?.document().clone();
+    add_accounts(&mut document, ACCOUNTS)?;
+    let shape = Shape { validators: 4, archives: 0 };
+    let mut network = Network::prepare_chain(document.check()?, shape).await?;
+    for node in &mut network.nodes {
+        node.settings.sync = vec![format!("snapshot_interval = {SNAPSHOT_INTERVAL}")];
+    }
+    let clients = network.start_nodes(&[0, 1, 2, 3]).await?;
+    network.node(0)?.logs("a snapshot is offered to new nodes").await?;
+    Ok((network, clients))
 }
 
 async fn make_all(
@@ -224,7 +244,7 @@ fn mebibytes(bytes: u64) -> u64 {
 }
 
 /// The time that so many of a hundred stay below.
-fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
