@@ -1,0 +1,169 @@
+//! What validators lose while they serve snapshots: time until final and blocks a second, with and without peers that fetch
+//! chunks from every validator as fast as they are given.
+
+use crate::harness::{Network, Node, Shape, add_accounts, fast_spec, metric, transfer};
+use crate::hostile::{Attacker, Target, offered_snapshot, percentile, state_request};
+use crate::rpc::Rpc;
+use anyhow::Context as _;
+use cairn_primitives::message::{StateRequest, StateResponse};
+use clap::Parser;
+use serde_json::json;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Blocks between two snapshots.
+const SNAPSHOT_INTERVAL: u32 = 20;
+
+/// How long a peer waits that was refused.
+const REFUSED_WAIT: Duration = Duration::from_millis(20);
+
+/// Peers that fetch from one validator: more than it serves at a time.
+const PEERS: usize = 2;
+
+/// Requests of one peer at a time: as many as a node answers.
+const REQUESTS: u32 = 4;
+
+/// What each transfer moves.
+const VALUE: u128 = 1_000_000_000;
+
+/// Measures consensus while snapshots are served.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "serving")]
+pub struct Options {
+    /// Accounts in the state.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
+    pub accounts: u32,
+    /// Seconds of each phase.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// How often both phases take turns.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+}
+
+/// What was seen in the phases of one kind.
+#[derive(Clone, Debug, Default)]
+struct Phase {
+    /// Times of transfers until final.
+    times: Vec<Duration>,
+    blocks: f64,
+    seconds: f64,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct Report {
+    quiet: Phase,
+    serving: Phase,
+    chunks: u64,
+    bytes: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, Phase { times, blocks, seconds }) in [("quiet", &self.quiet), ("serving", &self.serving)] {
+            let [half, most] = [50, 95].map(|percent| percentile(times, percent).as_secs_f64() * 1e3);
+            let (rate, count) = (blocks / seconds, times.len());
+            writeln!(f, "{name:8} {rate:>5.1} blocks a second; {count} transfers, p50 {half:.0} ms, p95 {most:.0} ms")?;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "rates are printed with one digit")]
+        let (chunks, mebibytes) = (self.chunks as f64, self.bytes as f64 / f64::from(1 << 20));
+        let seconds = self.serving.seconds;
+        writeln!(f, "served   {:.1} chunks and {:.1} MiB a second", chunks / seconds, mebibytes / seconds)
+    }
+}
+
+/// Starts four validators and measures.
+///
+/// # Errors
+/// The network stops, or a transfer fails.
+pub fn run(options: &Options) -> anyhow::Result<Report> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(measure(options))
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Report> {
+    let mut document = fast_spec(4, "serving")?.document().clone();
+    add_accounts(&mut document, options.accounts)?;
+    let mut network = Network::prepare_chain(document.check()?, Shape { validators: 4, archives: 0 }).await?;
+    for node in &mut network.nodes {
+        node.settings.sync = vec![format!("snapshot_interval = {SNAPSHOT_INTERVAL}")];
+    }
+    let clients = network.start_nodes(&[0, 1, 2, 3]).await?;
+    let [client, ..] = clients.as_slice() else { anyhow::bail!("four validators") };
+    let genesis: String = client.call("chain_getBlockHash", vec![json!(0)]).await?;
+    let genesis = genesis.parse().context("the genesis hash is not understood")?;
+    let mut targets = Vec::new();
+    for node in &mut network.nodes {
+        node.logs("a snapshot is offered to new nodes").await?;
+        targets.push(Target { address: node.multiaddr().parse()?, genesis });
+    }
+    let node = network.nodes.first().context("four validators")?;
+    let fetched = Arc::new(Fetched::default());
+    let (mut quiet, mut serving) = (Phase::default(), Phase::default());
+    for _ in 0..options.rounds {
+        watch(client, node, options.seconds, &mut quiet).await?;
+        let mut peers = JoinSet::new();
+        for target in targets.iter().flat_map(|target| std::iter::repeat_n(target, PEERS)) {
+            peers.spawn(fetch(target.clone(), Arc::clone(&fetched)));
+        }
+        tokio::select! {
+            watched = watch(client, node, options.seconds, &mut serving) => watched?,
+            Some(ended) = peers.join_next() => ended??,
+        }
+    }
+    let (chunks, bytes) = (fetched.chunks.load(Ordering::Relaxed), fetched.bytes.load(Ordering::Relaxed));
+    Ok(Report { quiet, serving, chunks, bytes })
+}
+
+/// Times transfers, one after the other, and counts blocks.
+async fn watch(client: &Rpc, node: &Node, seconds: u64, phase: &mut Phase) -> anyhow::Result<()> {
+    let height = async || metric(node.metrics_address(), "cairn_ledger_head_height").await;
+    let (started, before) = (Instant::now(), height().await?);
+    while started.elapsed() < Duration::from_secs(seconds) {
+        let began = Instant::now();
+        transfer(client, "Alice", "Ferdie", VALUE).await?;
+        phase.times.push(began.elapsed());
+    }
+    phase.blocks += height().await? - before;
+    phase.seconds += started.elapsed().as_secs_f64();
+    Ok(())
+}
+
+/// What peers got.
+#[derive(Default)]
+struct Fetched {
+    chunks: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Fetches the chunks of a snapshot again and again, as fast as the node gives them.
+async fn fetch(target: Target, fetched: Arc<Fetched>) -> anyhow::Result<()> {
+    let peer = Attacker::connect(&target).await?;
+    let one = async |first: u32| -> anyhow::Result<()> {
+        let mut id = offered_snapshot(&target, &peer).await?;
+        let mut index = first;
+        loop {
+            match state_request(&target, &peer, &StateRequest::Chunk { id, index }).await? {
+                StateResponse::Chunk(bytes) => {
+                    fetched.chunks.fetch_add(1, Ordering::Relaxed);
+                    fetched.bytes.fetch_add(u64::try_from(bytes.len())?, Ordering::Relaxed);
+                    index += REQUESTS;
+                }
+                StateResponse::Refused => {
+                    // Busy, past the last chunk, or the snapshot has made room for a newer one.
+                    tokio::time::sleep(REFUSED_WAIT).await;
+                    id = offered_snapshot(&target, &peer).await.unwrap_or(id);
+                    index = first;
+                }
+                StateResponse::Snapshots(_) | StateResponse::Manifest(_) => {
+                    anyhow::bail!("something else came for a chunk")
+                }
+            }
+        }
+    };
+    futures::future::try_join_all((0..REQUESTS).map(one)).await?;
+    Ok(())
+}
