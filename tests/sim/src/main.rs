@@ -98,8 +98,17 @@ fn main() -> anyhow::Result<ExitCode> {
 fn tell(outcome: &Outcome) -> ExitCode {
     let all = &outcome.statistics;
     println!(
-        "trace {}\n{} events, {} messages, {} blocks, {} transactions, {} crashes, {} accused in {} virtual ms",
-        outcome.trace, all.events, all.messages, all.blocks, all.transactions, all.crashes, all.accused, all.virtual_ms
+        "trace {}\n{} events, {} messages, {} blocks, {} transactions, {} crashes, {} joined, {} accused in {} \
+         virtual ms",
+        outcome.trace,
+        all.events,
+        all.messages,
+        all.blocks,
+        all.transactions,
+        all.crashes,
+        all.joined,
+        all.accused,
+        all.virtual_ms
     );
     match &outcome.failure {
         None => {
@@ -277,7 +286,7 @@ fn progress(shared: &Shared, options: &Run, started: Instant) {
     let wanted = options.seeds.end - options.seeds.start;
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
     println!(
-        "{} of {wanted} seeds, {}.{} a second, {} failed: {} blocks, {} transactions, {} crashes, {} accused, {} epochs, {} \
+        "{} of {wanted} seeds, {}.{} a second, {} failed: {} blocks, {} transactions, {} crashes, {} joined, {} accused, {} epochs, {} \
          with other validators, {} M events, \
          slowest recovery {} of 1000 of its bound; running {running:?}",
         all.runs,
@@ -287,6 +296,7 @@ fn progress(shared: &Shared, options: &Run, started: Instant) {
         all.blocks,
         all.transactions,
         all.crashes,
+        all.joined,
         all.accused,
         all.epochs,
         all.changed_sets,
