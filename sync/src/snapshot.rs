@@ -72,7 +72,7 @@ impl Default for SnapshotConfig {
         Self {
             requests_max: 8,
             requests_per_peer_max: 2,
-            request_interval_ms: 40,
+            request_interval_ms: 100,
             requests_burst: 8,
             request_timeout_ms: 14_000,
             offers_wait_ms: 2_000,

@@ -1,5 +1,5 @@
 //! What validators lose while they serve snapshots: time until final and blocks a second, with and without peers that fetch
-//! chunks from every validator as fast as they are given.
+//! chunks from every validator, more than it gives.
 
 use crate::harness::{Network, Node, Shape, add_accounts, fast_spec, metric, transfer};
 use crate::hostile::{Attacker, Target, offered_snapshot, percentile, state_request};
@@ -17,14 +17,17 @@ use tokio::task::JoinSet;
 /// Blocks between two snapshots.
 const SNAPSHOT_INTERVAL: u32 = 20;
 
-/// How long a peer waits that was refused.
-const REFUSED_WAIT: Duration = Duration::from_millis(20);
+/// Peers that fetch from one validator: they ask for twice of what it gives to all together.
+const PEERS: usize = 4;
 
-/// Peers that fetch from one validator: more than it serves at a time.
-const PEERS: usize = 2;
+/// Requests of one peer at a time, as a node makes them.
+const REQUESTS: u32 = 2;
 
-/// Requests of one peer at a time: as many as a node answers.
-const REQUESTS: u32 = 4;
+/// The time between two of them in a row: a peer that asks for more than its share is banned.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// After so many refusals a peer asks again which snapshots there are.
+const REFUSALS_MAX: u32 = 8;
 
 /// What each transfer moves.
 const VALUE: u128 = 1_000_000_000;
@@ -144,8 +147,9 @@ async fn fetch(target: Target, fetched: Arc<Fetched>) -> anyhow::Result<()> {
     let peer = Attacker::connect(&target).await?;
     let one = async |first: u32| -> anyhow::Result<()> {
         let mut id = offered_snapshot(&target, &peer).await?;
-        let mut index = first;
+        let (mut index, mut refusals) = (first, 0);
         loop {
+            tokio::time::sleep(REQUEST_INTERVAL).await;
             match state_request(&target, &peer, &StateRequest::Chunk { id, index }).await? {
                 StateResponse::Chunk(bytes) => {
                     fetched.chunks.fetch_add(1, Ordering::Relaxed);
@@ -154,9 +158,11 @@ async fn fetch(target: Target, fetched: Arc<Fetched>) -> anyhow::Result<()> {
                 }
                 StateResponse::Refused => {
                     // Busy, past the last chunk, or the snapshot has made room for a newer one.
-                    tokio::time::sleep(REFUSED_WAIT).await;
-                    id = offered_snapshot(&target, &peer).await.unwrap_or(id);
-                    index = first;
+                    refusals += 1;
+                    if refusals % REFUSALS_MAX == 0 {
+                        id = offered_snapshot(&target, &peer).await.unwrap_or(id);
+                        index = first;
+                    }
                 }
                 StateResponse::Snapshots(_) | StateResponse::Manifest(_) => {
                     anyhow::bail!("something else came for a chunk")
