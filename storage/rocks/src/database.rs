@@ -8,9 +8,10 @@ use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
 use rocksdb::{
-    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, FlushOptions, ReadOptions, SingleThreaded,
+    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, FlushOptions, LiveFile, ReadOptions, SingleThreaded,
     SnapshotWithThreadMode, WriteOptions,
 };
+use std::fs;
 use std::path::Path;
 
 /// The set of tables never changes while the database is open, so no lock guards it.
@@ -32,6 +33,7 @@ impl RocksDatabase {
         let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
             .map_err(|error| open_error(path, &error))?;
+        check_sizes(path, &rocks)?;
         Ok(Self { rocks, cache })
     }
 
@@ -182,6 +184,31 @@ impl DatabaseView for RocksSnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<Record>, DatabaseError> {
         self.database.scan(table, range, direction, limit, self.options())
+    }
+}
+
+/// Compares the sizes of all table files with what the list of files says: RocksDB opens the first few files only, and
+/// would find the others cut short when they are read.
+fn check_sizes(path: &Path, rocks: &Rocks) -> Result<(), OpenError> {
+    let damaged = |error: &rocksdb::Error| open_error(path, error);
+    let is_whole = |file: &LiveFile| {
+        let found = fs::metadata(path.join(file.name.trim_start_matches('/')));
+        found.is_ok_and(|found| usize::try_from(found.len()) == Ok(file.size))
+    };
+    let suspects: Vec<_> =
+        rocks.live_files().map_err(|error| damaged(&error))?.into_iter().filter(|file| !is_whole(file)).collect();
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    // One that was merged into others meanwhile is gone for good reason.
+    let live = rocks.live_files().map_err(|error| damaged(&error))?;
+    match live.iter().find(|file| suspects.iter().any(|suspect| suspect.name == file.name) && !is_whole(file)) {
+        None => Ok(()),
+        Some(file) => {
+            let name = file.name.trim_start_matches('/');
+            let reason = format!("{name} (table {}) should have {} bytes", file.column_family_name, file.size);
+            Err(OpenError::Damaged { path: path.to_path_buf(), reason })
+        }
     }
 }
 

@@ -99,3 +99,28 @@ fn file_in_place_of_directory_is_refused() {
     fs::write(&file, "x").unwrap();
     assert!(matches!(open(&file), Err(OpenError::Inaccessible { .. })));
 }
+
+#[test]
+fn table_file_cut_short_is_damage_whichever_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..3u8 {
+        // More files than RocksDB looks at when it opens.
+        let database = open(directory.path()).unwrap();
+        let mut batch = WriteBatch::new();
+        Table::ALL.into_iter().for_each(|table| batch.put(table, [number], [7; 500]));
+        database.write(batch, Durability::Synced).unwrap();
+        database.flush().unwrap();
+    }
+    let files = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let tables: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).collect();
+    assert!(tables.len() > 40, "{} files", tables.len());
+    for table in tables {
+        let whole = fs::read(&table).unwrap();
+        fs::write(&table, &whole[..whole.len() / 2]).unwrap();
+        let error = open(directory.path()).err().unwrap();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(table.file_name().unwrap().to_str().unwrap()), "{error}");
+        fs::write(&table, whole).unwrap();
+    }
+    assert!(open(directory.path()).is_ok());
+}

@@ -1,9 +1,13 @@
 //! The program under test.
 
+use super::Signal;
 use anyhow::{Context as _, bail};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 /// Names the program to test in place of the one built beside the test.
 const VARIABLE: &str = "CAIRN_BINARY";
@@ -78,11 +82,24 @@ pub(crate) fn start(folder: &Path, arguments: &[OsString]) -> anyhow::Result<Chi
     command.spawn().context("cannot start the program")
 }
 
+/// A command that takes longer was meant to end and runs as a node, say: it is ended.
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+
 /// Runs a command of the program to its end.
 ///
 /// # Errors
-/// The program cannot be started.
+/// The program cannot be started, or does not end.
 pub fn cairn<I: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = I>) -> anyhow::Result<Finished> {
-    let output = command(folder)?.args(arguments).output().context("cannot start the program")?;
-    Ok(output.into())
+    let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+    let child = start(folder, &arguments)?;
+    let pid = child.id();
+    let (sender, receiver) = channel();
+    // Who waits no more needs no answer.
+    let waiting = thread::spawn(move || drop(sender.send(child.wait_with_output())));
+    let Ok(output) = receiver.recv_timeout(COMMAND_LIMIT) else {
+        Signal::Terminate.send(pid)?;
+        waiting.join().map_err(|_| anyhow::anyhow!("the waiting thread ended by a panic"))?;
+        bail!("`cairn {arguments:?}` did not end within {} s", COMMAND_LIMIT.as_secs());
+    };
+    Ok(output.context("what the program printed")?.into())
 }
