@@ -5,7 +5,8 @@
 //! all blocks are here, so that a crash leaves no gap.
 
 use crate::error::LedgerError;
-use crate::writer::{Ledger, encode_events};
+use crate::events::encode_events;
+use crate::writer::Ledger;
 use cairn_primitives::{ArchivedBlock, Hash, Height};
 use cairn_runtime::EventRecord;
 use cairn_storage::{DatabaseError, DatabaseView, Durability, Table, WriteBatch, blocks};

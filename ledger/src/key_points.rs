@@ -11,7 +11,7 @@ const KEYS_MAX: usize = SHARDS * SHARD_KEYS_MAX;
 const SHARDS: usize = 64;
 
 /// The keys of one part.
-const SHARD_KEYS_MAX: usize = 512;
+const SHARD_KEYS_MAX: usize = 1024;
 
 /// Keys with their points, each in the one place that its bytes name; the last one to come has it.
 pub(crate) struct KeyPoints(Vec<Shard>);

@@ -31,6 +31,7 @@ pub mod block_file;
 mod check;
 mod epoch;
 mod error;
+mod events;
 mod genesis;
 mod history;
 mod key_points;

@@ -9,9 +9,9 @@
 //! many headers as transactions may name. Everything else goes on as if all blocks had been executed here.
 
 use crate::error::{LedgerError, ReadError};
+use crate::events::encode_events;
 use crate::genesis::{Genesis, put_genesis};
 use crate::reader::{Published, Reader};
-use crate::writer::encode_events;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::snapshot::{
     ANCESTORS_MAX, ChunkEntry, EpochHandover, SNAPSHOT_VERSION, SnapshotError, SnapshotManifest, VerifiedManifest,

@@ -6,6 +6,7 @@ mod open;
 use crate::check::{Verdict, check_block};
 use crate::epoch::{NamedSet, OpenedEpoch};
 use crate::error::LedgerError;
+use crate::events::encode_events;
 use crate::genesis::Genesis;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Reader};
@@ -17,15 +18,11 @@ use cairn_primitives::{
     ValidatorIndex, View,
 };
 use cairn_runtime::{
-    BlockContext, BlockLimits, BlockOutcome, EventRecord, InvalidTransaction, StateReadError, StateReader, Transaction,
-    build_block, execute_block, keys, next_validators,
+    BlockContext, BlockLimits, BlockOutcome, InvalidTransaction, StateReadError, StateReader, Transaction, build_block,
+    execute_block, keys, next_validators,
 };
 use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
-use parity_scale_codec::{Compact, Encode};
 use std::sync::Arc;
-
-/// Room for an event, in bytes: few need more.
-const EVENT_BYTES_USUAL: usize = 96;
 
 /// What a ledger is opened with.
 #[derive(Clone, Debug)]
@@ -456,19 +453,6 @@ impl Ledger {
         let (events, events_root) = encode_events(&outcome.events);
         Ok((Execution { overlay, events, next, holds: false }, events_root))
     }
-}
-
-/// The encoded list of events and the root over its items, each encoded once.
-pub(crate) fn encode_events(events: &[EventRecord]) -> (Vec<u8>, Hash) {
-    let mut encoded = Vec::with_capacity(events.len().saturating_mul(EVENT_BYTES_USUAL));
-    Compact(u32::try_from(events.len()).unwrap_or(u32::MAX)).encode_to(&mut encoded);
-    let mut list = ListAccumulator::default();
-    for event in events {
-        let start = encoded.len();
-        event.encode_to(&mut encoded);
-        list.push(encoded.get(start..).unwrap_or_default());
-    }
-    (encoded, list.root())
 }
 
 fn appended(history: &ListAccumulator, hash: &Hash) -> ListAccumulator {

@@ -14,20 +14,25 @@ use parity_scale_codec::{Decode, Encode, Error, Input};
 /// The most hashes a path can have: a list of 2^63 items or more does not exist.
 pub const PATH_LENGTH_MAX: usize = 64;
 
+/// What stands before the bytes of a leaf where they are hashed.
+pub const LEAF_TAG: u8 = 0;
+/// What stands before two hashes where they are joined to a node's.
+pub const NODE_TAG: u8 = 1;
+
 /// The hash of a leaf.
 #[must_use]
 pub fn leaf_hash(bytes: &[u8]) -> Hash {
-    sha256_concat(&[&[0], bytes])
+    sha256_concat(&[&[LEAF_TAG], bytes])
 }
 
 /// The hash of the leaf that the parts make up, one after the other.
 #[must_use]
 pub fn leaf_hash_concat(first: &[u8], rest: &[u8]) -> Hash {
-    sha256_concat(&[&[0], first, rest])
+    sha256_concat(&[&[LEAF_TAG], first, rest])
 }
 
 fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    sha256_concat(&[&[1], &left.0, &right.0])
+    sha256_concat(&[&[NODE_TAG], &left.0, &right.0])
 }
 
 /// The root of a list.

@@ -170,7 +170,7 @@ pub fn execute_block(
     let mut execution = Execution::new(state, context)?;
     let (first, rest) = transactions.split_first().ok_or(BlockError::Timestamp { expected: context.timestamp })?;
     execution.apply_inherent(first)?;
-    execution.overlay.preload(rest.iter().flat_map(Transaction::accounts))?;
+    execution.prepare(rest)?;
     let reports = rest.iter().take_while(|transaction| reported(transaction).is_some()).count();
     if reports > BLOCK_REPORTS_MAX {
         return Err(BlockError::Reports(reports));
@@ -226,7 +226,7 @@ pub fn build_block(
         }
     }
     let mut rejected = Vec::new();
-    execution.overlay.preload(candidates.iter().flat_map(Transaction::accounts))?;
+    execution.prepare(candidates)?;
     for candidate in candidates {
         let Some(signed) = candidate.signed() else {
             rejected.push((candidate.hash(), InvalidTransaction::Unsigned));
@@ -268,6 +268,12 @@ impl<'a> Execution<'a> {
         let parameters = overlay.value(&PARAMETERS)?;
         let (fees, weight, results) = (CollectedFees::default(), Weight::ZERO, Vec::new());
         Ok(Self { context, overlay, parameters, fees, weight, results })
+    }
+
+    /// Makes room for what these transactions will do, and reads their accounts ahead.
+    fn prepare(&mut self, transactions: &[Transaction]) -> Result<(), StateReadError> {
+        self.results.reserve(transactions.len());
+        self.overlay.prepare(transactions.len(), transactions.iter().flat_map(Transaction::accounts))
     }
 
     /// Executes the extrinsic that sets the time.

@@ -16,6 +16,11 @@ use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+/// Accounts that most transactions are about.
+const ACCOUNTS_USUAL: usize = 2;
+/// Events that most transactions emit.
+const EVENTS_USUAL: usize = 5;
+
 /// The changes of a block: key to new value, `None` where the key is removed.
 pub type StateChanges = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -144,15 +149,22 @@ impl<'a> Overlay<'a> {
         self.context
     }
 
-    /// Reads accounts ahead of their first use, all together.
-    pub(crate) fn preload(&mut self, ids: impl Iterator<Item = AccountId32>) -> Result<(), StateReadError> {
-        let mut ids: Vec<_> = ids.collect();
+    /// Makes room for what so many transactions do, and reads the accounts that they are about, all together.
+    pub(crate) fn prepare(
+        &mut self,
+        transactions: usize,
+        accounts: impl Iterator<Item = AccountId32>,
+    ) -> Result<(), StateReadError> {
+        self.events.reserve(transactions.saturating_mul(EVENTS_USUAL));
+        let mut ids = Vec::with_capacity(transactions.saturating_mul(ACCOUNTS_USUAL));
+        ids.extend(accounts);
         ids.sort_unstable();
         ids.dedup();
         ids.retain(|id| !self.index.contains_key(id));
         let keys: Vec<_> = ids.iter().map(keys::system_account).collect();
         let values = self.state.get_many(&keys)?;
         let first = self.accounts.len();
+        self.accounts.reserve(ids.len());
         for ((id, key), value) in ids.iter().zip(keys).zip(values) {
             let original = AccountInfo::parse(value.as_deref())?;
             self.accounts.push(CachedAccount { id: *id, key, original, current: original });

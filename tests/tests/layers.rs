@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("cairn-sync", &["cairn-primitives"]),
     ("cairn-storage", &["cairn-primitives", "cairn-storage-cpu"]),
     ("cairn-storage-cpu", &[]),
-    ("cairn-ledger", &["cairn-primitives", "cairn-runtime", "cairn-storage"]),
+    ("cairn-ledger", &["cairn-primitives", "cairn-runtime", "cairn-storage", "cairn-storage-cpu"]),
     ("cairn-chain-spec", &["cairn-primitives", "cairn-runtime"]),
     ("cairn-storage-rocks", &["cairn-primitives", "cairn-storage"]),
     ("cairn-network", &["cairn-primitives"]),

@@ -54,13 +54,14 @@ pub(super) fn prepare<'a>(changes: &'a Changes, workers: &Workers) -> Result<Vec
     let share = entries.len().div_ceil(workers.count()).max(CHANGES_PER_THREAD_MIN);
     let shares: Vec<_> = entries.chunks(share).enumerate().collect();
     let hashed = workers.map(&shares, |(number, entries)| hash(entries, number.saturating_mul(share)));
-    let mut changes: Vec<_> = hashed.into_iter().flatten().map(Some).collect();
+    let mut changes = Vec::with_capacity(entries.len());
+    changes.extend(hashed.into_iter().flatten().map(Some));
     // Places are sorted in place of changes, which are large.
-    let start = |change: &Option<Change<'_>>| change.as_ref().map_or(0, |change| first_bits(&change.key_hash));
+    let start = |change: &Option<Change<'a>>| change.as_ref().map_or(0, |change| first_bits(&change.key_hash));
     let mut order: Vec<_> = changes.iter().map(start).zip(0_usize..).collect();
     order.sort_unstable();
-    let mut sorted: Vec<_> =
-        order.iter().filter_map(|(_, index)| changes.get_mut(*index).and_then(Option::take)).collect();
+    let mut sorted = Vec::with_capacity(entries.len());
+    sorted.extend(order.iter().filter_map(|(_, index)| changes.get_mut(*index).and_then(Option::take)));
     // Whoever looks for key hashes with equal first bits finds a few.
     if order.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
         sorted.sort_by_key(|change| change.key_hash);
