@@ -23,6 +23,10 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 512;
 /// Filter size: one lookup in a hundred of an absent key reads a block.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// The level of compression for what stays: half the time of the default one, for a twentieth more bytes.
+const ZSTD_LEVEL_FAST: i32 = 1;
+/// RocksDB's default; only zlib heeds it.
+const ZLIB_WINDOW_BITS: i32 = -14;
 
 /// What the operator chooses.
 #[derive(Clone, Copy, Debug)]
@@ -122,8 +126,10 @@ fn column_family(table: Table, cache: &Cache) -> Options {
         Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
         Access::Bulk => {
             blocks.set_block_size(16 << 10);
-            options.set_compression_type(DBCompressionType::Lz4);
+            // What is flushed is soon merged, into files of the lowest level where the records come in order.
+            options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
+            options.set_bottommost_compression_options(ZLIB_WINDOW_BITS, ZSTD_LEVEL_FAST, 0, 0, true);
         }
     }
     options.set_block_based_table_factory(&blocks);
