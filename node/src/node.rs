@@ -470,7 +470,7 @@ pub fn open_rocks(folder: &Path, cache_bytes: usize) -> anyhow::Result<RocksData
         let kind = match &error {
             OpenError::Locked { .. } => ExitKind::DatabaseLocked,
             OpenError::Newer { .. } | OpenError::Older { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
-            OpenError::Foreign { .. } | OpenError::Inaccessible { .. } => ExitKind::Config,
+            OpenError::Foreign { .. } | OpenError::Inaccessible { .. } | OpenError::Processor => ExitKind::Config,
         };
         anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
     })

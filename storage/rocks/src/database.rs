@@ -17,6 +17,9 @@ use std::path::Path;
 /// The set of tables never changes while the database is open, so no lock guards it.
 type Rocks = DBWithThreadMode<SingleThreaded>;
 
+/// What a batch has for an operation beside key and value, in bytes: what to do, the table and two lengths.
+const OPERATION_BYTES_BESIDE: usize = 12;
+
 /// A [`Database`] on RocksDB; dropping it closes the files.
 pub struct RocksDatabase {
     pub(crate) rocks: Rocks,
@@ -27,8 +30,11 @@ impl RocksDatabase {
     /// Opens the database in a directory, or makes a new one where there is none.
     ///
     /// # Errors
-    /// The directory is in use, foreign, of a newer format, damaged or inaccessible.
+    /// The directory is in use, foreign, of a newer format, damaged or inaccessible, or the processor is too old.
     pub fn open(path: &Path, options: RocksOptions) -> Result<Self, OpenError> {
+        if !has_checksum_instruction() {
+            return Err(OpenError::Processor);
+        }
         format::check_or_create(path)?;
         let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
@@ -124,8 +130,12 @@ impl DatabaseView for RocksDatabase {
 
 impl Database for RocksDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
-        let mut writes = rocksdb::WriteBatch::default();
         let (deletions, operations) = batch.into_sorted();
+        let bytes = operations.iter().map(|Operation { key, value, .. }| {
+            let value = value.as_ref().map_or(0, Vec::len);
+            key.len().saturating_add(value).saturating_add(OPERATION_BYTES_BESIDE)
+        });
+        let mut writes = rocksdb::WriteBatch::with_capacity_bytes(bytes.fold(0, usize::saturating_add));
         for RangeDeletion { table, start, end } in deletions {
             writes.delete_range_cf(self.family(table)?, start, end);
         }
@@ -145,7 +155,8 @@ impl Database for RocksDatabase {
     fn flush(&self) -> Result<(), DatabaseError> {
         let families = Table::ALL.into_iter().map(|table| self.family(table)).collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
-        self.rocks.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| engine("flush", &error))
+        self.rocks.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| engine("flush", &error))?;
+        self.merge_small_files()
     }
 
     fn snapshot(&self) -> Box<dyn DatabaseView + '_> {
@@ -185,6 +196,17 @@ impl DatabaseView for RocksSnapshot<'_> {
     ) -> Result<Vec<Record>, DatabaseError> {
         self.database.scan(table, range, direction, limit, self.options())
     }
+}
+
+/// Whether the processor has what `scripts/rocksdb.sh` compiles the library for.
+fn has_checksum_instruction() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has = std::arch::is_x86_feature_detected!("sse4.2") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(target_arch = "aarch64")]
+    let has = std::arch::is_aarch64_feature_detected!("crc") && std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let has = true;
+    has
 }
 
 /// Compares the sizes of all table files with what the list of files says: RocksDB opens the first few files only, and

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 /// Why a database did not open; each message names the place and the cure.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The processor has not all that the database was compiled for.
+    #[error(
+        "this processor has no instruction for checksums (SSE 4.2, PCLMULQDQ): run the node on one made after 2011"
+    )]
+    Processor,
     /// Another process has it open.
     #[error(
         "the database {} is in use by another process: stop that node, or give this one its own data directory",

@@ -124,3 +124,22 @@ fn table_file_cut_short_is_damage_whichever_it_is() {
     }
     assert!(open(directory.path()).is_ok());
 }
+
+#[test]
+fn files_of_a_table_that_grows_slowly_stay_few() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    let growing = [Table::Hashes, Table::Finalizations, Table::Headers, Table::Bodies];
+    for height in 0..300u32 {
+        let mut batch = WriteBatch::new();
+        growing.into_iter().for_each(|table| batch.put(table, height.to_be_bytes(), [7; 500]));
+        database.write(batch, Durability::Synced).unwrap();
+        database.flush().unwrap();
+    }
+    for stats in database.table_stats().unwrap().into_iter().filter(|stats| growing.contains(&stats.table)) {
+        assert!(stats.files < 60, "{stats:?}");
+    }
+    for height in 0..300u32 {
+        assert_eq!(database.get(Table::Headers, &height.to_be_bytes()).unwrap(), Some(vec![7; 500]));
+    }
+}
