@@ -1,15 +1,15 @@
 //! The rules a document must keep to be a chain; all broken ones are reported at once.
 
 use crate::development;
-use crate::document::{ChainType, Consensus, Document, Fees, Properties, ValidatorEntry};
+use crate::document::{ChainType, Consensus, Document, Fees, Properties, UpgradeEntry, ValidatorEntry};
 use crate::error::{Issue, SpecError};
 use crate::preset::LOCAL_VALIDATORS_MAX;
 use crate::spec::ChainSpec;
 use cairn_primitives::account::SS58_PREFIX_MAX;
 use cairn_primitives::header::PROTOCOL_VERSION;
 use cairn_primitives::validator::VALIDATORS_MAX;
-use cairn_primitives::{AccountId32, Power, PublicKey, Validator, ValidatorSet};
-use cairn_runtime::EXISTENTIAL_DEPOSIT;
+use cairn_primitives::{AccountId32, Height, Power, PublicKey, Validator, ValidatorSet};
+use cairn_runtime::{EXISTENTIAL_DEPOSIT, Rules, RulesSchedule, Upgrade};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -18,6 +18,8 @@ use std::ops::RangeInclusive;
 const BALANCES_MAX: usize = 1_000_000;
 /// The most boot nodes: more than anyone asks.
 const BOOT_NODES_MAX: usize = 64;
+/// The most changes of the rules: more than a chain has in its life.
+const UPGRADES_MAX: usize = 256;
 /// The longest multiaddress, in bytes.
 const BOOT_NODE_BYTES_MAX: usize = 256;
 /// The longest time-out or interval, in milliseconds: ten minutes; back-off multiplies it.
@@ -59,6 +61,7 @@ impl Document {
     pub fn check(&self) -> Result<ChainSpec, SpecError> {
         let mut issues = Issues::default();
         check_names(self, &mut issues);
+        let rules = check_rules(self, &mut issues);
         check_consensus(&self.consensus, &mut issues);
         check_epoch_length(self, &mut issues);
         check_fees(&self.fees, &mut issues);
@@ -67,9 +70,9 @@ impl Document {
         let validators = check_validators(self, &mut issues);
         let authority = check_authority(self, &mut issues);
         let balances = check_balances(self, &mut issues);
-        match validators {
-            Some(validators) if issues.0.is_empty() => {
-                Ok(ChainSpec::new(self.clone(), validators, authority, balances))
+        match validators.zip(rules) {
+            Some((validators, rules)) if issues.0.is_empty() => {
+                Ok(ChainSpec::new(self.clone(), rules, validators, authority, balances))
             }
             _ => Err(SpecError::Invalid(issues.0)),
         }
@@ -90,6 +93,38 @@ fn check_names(document: &Document, issues: &mut Issues) {
         issues.add("protocol_version", format!("{actual} is not known to this binary: use {PROTOCOL_VERSION}"));
     }
     issues.check_range("genesis_time_ms", document.genesis_time_ms, 1..=GENESIS_TIME_MS_MAX);
+}
+
+/// The rules from the first block on must be known; those of a later change need not be.
+fn check_rules(document: &Document, issues: &mut Issues) -> Option<RulesSchedule> {
+    let first = Rules::from_spec_version(document.spec_version);
+    if first.is_none() {
+        let message = format!(
+            "{} is not known to this binary: use {} to {}, or a binary that knows it",
+            document.spec_version,
+            Rules::FIRST.spec_version(),
+            Rules::NEWEST.spec_version()
+        );
+        issues.add("spec_version", message);
+    }
+    let entries = &document.upgrades;
+    if entries.len() > UPGRADES_MAX {
+        issues.add("upgrades", format!("{} changes of the rules, at most {UPGRADES_MAX} are allowed", entries.len()));
+    }
+    let (mut height, mut version) = (1, document.spec_version);
+    for (position, entry) in entries.iter().enumerate() {
+        if entry.height <= height {
+            let message = format!("{} is not above {height}, where the rules before begin: raise it", entry.height);
+            issues.add(format!("upgrades[{position}].height"), message);
+        }
+        if entry.spec_version <= version {
+            let message = format!("{} is not above {version}, the rules before: raise it", entry.spec_version);
+            issues.add(format!("upgrades[{position}].spec_version"), message);
+        }
+        (height, version) = (entry.height, entry.spec_version);
+    }
+    let upgrade = |entry: &UpgradeEntry| Upgrade { height: Height(entry.height), spec_version: entry.spec_version };
+    Some(RulesSchedule::new(first?, entries.iter().map(upgrade).collect()))
 }
 
 fn check_consensus(consensus: &Consensus, issues: &mut Issues) {

@@ -2,6 +2,7 @@
 
 use crate::amount::Amount;
 use crate::error::SpecError;
+use cairn_runtime::Rules;
 use serde::{Deserialize, Serialize};
 
 /// A chain spec longer than this is refused before it is read, in bytes: room for a million balances.
@@ -19,6 +20,13 @@ pub struct Document {
     pub chain_type: ChainType,
     /// The version of consensus messages and headers.
     pub protocol_version: u32,
+    /// The version of the rules from block 1 on; 3, the first there was, if left out.
+    #[serde(default = "first_rules")]
+    pub spec_version: u32,
+    /// Changes of the rules, each at a height fixed in advance; not part of the chain's identity, so that a running chain can
+    /// agree on one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upgrades: Vec<UpgradeEntry>,
     /// The timestamp of the genesis block, in milliseconds since the Unix epoch.
     pub genesis_time_ms: u64,
     /// Time-outs and cadence.
@@ -37,6 +45,20 @@ pub struct Document {
     /// Addresses of nodes to ask first, as multiaddresses that end in `/p2p/…`; not part of the chain's identity.
     #[serde(default)]
     pub boot_nodes: Vec<String>,
+}
+
+fn first_rules() -> u32 {
+    Rules::FIRST.spec_version()
+}
+
+/// A change of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeEntry {
+    /// The first height under the new rules, at least 2.
+    pub height: u32,
+    /// Their version; a binary that does not know it stops before that height.
+    pub spec_version: u32,
 }
 
 /// What a chain is for.

@@ -24,7 +24,7 @@ mod spec;
 
 pub use amount::Amount;
 pub use document::{
-    BalanceEntry, ChainType, Consensus, DOCUMENT_BYTES_MAX, Document, Fees, Properties, ValidatorEntry,
+    BalanceEntry, ChainType, Consensus, DOCUMENT_BYTES_MAX, Document, Fees, Properties, UpgradeEntry, ValidatorEntry,
 };
 pub use error::{Issue, SpecError};
 pub use preset::{LOCAL_VALIDATORS_MAX, PresetError};

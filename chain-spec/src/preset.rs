@@ -7,6 +7,7 @@ use crate::spec::ChainSpec;
 use cairn_primitives::AccountId32;
 use cairn_primitives::account::SS58_PREFIX_DEFAULT;
 use cairn_primitives::header::PROTOCOL_VERSION;
+use cairn_runtime::Rules;
 
 /// The most validators of [`ChainSpec::local`]: more processes than one machine runs.
 pub const LOCAL_VALIDATORS_MAX: u16 = 20;
@@ -52,6 +53,8 @@ fn preset(name: &str, id: &str, validators: u16, block_interval_ms: u64) -> Chai
         id: id.to_owned(),
         chain_type: ChainType::Development,
         protocol_version: PROTOCOL_VERSION,
+        spec_version: Rules::NEWEST.spec_version(),
+        upgrades: Vec::new(),
         genesis_time_ms: GENESIS_TIME_MS,
         consensus: Consensus {
             block_interval_ms,

@@ -4,7 +4,7 @@ use crate::document::{ChainType, Consensus, Document, Fees, Properties};
 use crate::error::SpecError;
 use cairn_primitives::hash::sha256_concat;
 use cairn_primitives::{AccountId32, EpochSchedule, Hash, TimestampMs, ValidatorSet};
-use cairn_runtime::{FeeParameters, GenesisConfig};
+use cairn_runtime::{FeeParameters, GenesisConfig, Rules, RulesSchedule};
 use parity_scale_codec::{Compact, Encode};
 
 /// The domain tag of [`ChainSpec::spec_hash`]; a change of the encoding below changes it.
@@ -14,6 +14,7 @@ const SPEC_DOMAIN: &[u8] = b"cairn/chain-spec/2";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainSpec {
     document: Document,
+    rules: RulesSchedule,
     validators: ValidatorSet,
     authority: Option<AccountId32>,
     /// Sorted by account, each once.
@@ -23,11 +24,12 @@ pub struct ChainSpec {
 impl ChainSpec {
     pub(crate) const fn new(
         document: Document,
+        rules: RulesSchedule,
         validators: ValidatorSet,
         authority: Option<AccountId32>,
         balances: Vec<(AccountId32, u128)>,
     ) -> Self {
-        Self { document, validators, authority, balances }
+        Self { document, rules, validators, authority, balances }
     }
 
     /// Reads and checks a chain spec.
@@ -110,6 +112,12 @@ impl ChainSpec {
         EpochSchedule::new(self.document.consensus.epoch_length)
     }
 
+    /// Which rules hold at which height.
+    #[must_use]
+    pub fn rules(&self) -> RulesSchedule {
+        self.rules.clone()
+    }
+
     /// Who owns what at genesis, sorted by account.
     #[must_use]
     pub fn balances(&self) -> &[(AccountId32, u128)] {
@@ -139,7 +147,7 @@ impl ChainSpec {
         &self.document.boot_nodes
     }
 
-    /// SHA-256 over a domain tag and the SCALE encoding of everything but the boot nodes.
+    /// SHA-256 over a domain tag and the SCALE encoding of everything but the boot nodes and the changes of the rules.
     ///
     /// The same for two documents that mean the same: the order of validators and balances and the way keys are written do
     /// not count.
@@ -156,6 +164,8 @@ impl ChainSpec {
             id,
             chain_type,
             protocol_version,
+            spec_version,
+            upgrades: _, // not part of the identity
             genesis_time_ms,
             consensus,
             validators: _,          // as the sorted set
@@ -189,6 +199,10 @@ impl ChainSpec {
         balances.encode_to(&mut bytes);
         (base.0, per_byte.0, per_microsecond.0, burnt_permille).encode_to(&mut bytes);
         (ss58_format, token_decimals, token_symbol).encode_to(&mut bytes);
+        // Chains older than the second rules do not name the first.
+        if *spec_version != Rules::FIRST.spec_version() {
+            spec_version.encode_to(&mut bytes);
+        }
         bytes
     }
 }

@@ -7,8 +7,9 @@
 use crate::epoch::NamedSet;
 use crate::pending::Parent;
 use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::header::{ContextError, PROTOCOL_VERSION};
+use cairn_primitives::header::{ContextError, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::{Block, ConsensusContext, Epoch, TimestampMs, ValidatorIndex};
+use cairn_runtime::RulesSchedule;
 use parity_scale_codec::Encode;
 
 /// The answer to "may this block be voted for".
@@ -18,7 +19,7 @@ pub enum Verdict {
     Valid,
     /// The block breaks a rule and always will.
     Invalid(String),
-    /// Its parent is not here yet.
+    /// Its parent is not here yet, or the rules at its height never will be.
     NotYet,
 }
 
@@ -29,8 +30,13 @@ pub(crate) enum CheckError {
     TooLarge(usize),
     #[error(transparent)]
     Context(#[from] ContextError),
-    #[error("the digest has {0} items, exactly one is expected")]
-    Digest(usize),
+    #[error(
+        "the digest has {actual} items, {expected} are expected: the context, and a change of the rules where the chain spec \
+         has one in the next block"
+    )]
+    Digest { actual: usize, expected: usize },
+    #[error("the digest does not say that the rules change after this block, and the chain spec does")]
+    RulesChange,
     #[error("proposer {0} is not in the validator set")]
     Proposer(ValidatorIndex),
     #[error("{field} of the header is {actual}, expected {expected}")]
@@ -53,6 +59,7 @@ pub(crate) fn check_block(
     parent: &Parent,
     epoch: Epoch,
     validators: &NamedSet,
+    rules: &RulesSchedule,
 ) -> Result<ConsensusContext, CheckError> {
     let bytes = block.encoded_size();
     if bytes > BLOCK_BYTES_MAX {
@@ -60,8 +67,13 @@ pub(crate) fn check_block(
     }
     let header = &block.header;
     let context = header.context()?;
-    if header.digest.len() != 1 {
-        return Err(CheckError::Digest(header.digest.len()));
+    let rules_change = rules.change_after(header.height());
+    let (actual, expected) = (header.digest.len(), if rules_change { 2 } else { 1 });
+    if actual != expected {
+        return Err(CheckError::Digest { actual, expected });
+    }
+    if rules_change && header.digest.last() != Some(&DigestItem::RuntimeEnvironmentUpdated) {
+        return Err(CheckError::RulesChange);
     }
     check_field("protocol version", context.protocol_version, PROTOCOL_VERSION)?;
     check_field("parent hash", header.parent_hash, parent.hash)?;

@@ -1,6 +1,7 @@
 //! Errors of the ledger, sorted by what they ask of the caller.
 
 use cairn_primitives::{Epoch, Hash, Height};
+use cairn_runtime::{UnknownRules, Upgrade};
 use cairn_storage::{DatabaseError, StateError};
 
 pub use cairn_storage::ErrorClass;
@@ -25,6 +26,16 @@ pub enum LedgerError {
         /// Genesis of the chain spec.
         expected: Hash,
     },
+    /// The chain in the data folder changed its rules at another height than the chain spec says.
+    #[error(
+        "the chain spec says that rules {} hold from block {} on, but block {} in the database is not the last one under \
+         other rules: use the chain spec that the chain was made with",
+        .0.spec_version, .0.height, .0.height.0.saturating_sub(1)
+    )]
+    OtherRules(Upgrade),
+    /// What comes is under rules that this binary does not have.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
     /// The genesis state cannot be built.
     #[error("the genesis block cannot be built: {0}")]
     Genesis(String),
@@ -78,12 +89,15 @@ impl LedgerError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::UnknownBlock(_) | Self::WrongEpoch { .. } | Self::UnprovedHandover { .. } | Self::NotBelow { .. } => {
-                ErrorClass::Unavailable
-            }
+            Self::UnknownBlock(_)
+            | Self::WrongEpoch { .. }
+            | Self::UnprovedHandover { .. }
+            | Self::NotBelow { .. }
+            | Self::UnknownRules(_) => ErrorClass::Unavailable,
             Self::Database(_)
             | Self::State(_)
             | Self::OtherChain { .. }
+            | Self::OtherRules(_)
             | Self::Genesis(_)
             | Self::FinalizedInvalid { .. }
             | Self::Execution(_) => ErrorClass::Fatal,
@@ -100,6 +114,9 @@ pub enum ReadError {
     /// The state store failed.
     #[error(transparent)]
     State(StateError),
+    /// What is asked at the block is told by the rules of the next one, which are not here.
+    #[error(transparent)]
+    UnknownRules(#[from] UnknownRules),
     /// No finalized block has this hash.
     #[error("block {0} is unknown or not final")]
     UnknownBlock(Hash),

@@ -14,7 +14,7 @@ use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
     Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet,
 };
-use cairn_runtime::{BlockHashes, CallContext, CallError, StateReadError, StateReader, keys};
+use cairn_runtime::{BlockHashes, CallContext, CallError, RulesSchedule, StateReadError, StateReader, keys};
 use cairn_storage::{Database, DatabaseError, DatabaseView, StateReadModel, StateView, Table, blocks};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -51,6 +51,7 @@ struct Shared {
     states: StateReadModel,
     genesis: Hash,
     schedule: EpochSchedule,
+    rules: RulesSchedule,
     history: HistoryGroups,
     published: RwLock<Published>,
 }
@@ -59,7 +60,7 @@ impl Reader {
     pub(crate) fn new(
         database: Arc<dyn Database>,
         genesis: &Genesis,
-        schedule: EpochSchedule,
+        (schedule, rules): (EpochSchedule, RulesSchedule),
         published: Published,
         states: StateReadModel,
     ) -> Self {
@@ -68,6 +69,7 @@ impl Reader {
             states,
             genesis: genesis.hash(),
             schedule,
+            rules,
             history: HistoryGroups::default(),
             published: RwLock::new(published),
         }))
@@ -114,6 +116,12 @@ impl Reader {
     #[must_use]
     pub fn schedule(&self) -> EpochSchedule {
         self.0.schedule
+    }
+
+    /// Which rules hold at which height.
+    #[must_use]
+    pub fn rules(&self) -> &RulesSchedule {
+        &self.0.rules
     }
 
     /// The validators that vote on the block at `height`, and their epoch; genesis counts as the first epoch's.
@@ -398,14 +406,15 @@ impl StateAt {
     /// The function is unknown, refuses its input, or the state cannot be read.
     pub fn call(&self, name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
         let genesis_hash = self.reader.genesis_hash();
-        let context = CallContext { height: self.height, genesis_hash, block_hashes: &self.reader };
+        let schedule = self.reader.rules();
+        let context = CallContext { height: self.height, genesis_hash, block_hashes: &self.reader, schedule };
         cairn_runtime::call(name, input, self, &context)
     }
 
     fn virtual_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let view = self.reader.view();
         if key == keys::CODE {
-            return Ok(Some(cairn_runtime::code_marker()));
+            return Ok(Some(cairn_runtime::code_marker(self.reader.rules().after(self.height)?)));
         }
         if key == keys::SYSTEM_NUMBER {
             return Ok(Some(self.height.0.encode()));

@@ -11,7 +11,9 @@ use crate::reader::Reader;
 use cairn_primitives::crypto::{BATCH_MAX, Scheme, SignedMessage, sr25519, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
 use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
-use cairn_runtime::{BLOCK_HASH_COUNT, InvalidTransaction, SignatureClaim, Transaction, TransactionError};
+use cairn_runtime::{
+    BLOCK_HASH_COUNT, InvalidTransaction, Rules, RulesSchedule, SignatureClaim, Transaction, TransactionError,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ pub(crate) trait Ancestors {
 #[derive(Clone)]
 pub struct SignatureChecker {
     genesis: Hash,
+    rules: RulesSchedule,
     keys: Arc<KeyPoints>,
     known: KnownTransactions,
 }
@@ -36,8 +39,8 @@ pub struct SignatureChecker {
 type Open = (usize, Hash);
 
 impl SignatureChecker {
-    pub(crate) fn new(genesis: Hash) -> Self {
-        Self { genesis, keys: Arc::default(), known: KnownTransactions::default() }
+    pub(crate) fn new(genesis: Hash, rules: RulesSchedule) -> Self {
+        Self { genesis, rules, keys: Arc::default(), known: KnownTransactions::default() }
     }
 
     /// The transactions of a block, remembered or decoded; at fault, the place of the first that does not decode.
@@ -70,13 +73,14 @@ impl SignatureChecker {
     /// Bare extrinsics have none and pass.
     ///
     /// # Errors
-    /// The hash of an era's block could not be read.
+    /// The hash of an era's block could not be read, or the rules at `height` are not here.
     pub(crate) fn check(
         &self,
         transactions: &[Transaction],
         height: Height,
         ancestors: &dyn Ancestors,
     ) -> Result<Vec<Result<(), InvalidTransaction>>, LedgerError> {
+        let rules = self.rules.at(height)?;
         let mut results: Vec<Result<(), InvalidTransaction>> = Vec::with_capacity(transactions.len());
         let mut open: Vec<Open> = Vec::new();
         let mut era_blocks = BTreeMap::new();
@@ -84,17 +88,17 @@ impl SignatureChecker {
             results.push(Ok(()));
             let Some(signed) = transaction.signed() else { continue };
             match era_block(&signed.extra.era, height, self.genesis, ancestors, &mut era_blocks)? {
-                Ok(hash) if transaction.is_signature_known(&self.genesis, &hash) => {}
+                Ok(hash) if transaction.is_signature_known(rules, &self.genesis, &hash) => {}
                 Ok(hash) => open.push((position, hash)),
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        let verdicts = map_chunks(&open, BATCH_MAX, |batch| self.verify(transactions, batch));
+        let verdicts = map_chunks(&open, BATCH_MAX, |batch| self.verify(rules, transactions, batch));
         let mut verified = Vec::with_capacity(open.len());
         for ((position, era_block), verdict) in open.into_iter().zip(verdicts.into_iter().flatten()) {
             match (verdict, transactions.get(position)) {
                 (Ok(()), Some(transaction)) => {
-                    transaction.remember_signature(&self.genesis, &era_block);
+                    transaction.remember_signature(rules, &self.genesis, &era_block);
                     verified.push(transaction);
                 }
                 (Ok(()), None) => {}
@@ -108,7 +112,7 @@ impl SignatureChecker {
     /// Checks the signatures of transactions for the block after the committed head.
     ///
     /// # Errors
-    /// The hash of an era's block could not be read.
+    /// The hash of an era's block could not be read, or the rules of that block are not here.
     pub fn check_on_head(
         &self,
         transactions: &[Transaction],
@@ -123,12 +127,17 @@ impl SignatureChecker {
     }
 
     /// Verifies one batch; the answers in its order.
-    fn verify(&self, transactions: &[Transaction], batch: &[Open]) -> Vec<Result<(), InvalidTransaction>> {
+    fn verify(
+        &self,
+        rules: Rules,
+        transactions: &[Transaction],
+        batch: &[Open],
+    ) -> Vec<Result<(), InvalidTransaction>> {
         let claims: Vec<Result<SignatureClaim, InvalidTransaction>> = batch
             .iter()
             .map(|(position, era_block)| {
                 let transaction = transactions.get(*position).ok_or(InvalidTransaction::BadProof)?;
-                transaction.signature_claim(&self.genesis, era_block)
+                transaction.signature_claim(rules, &self.genesis, era_block)
             })
             .collect();
         let mut valid = vec![false; claims.len()];

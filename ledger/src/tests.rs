@@ -22,3 +22,4 @@ mod restart;
 mod rework;
 mod rules;
 mod snapshot;
+mod upgrade;

@@ -11,15 +11,15 @@ use crate::genesis::Genesis;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
-use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
+use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{
     AccountId32, Block, Body, Certificate, Epoch, EpochSchedule, Evidence, Hash, Header, Height, TimestampMs,
     ValidatorIndex, View,
 };
 use cairn_runtime::{
-    BlockContext, BlockLimits, BlockOutcome, InvalidTransaction, StateReadError, StateReader, Transaction, build_block,
-    execute_block, keys, next_validators,
+    BlockContext, BlockLimits, BlockOutcome, InvalidTransaction, RulesSchedule, StateReadError, StateReader,
+    Transaction, build_block, execute_block, keys, next_validators,
 };
 use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct LedgerConfig {
     pub genesis: Genesis,
     /// Which heights belong to which epoch; part of the chain spec.
     pub schedule: EpochSchedule,
+    /// Which rules hold at which height; from the chain spec.
+    pub rules: RulesSchedule,
     /// Hash of the chain spec, kept beside the genesis hash.
     pub spec_hash: Hash,
     /// How much history of the state is kept, and how much of it in memory.
@@ -90,6 +92,7 @@ pub struct Ledger {
     state: StateStore,
     pub(crate) genesis: Genesis,
     schedule: EpochSchedule,
+    rules: RulesSchedule,
     limits: BlockLimits,
     head: blocks::Head,
     head_timestamp: TimestampMs,
@@ -217,8 +220,8 @@ impl Ledger {
     /// Builds a block from candidates, executes it, and keeps it as pending.
     ///
     /// # Errors
-    /// The parent is not executed here or ends an epoch and is not committed, the epoch is not the running one, or state or
-    /// database fail.
+    /// The parent is not executed here or ends an epoch and is not committed, the epoch is not the running one, the rules of
+    /// the block are not here, or state or database fail.
     pub fn propose(&mut self, request: &ProposalRequest, candidates: &[Transaction]) -> Result<Built, LedgerError> {
         if request.epoch != self.epoch.epoch {
             return Err(LedgerError::WrongEpoch { asked: request.epoch, running: self.epoch.epoch });
@@ -235,7 +238,7 @@ impl Ledger {
                 Err(invalid) => rejected.push((transaction.hash(), invalid)),
             }
         }
-        let block_context = self.block_context(&parent, request.proposer, request.timestamp);
+        let block_context = self.block_context(&parent, request.proposer, request.timestamp)?;
         let state = BranchState { state: &self.state, overlay: parent.overlay.as_ref() };
         let built = build_block(&state, &block_context, &request.evidence, &good, self.limits)
             .map_err(|error| LedgerError::Execution(error.to_string()))?;
@@ -245,7 +248,10 @@ impl Ledger {
         let context = self.consensus_context(request, &parent, events_root, execution.next.hash);
         let extrinsics: Vec<_> = built.transactions.iter().map(|transaction| transaction.bytes().clone()).collect();
         let extrinsics = Body::from(extrinsics);
-        let header = Header::new(parent.hash, height, execution.overlay.root(), extrinsics.root(), &context);
+        let mut header = Header::new(parent.hash, height, execution.overlay.root(), extrinsics.root(), &context);
+        if self.rules.change_after(height) {
+            header.digest.push(DigestItem::RuntimeEnvironmentUpdated);
+        }
         let hash = header.hash();
         let block = Arc::new(Block { header, extrinsics });
         let pending = Pending {
@@ -289,7 +295,10 @@ impl Ledger {
         decoded: Option<Vec<Transaction>>,
     ) -> Result<Verdict, LedgerError> {
         let Some(parent) = self.parent(&block.header.parent_hash) else { return Ok(Verdict::NotYet) };
-        let context = match check_block(block, &parent, self.epoch.epoch, &self.validators) {
+        if self.rules.at(parent.height.next()).is_err() {
+            return Ok(Verdict::NotYet);
+        }
+        let context = match check_block(block, &parent, self.epoch.epoch, &self.validators, &self.rules) {
             Ok(context) => context,
             Err(error) => return Ok(Verdict::Invalid(error.to_string())),
         };
@@ -325,7 +334,7 @@ impl Ledger {
         }
         let header = &pending.block.header;
         let parent = self.parent(&header.parent_hash).ok_or(LedgerError::UnknownBlock(header.parent_hash))?;
-        let block_context = self.block_context(&parent, pending.context.proposer, pending.context.timestamp);
+        let block_context = self.block_context(&parent, pending.context.proposer, pending.context.timestamp)?;
         let state = BranchState { state: &self.state, overlay: parent.overlay.as_ref() };
         let outcome = match execute_block(&state, &block_context, &pending.transactions) {
             Ok(outcome) => outcome,
@@ -414,11 +423,16 @@ impl Ledger {
         pending.as_parent(*hash)
     }
 
-    fn block_context(&self, parent: &Parent, proposer: ValidatorIndex, timestamp: TimestampMs) -> BlockContext {
+    fn block_context(
+        &self,
+        parent: &Parent,
+        proposer: ValidatorIndex,
+        timestamp: TimestampMs,
+    ) -> Result<BlockContext, LedgerError> {
         let proposer = self.validators.set.get(proposer).map_or(AccountId32([0; 32]), |entry| entry.key.into());
         let height = parent.height.next();
-        let genesis = self.genesis.hash();
-        BlockContext { genesis, epoch: self.epoch.epoch, height, parent_hash: parent.hash, timestamp, proposer }
+        let (genesis, epoch, rules) = (self.genesis.hash(), self.epoch.epoch, self.rules.at(height)?);
+        Ok(BlockContext { genesis, epoch, height, parent_hash: parent.hash, timestamp, proposer, rules })
     }
 
     fn consensus_context(

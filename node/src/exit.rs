@@ -36,12 +36,14 @@ pub enum ExitKind {
     Timeout = 14,
     /// What was asked for does not exist.
     NotFound = 15,
+    /// The chain comes to rules that this binary does not have.
+    UnknownRules = 16,
 }
 
 impl ExitKind {
     /// All kinds, in the order of their numbers.
     #[cfg(test)]
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Failure,
         Self::Usage,
         Self::Config,
@@ -57,6 +59,7 @@ impl ExitKind {
         Self::Child,
         Self::Timeout,
         Self::NotFound,
+        Self::UnknownRules,
     ];
 
     /// The number that the process ends with.
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn exit_kinds_all_have_their_own_code() {
         let codes: Vec<u8> = ExitKind::ALL.iter().map(|kind| kind.code()).collect();
-        assert_eq!(codes, (1..=15).collect::<Vec<u8>>());
+        assert_eq!(codes, (1..=16).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub struct Metrics {
     blocks: IntCounter,
     transactions: IntCounter,
     unsaved_bytes: IntGauge,
+    unknown_rules_height: IntGauge,
     propose_seconds: Histogram,
     verify_seconds: Histogram,
     execute_seconds: Histogram,
@@ -70,6 +71,10 @@ impl Metrics {
                 "cairn_ledger_unsaved_state_bytes",
                 "Bytes of state that no checkpoint has written yet",
             )?,
+            unknown_rules_height: gauge(
+                "cairn_ledger_unknown_rules_height",
+                "First height under rules that this binary lacks, 0 if there is none",
+            )?,
             propose_seconds: seconds("cairn_ledger_propose_seconds", "Time to build a block")?,
             verify_seconds: seconds("cairn_ledger_verify_seconds", "Time to check a block's form and signatures")?,
             execute_seconds: seconds("cairn_ledger_execute_seconds", "Time to execute a block and compute its root")?,
@@ -117,6 +122,11 @@ impl Metrics {
     /// The head at the start.
     pub fn head(&self, height: u32) {
         self.height.set(i64::from(height));
+    }
+
+    /// Where rules begin that this binary does not have.
+    pub fn unknown_rules(&self, height: Option<u32>) {
+        self.unknown_rules_height.set(height.map_or(0, i64::from));
     }
 
     /// A block was built.

@@ -10,6 +10,7 @@ use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::router::Router;
 use crate::drivers::snapshots::SnapshotDriver;
 use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
+use crate::drivers::upgrades::UpgradeWatch;
 use crate::exit::{ExitContext as _, ExitKind};
 use crate::join::{Join, Joined};
 use crate::launch::{ConsensusKey, Launch, database_folder};
@@ -30,10 +31,10 @@ use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, PeerId, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::{PublicKey, TimestampMs, ValidatorSet, View};
-use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, Ports};
+use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, PlannedUpgrade, Ports};
 use cairn_rpc::{RpcConfig, Server};
-use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
+use cairn_runtime::{BlockLimits, Rules, Upgrade};
 use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig, blocks};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use cairn_sync::{Backfill, BackfillConfig};
@@ -127,7 +128,9 @@ impl Running {
         }
         let reader = ledger.reader();
         let head = reader.head();
+        reader.rules().after(head.height).map_err(|unknown| ledger_failure(unknown.into()))?;
         metrics.head(head.height.0);
+        metrics.unknown_rules(reader.rules().first_unknown().map(|upgrade| upgrade.height.0));
         let epoch = reader.current_epoch();
         let bus = Bus::new(cairn_rpc::ports::Head { height: head.height, hash: head.hash });
         let validators = linked(&reader, &epoch)?;
@@ -221,15 +224,7 @@ impl Common {
         let peers = PeerFile::new(&self.launch.config.node.data_dir, self.launch.genesis.hash());
         supervisor.task("peer file", peers.keep(network.clone(), epochs.stop.clone()));
         supervisor.task("epochs", epochs.run());
-        let snapshots = SnapshotDriver {
-            bus: self.bus.clone(),
-            reader: self.reader.clone(),
-            offered: self.offered.clone(),
-            interval: self.launch.config.sync.snapshot_interval,
-            metrics: self.metrics.clone(),
-            stop: stopping.subscribe(),
-        };
-        supervisor.task("snapshots", snapshots.run());
+        self.start_watches(&mut supervisor, &stopping);
         supervisor.task("network", router.run(events));
         supervisor.thread("mempool", move || admission.run())?;
         tokio::spawn(mempool.keep_ticking());
@@ -249,6 +244,21 @@ impl Common {
         };
         supervisor.thread("ledger", move || driver.run(ledger_box))?;
         Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus, stopping })
+    }
+
+    /// Starts what looks at committed blocks now and then.
+    fn start_watches(&self, supervisor: &mut Supervisor, stopping: &watch::Sender<()>) {
+        let upgrades = UpgradeWatch { reader: self.reader.clone(), stop: stopping.subscribe() };
+        supervisor.task("upgrades", upgrades.run());
+        let snapshots = SnapshotDriver {
+            bus: self.bus.clone(),
+            reader: self.reader.clone(),
+            offered: self.offered.clone(),
+            interval: self.launch.config.sync.snapshot_interval,
+            metrics: self.metrics.clone(),
+            stop: stopping.subscribe(),
+        };
+        supervisor.task("snapshots", snapshots.run());
     }
 
     /// Starts the engine on a node that has a key of the validator set.
@@ -512,6 +522,7 @@ pub fn open_ledger_with(
     let ledger_config = LedgerConfig {
         genesis,
         schedule: spec.epoch_schedule(),
+        rules: spec.rules(),
         spec_hash: spec.spec_hash(),
         state,
         limits: block_limits(),
@@ -522,7 +533,8 @@ pub fn open_ledger_with(
 /// A failure of the ledger with its exit code.
 pub fn ledger_failure(error: LedgerError) -> anyhow::Error {
     let kind = match &error {
-        LedgerError::OtherChain { .. } => ExitKind::WrongChain,
+        LedgerError::OtherChain { .. } | LedgerError::OtherRules(_) => ExitKind::WrongChain,
+        LedgerError::UnknownRules(_) => ExitKind::UnknownRules,
         LedgerError::Database(_)
         | LedgerError::State(_)
         | LedgerError::Genesis(_)
@@ -678,8 +690,14 @@ fn identity(launch: &Launch, network: &Network) -> NodeIdentity {
         node_name: launch.config.node.name.clone(),
         node_version: env!("CARGO_PKG_VERSION").to_owned(),
         role: launch.config.node.role.word().to_owned(),
+        upgrades: spec.rules().upgrades().iter().map(planned).collect(),
         peer_id: network.local_peer_id().to_string(),
     }
+}
+
+fn planned(upgrade: &Upgrade) -> PlannedUpgrade {
+    let Upgrade { height, spec_version } = *upgrade;
+    PlannedUpgrade { height, spec_version, known: Rules::from_spec_version(spec_version).is_some() }
 }
 
 fn now() -> TimestampMs {

@@ -19,7 +19,7 @@ use cairn_rpc::ports::{
     BannedPeer, CallError, ChainPort, EventEntry, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer,
     ReadError, RuntimeVersion, StatusStream, SubmitError, SyncState, TransactionLocation, TransactionPort,
 };
-use cairn_runtime::EventRecord;
+use cairn_runtime::{EventRecord, Rules};
 use cairn_storage_rocks::{DirectoryStats, RocksDatabase};
 use parity_scale_codec::{DecodeAll as _, Encode as _};
 use serde_json::Value;
@@ -43,8 +43,9 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
         error @ (cairn_ledger::ReadError::Database(_)
         | cairn_ledger::ReadError::State(_)
         | cairn_ledger::ReadError::NoFinalization(_)
+        | cairn_ledger::ReadError::UnknownRules(_)
         | cairn_ledger::ReadError::UnknownEpoch(_)) => {
-            // The epoch of a committed block has begun, so a set that is not there is lost. Logged where it is answered.
+            // A node stops where it does not have the rules of the next block. The epoch of a committed block has begun, so a set that is not there is lost. Logged where it is answered.
             ReadError::Database(error.to_string())
         }
     }
@@ -53,6 +54,12 @@ fn read_error(error: cairn_ledger::ReadError) -> ReadError {
 impl Chain {
     fn check_known(&self, at: &Hash) -> Result<Height, ReadError> {
         self.0.height_of(at).map_err(read_error)?.ok_or(ReadError::UnknownBlock(*at))
+    }
+
+    /// The rules by which is told what is asked at a block: those of the next one.
+    fn rules_after(&self, at: &Hash) -> Result<Rules, ReadError> {
+        let height = self.check_known(at)?;
+        self.0.rules().after(height).map_err(|unknown| read_error(unknown.into()))
     }
 }
 
@@ -129,8 +136,7 @@ impl ChainPort for Chain {
     }
 
     fn runtime_version(&self, at: &Hash) -> Result<RuntimeVersion, ReadError> {
-        self.check_known(at)?;
-        let version = cairn_runtime::runtime_version();
+        let version = cairn_runtime::runtime_version(self.rules_after(at)?);
         Ok(RuntimeVersion {
             spec_name: version.spec_name,
             impl_name: version.impl_name,
@@ -146,8 +152,8 @@ impl ChainPort for Chain {
     }
 
     fn metadata(&self, at: &Hash) -> Result<Vec<u8>, ReadError> {
-        self.check_known(at)?;
-        cairn_runtime::metadata(14).ok_or_else(|| ReadError::Database("this runtime has no V14 metadata".into()))
+        cairn_runtime::metadata(self.rules_after(at)?, 14)
+            .ok_or_else(|| ReadError::Database("this runtime has no V14 metadata".into()))
     }
 
     fn transaction(&self, hash: &Hash) -> Result<Option<TransactionLocation>, ReadError> {

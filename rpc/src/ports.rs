@@ -405,6 +405,19 @@ pub struct NodeIdentity {
     pub role: String,
     /// The libp2p peer id.
     pub peer_id: String,
+    /// The changes of the chain's rules, in order of height.
+    pub upgrades: Vec<PlannedUpgrade>,
+}
+
+/// A change of the chain's rules at a height fixed in advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedUpgrade {
+    /// The first height under the new rules.
+    pub height: Height,
+    /// Their version.
+    pub spec_version: u32,
+    /// Whether the node has them; if not, it stops before that height.
+    pub known: bool,
 }
 
 /// Whether the node is of use.

@@ -2,7 +2,7 @@
 
 use crate::modules::validators::KeyRotation;
 use crate::modules::{RuntimeCall, balances, system, timestamp, utility, validators};
-use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
+use crate::rules::Rules;
 use cairn_primitives::extrinsic::{
     Envelope, MultiSignature, SignedPart, TransactionExtra, TransactionImplicit, signing_payload,
 };
@@ -60,6 +60,12 @@ pub const fn batch_all(calls: Vec<RuntimeCall>) -> RuntimeCall {
     RuntimeCall::Utility(utility::Call::batch_all { calls })
 }
 
+/// All calls, whichever of them fail.
+#[must_use]
+pub const fn force_batch(calls: Vec<RuntimeCall>) -> RuntimeCall {
+    RuntimeCall::Utility(utility::Call::force_batch { calls })
+}
+
 /// A validator's power from the next epoch on; zero removes it.
 #[must_use]
 pub const fn set_validator(key: PublicKey, power: u64) -> RuntimeCall {
@@ -74,7 +80,7 @@ pub fn rotate_key(old: &KeyPair, new: &KeyPair, epoch: Epoch, genesis: &Hash) ->
     RuntimeCall::Validators(validators::Call::rotate_key { old: old.public(), new: new.public(), epoch, proof })
 }
 
-/// A signed extrinsic with `call`.
+/// A signed extrinsic with `call`, under the newest rules.
 ///
 /// `era_block` is the hash of the block at the birth of the era, genesis for an immortal transaction.
 #[must_use]
@@ -86,19 +92,20 @@ pub fn sign(
     era_block: &Hash,
 ) -> OpaqueExtrinsic {
     let sign = |payload: &[u8]| MultiSignature::Ed25519(key.sign(payload));
-    signed(key.public().into(), &sign, call, extra, (genesis, era_block))
+    signed(key.public().into(), &sign, call, extra, (Rules::NEWEST, genesis, era_block))
 }
 
-/// As [`sign`], with a key of either kind.
+/// As [`sign`], with a key of either kind and under the rules that the chain has.
 #[must_use]
 pub fn sign_by(
     key: &AccountKey,
     call: &RuntimeCall,
     extra: TransactionExtra,
+    rules: Rules,
     genesis: &Hash,
     era_block: &Hash,
 ) -> OpaqueExtrinsic {
-    signed(key.account(), &|payload| key.sign(payload), call, extra, (genesis, era_block))
+    signed(key.account(), &|payload| key.sign(payload), call, extra, (rules, genesis, era_block))
 }
 
 fn signed(
@@ -106,13 +113,18 @@ fn signed(
     sign: &dyn Fn(&[u8]) -> MultiSignature,
     call: &RuntimeCall,
     extra: TransactionExtra,
-    (genesis, era_block): (&Hash, &Hash),
+    (rules, genesis, era_block): (Rules, &Hash, &Hash),
 ) -> OpaqueExtrinsic {
     let call = call.encode();
-    let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
+    let implicit = implicit(rules, genesis, era_block);
     let signature = sign(&signing_payload(&call, &extra, &implicit));
     let signed = Some(SignedPart { signer, signature, extra });
     OpaqueExtrinsic::new(Envelope { signed, call: &call }.to_bytes())
+}
+
+/// What a signature is over besides call and extra.
+pub(crate) fn implicit(rules: Rules, genesis: &Hash, era_block: &Hash) -> TransactionImplicit {
+    TransactionImplicit::new(rules.spec_version(), rules.transaction_version(), *genesis, *era_block)
 }
 
 /// The first extrinsic of a block at `timestamp`.

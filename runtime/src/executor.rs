@@ -21,6 +21,7 @@ use crate::modules::transaction_payment::{FeeParameters, PARAMETERS};
 use crate::modules::validators::{self, BLOCK_REPORTS_MAX};
 use crate::modules::{RuntimeCall, timestamp};
 use crate::overlay::{Overlay, StateChanges};
+use crate::rules::Rules;
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::{Transaction, TransactionError};
 use crate::validity::check_signed;
@@ -50,6 +51,8 @@ pub struct BlockContext {
     pub timestamp: TimestampMs,
     /// Who receives the fees: the account of the proposer's key.
     pub proposer: AccountId32,
+    /// The rules at its height.
+    pub rules: Rules,
 }
 
 /// Bounds of a block that is being built.
@@ -326,7 +329,8 @@ impl<'a> Execution<'a> {
         }
         let sender = self.overlay.load(&signed.signer)?;
         let mut info = self.overlay.account(sender).unwrap_or_default();
-        let Admission { fee, next_nonce } = check_signed(transaction, signed, &info, &self.parameters)?;
+        let Admission { fee, next_nonce } =
+            check_signed(transaction, signed, &info, (&self.parameters, self.context.rules))?;
         if signed.extra.nonce != info.nonce {
             return Err(InvalidTransaction::Future { expected: info.nonce, actual: signed.extra.nonce }.into());
         }

@@ -26,6 +26,7 @@ pub mod modules;
 mod overlay;
 #[cfg(test)]
 mod properties;
+mod rules;
 mod runtime_api;
 mod state;
 #[cfg(test)]
@@ -53,13 +54,14 @@ pub use modules::transaction_payment::{FeeParameters, InclusionFee};
 pub use modules::validators::{BLOCK_REPORTS_MAX, is_punishable, next_validators, offence};
 pub use modules::{RuntimeCall, RuntimeError, RuntimeEvent};
 pub use overlay::StateChanges;
+pub use rules::{Rules, RulesSchedule, UnknownRules, Upgrade};
 pub use runtime_api::{
     BlockHashes, CallContext, CallError, FeeDetails, RuntimeDispatchInfo, TransactionSource, ValidTransaction, call,
 };
 pub use state::{StateReadError, StateReader};
 pub use transaction::{SignatureClaim, Transaction, TransactionError};
 pub use validity::{Admittance, Validity, account, validate};
-pub use version::{RuntimeVersion, SPEC_NAME, SPEC_VERSION, TRANSACTION_VERSION, code_marker, runtime_version};
+pub use version::{RuntimeVersion, SPEC_NAME, code_marker, runtime_version};
 pub use weight::Weight;
 
 /// How many blocks back the hash of a block can be used in a transaction's era. No more than 4,096, or phases would be

@@ -6,6 +6,7 @@
 use crate::invalid::{InvalidTransaction, TransactionValidityError, ValidateError};
 use crate::metadata::{METADATA_VERSIONS, encoded, v14_encoded};
 use crate::modules::transaction_payment::{InclusionFee, PARAMETERS};
+use crate::rules::RulesSchedule;
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::{Transaction, TransactionError};
 use crate::validity::{account, validate};
@@ -39,6 +40,8 @@ pub struct CallContext<'a> {
     pub genesis_hash: Hash,
     /// The blocks up to and including this one.
     pub block_hashes: &'a dyn BlockHashes,
+    /// Which rules hold at which height; answers are by those of the next one.
+    pub schedule: &'a RulesSchedule,
 }
 
 /// Why a runtime call has no answer.
@@ -118,16 +121,17 @@ pub fn call(
     state: &dyn StateReader,
     context: &CallContext<'_>,
 ) -> Result<Vec<u8>, CallError> {
+    let rules = context.schedule.after(context.height).map_err(StateReadError::new)?;
     match name {
         "Core_version" => {
             decode::<()>("argument", input)?;
-            Ok(runtime_version().encode())
+            Ok(runtime_version(rules).encode())
         }
         "Metadata_metadata" => {
             decode::<()>("argument", input)?;
-            Ok(v14_encoded().encode())
+            Ok(v14_encoded(rules).encode())
         }
-        "Metadata_metadata_at_version" => Ok(encoded(decode("version", input)?).encode()),
+        "Metadata_metadata_at_version" => Ok(encoded(rules, decode("version", input)?).encode()),
         "Metadata_metadata_versions" => {
             decode::<()>("argument", input)?;
             Ok(METADATA_VERSIONS.to_vec().encode())
@@ -195,7 +199,8 @@ fn judge(
 ) -> Result<ValidTransaction, ValidateError> {
     let transaction = Transaction::decode(extrinsic).map_err(InvalidTransaction::from)?;
     let next_height = context.height.next();
-    let validity = validate(state, &transaction, next_height)?;
+    let rules = context.schedule.at(next_height).map_err(StateReadError::new)?;
+    let validity = validate(state, &transaction, next_height, context.schedule)?;
     let signed = transaction.signed().ok_or(InvalidTransaction::Unsigned)?;
     let era_block = match signed.extra.era {
         Era::Immortal => Some(context.genesis_hash),
@@ -205,7 +210,7 @@ fn judge(
         },
     };
     let era_block = era_block.ok_or(InvalidTransaction::AncientBirthBlock)?;
-    let claim = transaction.signature_claim(&context.genesis_hash, &era_block)?;
+    let claim = transaction.signature_claim(rules, &context.genesis_hash, &era_block)?;
     if !claim.holds() {
         return Err(InvalidTransaction::BadProof.into());
     }

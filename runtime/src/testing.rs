@@ -3,8 +3,8 @@
 use crate::modules::RuntimeEvent;
 use crate::{
     AccountInfo, BlockContext, BlockError, BlockLimits, BlockOutcome, BuiltBlock, DispatchError, Era, FeeParameters,
-    GenesisConfig, RuntimeCall, RuntimeError, Transaction, TransactionExtra, Weight, account, build_block, client,
-    execute_block, genesis_state, keys,
+    GenesisConfig, Rules, RuntimeCall, RuntimeError, Transaction, TransactionExtra, Weight, account, build_block,
+    client, execute_block, genesis_state, keys,
 };
 use cairn_primitives::{
     AccountId32, Epoch, Evidence, Hash, Height, KeyPair, OpaqueExtrinsic, Power, TimestampMs, Validator,
@@ -60,6 +60,7 @@ impl Chain {
             parent_hash: Hash::ZERO,
             timestamp: TimestampMs(u64::from(self.height + 1) * 1_000),
             proposer: proposer(),
+            rules: Rules::NEWEST,
         }
     }
 

@@ -1,14 +1,15 @@
 //! A transaction taken apart once: everything later reads the decoded form.
 
+use crate::client::implicit;
 use crate::invalid::InvalidTransaction;
 use crate::modules::RuntimeCall;
 use crate::modules::utility::BATCH_DEPTH_MAX;
-use crate::version::{SPEC_VERSION, TRANSACTION_VERSION};
+use crate::rules::Rules;
 use crate::weight::{EXTRINSIC_BASE, Weight};
 use cairn_primitives::codec::{DecodeError, decode_strict};
 use cairn_primitives::crypto::{Scheme, sr25519, verify};
 use cairn_primitives::extrinsic::{
-    EXTRINSIC_BYTES_MAX, Envelope, EnvelopeError, MultiSignature, SignedPart, TransactionImplicit, signing_payload,
+    EXTRINSIC_BYTES_MAX, Envelope, EnvelopeError, MultiSignature, SignedPart, signing_payload,
 };
 use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic, PublicKey, Signature};
 use std::sync::{Arc, OnceLock};
@@ -46,8 +47,10 @@ struct Parts {
     call: RuntimeCall,
     call_offset: usize,
     weight: Weight,
-    /// The chain and the era block for which the signature was verified.
-    verified_for: OnceLock<(Hash, Hash)>,
+    /// The first rules that have all its calls.
+    since: Rules,
+    /// The rules, the chain and the era block for which the signature was verified.
+    verified_for: OnceLock<(Rules, Hash, Hash)>,
 }
 
 /// What must verify before a transaction may be in a block.
@@ -89,9 +92,9 @@ impl Transaction {
         let call_offset = bytes.bytes().len().saturating_sub(envelope.call.len());
         let weight = if envelope.signed.is_some() { EXTRINSIC_BASE } else { Weight::ZERO };
         let weight = weight.saturating_add(call.weight());
-        let signed = envelope.signed;
+        let (signed, since) = (envelope.signed, call.since());
         let (hash, encoded_len, verified_for) = (bytes.hash(), bytes.encoded_len(), OnceLock::new());
-        Ok(Self(Arc::new(Parts { hash, bytes, encoded_len, signed, call, call_offset, weight, verified_for })))
+        Ok(Self(Arc::new(Parts { hash, bytes, encoded_len, signed, call, call_offset, weight, since, verified_for })))
     }
 
     /// BLAKE2b-256 of the encoded extrinsic with its length prefix: what clients call its hash.
@@ -136,17 +139,24 @@ impl Transaction {
         self.0.signed.as_ref().map(|signed| signed.signer)
     }
 
-    /// Whether [`Self::remember_signature`] was told that the signature holds on this chain with this era block.
+    /// The first rules that have all its calls: under older ones it does not exist.
     #[must_use]
-    pub fn is_signature_known(&self, genesis: &Hash, era_block: &Hash) -> bool {
-        self.0.verified_for.get().is_some_and(|(chain, block)| chain == genesis && block == era_block)
+    pub fn since(&self) -> Rules {
+        self.0.since
+    }
+
+    /// Whether [`Self::remember_signature`] was told that the signature holds under these rules on this chain with this era
+    /// block.
+    #[must_use]
+    pub fn is_signature_known(&self, rules: Rules, genesis: &Hash, era_block: &Hash) -> bool {
+        self.0.verified_for.get() == Some(&(rules, *genesis, *era_block))
     }
 
     /// Notes in all clones that the signature was verified: that [`Self::signature_claim`] of the same arguments holds. Of
     /// several era blocks, on branches that exclude each other, the first is remembered.
-    pub fn remember_signature(&self, genesis: &Hash, era_block: &Hash) {
+    pub fn remember_signature(&self, rules: Rules, genesis: &Hash, era_block: &Hash) {
         // An era block that is there already stays; the signature is then verified again where the other one counts.
-        self.0.verified_for.get_or_init(|| (*genesis, *era_block));
+        self.0.verified_for.get_or_init(|| (rules, *genesis, *era_block));
     }
 
     /// The accounts that the transaction is about, as far as its bytes tell: what is worth reading ahead.
@@ -160,14 +170,19 @@ impl Transaction {
     ///
     /// # Errors
     /// There is no signature, or it is of a scheme that is not accepted.
-    pub fn signature_claim(&self, genesis: &Hash, era_block: &Hash) -> Result<SignatureClaim, InvalidTransaction> {
+    pub fn signature_claim(
+        &self,
+        rules: Rules,
+        genesis: &Hash,
+        era_block: &Hash,
+    ) -> Result<SignatureClaim, InvalidTransaction> {
         let signed = self.signed().ok_or(InvalidTransaction::Unsigned)?;
         let (scheme, signature) = match signed.signature {
             MultiSignature::Ed25519(signature) => (Scheme::Ed25519, signature),
             MultiSignature::Sr25519(signature) => (Scheme::Sr25519, Signature(signature)),
             MultiSignature::Ecdsa(_) => return Err(InvalidTransaction::UnsupportedSignature { scheme: "ecdsa" }),
         };
-        let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, *genesis, *era_block);
+        let implicit = implicit(rules, genesis, era_block);
         let call = self.0.bytes.bytes().get(self.0.call_offset..).unwrap_or_default();
         let payload = signing_payload(call, &signed.extra, &implicit);
         Ok(SignatureClaim { key: PublicKey(signed.signer.0), payload, scheme, signature })

@@ -7,6 +7,7 @@ use crate::modules::balances::EXISTENTIAL_DEPOSIT;
 use crate::modules::system::AccountInfo;
 use crate::modules::timestamp;
 use crate::modules::transaction_payment::{FeeParameters, InclusionFee, PARAMETERS};
+use crate::rules::{Rules, RulesSchedule};
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::Transaction;
 use crate::weight::{BLOCK_WEIGHT_MAX, Weight};
@@ -44,15 +45,28 @@ pub(crate) struct Admission {
 pub struct Admittance {
     parameters: FeeParameters,
     next_height: Height,
+    rules: Rules,
+    /// The last height under these rules: they are part of what a transaction signs.
+    rules_until: Height,
 }
 
 impl Admittance {
     /// What counts in `state` for a block at `next_height`.
     ///
     /// # Errors
-    /// The state cannot be read.
-    pub fn read(state: &dyn StateReader, next_height: Height) -> Result<Self, StateReadError> {
-        Ok(Self { parameters: PARAMETERS.read(state)?, next_height })
+    /// The state cannot be read, or this binary does not have the rules of that block.
+    pub fn read(
+        state: &dyn StateReader,
+        next_height: Height,
+        schedule: &RulesSchedule,
+    ) -> Result<Self, StateReadError> {
+        let rules = schedule.at(next_height).map_err(StateReadError::new)?;
+        Ok(Self {
+            parameters: PARAMETERS.read(state)?,
+            next_height,
+            rules,
+            rules_until: schedule.last_like(next_height),
+        })
     }
 
     /// As [`validate`], in the same state.
@@ -67,13 +81,13 @@ impl Admittance {
             return Err(InvalidTransaction::ExhaustsResources { resource: "weight" }.into());
         }
         let info = account(state, &signed.signer)?;
-        let Admission { fee, .. } = check_signed(transaction, signed, &info, &self.parameters)?;
+        let Admission { fee, .. } = check_signed(transaction, signed, &info, (&self.parameters, self.rules))?;
         Ok(Validity {
             account_nonce: info.nonce,
             spendable: info.spendable(EXISTENTIAL_DEPOSIT),
             cost_max: fee.saturating_add(signed.extra.tip),
             priority: signed.extra.tip,
-            valid_until,
+            valid_until: valid_until.min(self.rules_until),
             weight: transaction.weight(),
         })
     }
@@ -88,8 +102,9 @@ pub fn validate(
     state: &dyn StateReader,
     transaction: &Transaction,
     next_height: Height,
+    schedule: &RulesSchedule,
 ) -> Result<Validity, ValidateError> {
-    Admittance::read(state, next_height)?.validate(state, transaction)
+    Admittance::read(state, next_height, schedule)?.validate(state, transaction)
 }
 
 /// The account in `state`; all zero where there is none.
@@ -105,8 +120,14 @@ pub(crate) fn check_signed(
     transaction: &Transaction,
     signed: &SignedPart,
     info: &AccountInfo,
-    parameters: &FeeParameters,
+    (parameters, rules): (&FeeParameters, Rules),
 ) -> Result<Admission, InvalidTransaction> {
+    if transaction.since() > rules {
+        let (since, now) = (transaction.since().spec_version(), rules.spec_version());
+        return Err(InvalidTransaction::Malformed {
+            reason: format!("a call of it exists from rules {since} on, not in {now}"),
+        });
+    }
     if signed.signer.0 == [0; 32] {
         return Err(InvalidTransaction::BadSigner);
     }

@@ -1,13 +1,8 @@
 //! What the rules call themselves and which version of them this is.
 
+use crate::rules::Rules;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
-
-/// The version of the rules: part of every signed payload, so it changes with every change of meaning.
-pub const SPEC_VERSION: u32 = 3;
-
-/// The version of call indices and transaction extensions: part of every signed payload.
-pub const TRANSACTION_VERSION: u32 = 2;
 
 /// The name of the rules; unlike that of any chain that clients carry special types for.
 pub const SPEC_NAME: &str = "cairn";
@@ -42,17 +37,17 @@ pub struct RuntimeVersion {
     pub system_version: u8,
 }
 
-/// The versions of these rules.
+/// The versions of these rules as clients ask for them.
 #[must_use]
-pub fn runtime_version() -> RuntimeVersion {
+pub fn runtime_version(rules: Rules) -> RuntimeVersion {
     RuntimeVersion {
         spec_name: SPEC_NAME.into(),
         impl_name: SPEC_NAME.into(),
         authoring_version: 1,
-        spec_version: SPEC_VERSION,
+        spec_version: rules.spec_version(),
         impl_version: 1,
         apis: APIS.to_vec(),
-        transaction_version: TRANSACTION_VERSION,
+        transaction_version: rules.transaction_version(),
         system_version: 1,
     }
 }
@@ -60,9 +55,9 @@ pub fn runtime_version() -> RuntimeVersion {
 /// What is served under the storage key `:code`: a marker that changes with the rules, since clients take a change of
 /// its hash for an upgrade. There is no code behind it.
 #[must_use]
-pub fn code_marker() -> Vec<u8> {
+pub fn code_marker(rules: Rules) -> Vec<u8> {
     let mut marker = b"cairn rules ".to_vec();
-    marker.extend_from_slice(&SPEC_VERSION.to_le_bytes());
+    marker.extend_from_slice(&rules.spec_version().to_le_bytes());
     marker
 }
 

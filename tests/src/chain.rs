@@ -100,6 +100,7 @@ impl LongChain {
         let config = LedgerConfig {
             genesis: self.genesis.clone(),
             schedule: self.spec.epoch_schedule(),
+            rules: self.spec.rules(),
             spec_hash: self.spec.spec_hash(),
             state: StateConfig { history, ..StateConfig::default() },
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },

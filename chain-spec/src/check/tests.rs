@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Amount, BalanceEntry};
+use crate::{Amount, BalanceEntry, UpgradeEntry};
 use proptest::prelude::*;
 
 /// The paths and messages of all issues of the local preset after a change.
@@ -38,6 +38,23 @@ fn names_out_of_bounds_are_refused() {
 #[test]
 fn protocol_version_of_another_binary_is_refused() {
     assert_issue("protocol_version", "use 1", |document| document.protocol_version = 2);
+}
+
+#[test]
+fn rules_that_are_unknown_or_go_back_are_refused() {
+    let upgrade = |height, spec_version| UpgradeEntry { height, spec_version };
+    assert_issue("spec_version", "use 3 to 4", |document| document.spec_version = 5);
+    for (upgrades, path, words) in [
+        (vec![upgrade(1, 5)], "upgrades[0].height", "not above 1"),
+        (vec![upgrade(9, 5), upgrade(9, 6)], "upgrades[1].height", "not above 9"),
+        (vec![upgrade(2, 4)], "upgrades[0].spec_version", "not above 4"),
+        (vec![upgrade(2, 6), upgrade(3, 5)], "upgrades[1].spec_version", "not above 6"),
+    ] {
+        assert_issue(path, words, |document| document.upgrades = upgrades);
+    }
+    let many = |count: u32| (0..count).map(|n| upgrade(n + 2, n + 5)).collect::<Vec<_>>();
+    assert_issue("upgrades", "at most 256", |document| document.upgrades = many(257));
+    assert_eq!(issues(|document| document.upgrades = many(256)), [], "later ones need not be known");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 use crate::{
     Amount, BalanceEntry, ChainSpec, ChainType, Consensus, Document, Fees, LOCAL_VALIDATORS_MAX, Properties,
-    ValidatorEntry, development,
+    UpgradeEntry, ValidatorEntry, development,
 };
-use cairn_primitives::{AccountId32, Hash};
-use cairn_runtime::{EXISTENTIAL_DEPOSIT, genesis_state};
+use cairn_primitives::{AccountId32, Hash, Height};
+use cairn_runtime::{EXISTENTIAL_DEPOSIT, Rules, RulesSchedule, genesis_state};
 
 fn local() -> Document {
     ChainSpec::local(4).unwrap().document().clone()
@@ -57,6 +57,8 @@ fn spec_hash_encoding_is_pinned() {
         id: "n".to_owned(),
         chain_type: ChainType::Live,
         protocol_version: 1,
+        spec_version: 3,
+        upgrades: Vec::new(),
         genesis_time_ms: 2,
         consensus: Consensus {
             block_interval_ms: 3,
@@ -164,4 +166,27 @@ fn spec_hash_covers_the_chain_type() {
     let development = hash(&document);
     document.chain_type = ChainType::Live;
     assert_ne!(hash(&document), development);
+}
+
+#[test]
+fn spec_hash_is_that_of_the_rules_at_the_start_and_of_no_later_ones() {
+    let mut document = local();
+    let newest = hash(&document);
+    document.upgrades = vec![UpgradeEntry { height: 9, spec_version: 1_000 }];
+    assert_eq!(hash(&document), newest);
+    document.spec_version = 3;
+    assert_ne!(hash(&document), newest);
+    let mut json: serde_json::Value = serde_json::from_str(&document.to_json()).unwrap();
+    json.as_object_mut().unwrap().remove("spec_version");
+    assert_eq!(Document::parse(&json.to_string()).unwrap(), document, "left out, it is the first");
+}
+
+#[test]
+fn rules_of_a_chain_are_those_of_its_document() {
+    let mut document = local();
+    assert_eq!(document.check().unwrap().rules(), RulesSchedule::default());
+    document.spec_version = 3;
+    document.upgrades = vec![UpgradeEntry { height: 9, spec_version: 4 }];
+    let rules = document.check().unwrap().rules();
+    assert_eq!((rules.at(Height(8)), rules.at(Height(9))), (Ok(Rules::V3), Ok(Rules::V4)));
 }

@@ -6,7 +6,7 @@ use cairn_primitives::KeyPair;
 use cairn_primitives::crypto::sr25519::Sr25519Pair;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::signer::AccountKey;
-use cairn_runtime::{TransactionExtra, client};
+use cairn_runtime::{Rules, RulesSchedule, TransactionExtra, client};
 
 const GENESIS: Hash = Hash([9; 32]);
 
@@ -35,23 +35,23 @@ fn check(checker: &SignatureChecker, transaction: &Transaction, height: u32) -> 
 
 #[test]
 fn signature_that_was_verified_is_not_verified_again() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let forged = transaction(Era::Immortal, Hash([1; 32]));
     assert_eq!(check(&checker, &forged, 5), Err(InvalidTransaction::BadProof));
-    assert!(!forged.is_signature_known(&GENESIS, &GENESIS), "a bad signature is not remembered");
+    assert!(!forged.is_signature_known(Rules::NEWEST, &GENESIS, &GENESIS), "a bad signature is not remembered");
     // Only who skips the verification takes it.
-    forged.remember_signature(&GENESIS, &GENESIS);
+    forged.remember_signature(Rules::NEWEST, &GENESIS, &GENESIS);
     assert_eq!(check(&checker, &forged, 5), Ok(()));
 
     let good = transaction(Era::Immortal, GENESIS);
     assert_eq!(check(&checker.clone(), &good, 5), Ok(()));
-    assert!(good.is_signature_known(&GENESIS, &GENESIS));
-    assert!(!good.is_signature_known(&Hash([1; 32]), &GENESIS), "not on another chain");
+    assert!(good.is_signature_known(Rules::NEWEST, &GENESIS, &GENESIS));
+    assert!(!good.is_signature_known(Rules::NEWEST, &Hash([1; 32]), &GENESIS), "not on another chain");
     let again = checker.decode(&[good.bytes().clone()]).unwrap().remove(0);
-    assert!(again.is_signature_known(&GENESIS, &GENESIS), "clones share what they know");
+    assert!(again.is_signature_known(Rules::NEWEST, &GENESIS, &GENESIS), "clones share what they know");
     checker.forget(std::slice::from_ref(&good));
     let again = checker.decode(&[good.bytes().clone()]).unwrap().remove(0);
-    assert!(!again.is_signature_known(&GENESIS, &GENESIS), "forgotten");
+    assert!(!again.is_signature_known(Rules::NEWEST, &GENESIS, &GENESIS), "forgotten");
 }
 
 #[test]
@@ -59,7 +59,8 @@ fn signatures_of_both_schemes_are_checked_in_one_block() {
     let extra = TransactionExtra { era: Era::Immortal, nonce: 0, tip: 0 };
     let sr25519 = |seed, era_block: Hash| {
         let key = AccountKey::from(Sr25519Pair::from_seed(&[seed; 32]));
-        Transaction::decode(client::sign_by(&key, &client::remark(vec![1]), extra, &GENESIS, &era_block)).unwrap()
+        Transaction::decode(client::sign_by(&key, &client::remark(vec![1]), extra, Rules::NEWEST, &GENESIS, &era_block))
+            .unwrap()
     };
     let forged = Hash([1; 32]);
     let block = [
@@ -69,14 +70,14 @@ fn signatures_of_both_schemes_are_checked_in_one_block() {
         transaction(Era::Immortal, forged),
         sr25519(3, GENESIS),
     ];
-    let results = SignatureChecker::new(GENESIS).check(&block, Height(5), &Heights).unwrap();
+    let results = SignatureChecker::new(GENESIS, RulesSchedule::default()).check(&block, Height(5), &Heights).unwrap();
     let bad = || Err(InvalidTransaction::BadProof);
     assert_eq!(results, [Ok(()), Ok(()), bad(), bad(), Ok(())]);
 }
 
 #[test]
 fn remembered_signature_counts_for_its_era_block_only() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let mortal = transaction(Era::mortal(64, 100), hash_at(100));
     assert_eq!(check(&checker, &mortal, 101), Ok(()));
     assert_eq!(check(&checker, &mortal, 163), Ok(()));
@@ -86,7 +87,7 @@ fn remembered_signature_counts_for_its_era_block_only() {
 
 #[test]
 fn era_without_a_block_before_it_is_refused() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let mortal = transaction(Era::mortal(64, 100), hash_at(100));
     assert_eq!(check(&checker, &mortal, 100), Err(InvalidTransaction::AncientBirthBlock), "born in this very block");
     let missing = transaction(Era::mortal(64, 2_000_000), hash_at(2_000_000));
@@ -95,7 +96,7 @@ fn era_without_a_block_before_it_is_refused() {
 
 #[test]
 fn batch_answers_in_order() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let good = transaction(Era::Immortal, GENESIS);
     let forged = transaction(Era::Immortal, Hash([1; 32]));
     let batch = [forged.clone(), good.clone(), forged, good];
@@ -105,7 +106,7 @@ fn batch_answers_in_order() {
 
 #[test]
 fn answers_of_many_batches_come_in_order() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let signed = |number: u32| {
         let extra = TransactionExtra { era: Era::Immortal, nonce: number, tip: 0 };
         let key = KeyPair::from_seed(&[u8::try_from(number % 7).unwrap(); 32]);
@@ -122,7 +123,7 @@ fn answers_of_many_batches_come_in_order() {
 
 #[test]
 fn first_extrinsic_that_does_not_decode_is_named() {
-    let checker = SignatureChecker::new(GENESIS);
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
     let good = transaction(Era::Immortal, GENESIS).bytes().clone();
     let mut extrinsics = vec![good; 1_200];
     for place in [1_100, 700] {

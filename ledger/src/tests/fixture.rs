@@ -1,13 +1,13 @@
 //! A chain of four validators and five funded accounts.
 
-use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, ProposalRequest};
+use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, LedgerError, ProposalRequest};
 use cairn_primitives::{
     AccountId32, Block, Certificate, ConsensusContext, EpochSchedule, FinalizedBlock, Hash, Header, KeyPair, Power,
     Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{
-    AccountInfo, BlockLimits, Era, FeeParameters, GenesisConfig, RuntimeCall, StateReader, Transaction,
+    AccountInfo, BlockLimits, Era, FeeParameters, GenesisConfig, RulesSchedule, RuntimeCall, StateReader, Transaction,
     TransactionExtra, client, genesis_state,
 };
 use cairn_storage::{CheckpointLimits, Database, HistoryMode, MemoryDatabase, StateConfig};
@@ -60,12 +60,21 @@ pub(super) fn open(database: Arc<dyn Database>, history: HistoryMode) -> Ledger 
 }
 
 pub(super) fn open_with(database: Arc<dyn Database>, history: HistoryMode, schedule: EpochSchedule) -> Ledger {
+    try_open(database, history, schedule, RulesSchedule::default()).unwrap()
+}
+
+pub(super) fn try_open(
+    database: Arc<dyn Database>,
+    history: HistoryMode,
+    schedule: EpochSchedule,
+    rules: RulesSchedule,
+) -> Result<Ledger, LedgerError> {
     // So little that every other block brings a checkpoint.
     let unsaved = CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
     let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
-    let config = LedgerConfig { genesis: genesis().clone(), schedule, spec_hash: SPEC, state, limits };
-    Ledger::open(database, config).unwrap()
+    let config = LedgerConfig { genesis: genesis().clone(), schedule, rules, spec_hash: SPEC, state, limits };
+    Ledger::open(database, config)
 }
 
 /// A transaction that may be included at any time.
@@ -134,6 +143,13 @@ impl Node {
     /// A node of a chain with epochs of `length` blocks.
     pub(super) fn with_epochs(length: u32) -> Self {
         Self::on(MemoryDatabase::new(), HistoryMode::Archive, EpochSchedule::new(length))
+    }
+
+    /// A node of a chain whose rules change.
+    pub(super) fn under(rules: &RulesSchedule) -> Self {
+        let (database, history, schedule) = (MemoryDatabase::new(), HistoryMode::Archive, EpochSchedule::new(0));
+        let ledger = try_open(Arc::new(database.clone()), history, schedule, rules.clone()).unwrap();
+        Self { database, ledger, history, schedule }
     }
 
     pub(super) fn on(database: MemoryDatabase, history: HistoryMode, schedule: EpochSchedule) -> Self {

@@ -5,7 +5,7 @@ use crate::{Genesis, Ledger, LedgerConfig, LedgerError};
 use cairn_primitives::header::DigestItem;
 use cairn_primitives::{EpochSchedule, Hash, Height, TimestampMs, ValidatorSet};
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
-use cairn_runtime::{BlockLimits, genesis_state};
+use cairn_runtime::{BlockLimits, RulesSchedule, genesis_state};
 use cairn_storage::{HistoryMode, MemoryDatabase, StateConfig};
 use std::sync::Arc;
 
@@ -64,6 +64,7 @@ fn database_of_another_chain_is_refused() {
     let config = LedgerConfig {
         genesis: other.clone(),
         schedule: EpochSchedule::new(0),
+        rules: RulesSchedule::default(),
         spec_hash: SPEC,
         state: StateConfig::default(),
         limits,

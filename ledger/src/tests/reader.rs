@@ -3,7 +3,7 @@
 use super::fixture::{ENDOWMENT, Node, account, chain, finalization, finalized, genesis, id, transfer};
 use crate::ReadError;
 use cairn_primitives::{Block, Hash, Height};
-use cairn_runtime::{BLOCK_HASH_COUNT, EventRecord, code_marker, keys};
+use cairn_runtime::{BLOCK_HASH_COUNT, EventRecord, Rules, code_marker, keys};
 use cairn_storage::HistoryMode;
 use parity_scale_codec::{DecodeAll, Encode};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn virtual_keys_are_served_from_blocks() {
         assert_eq!(get(&keys::SYSTEM_NUMBER), Some(block.header.number.to_le_bytes().to_vec()));
         assert_eq!(get(&keys::SYSTEM_PARENT_HASH), Some(block.header.parent_hash.0.to_vec()));
         assert_eq!(get(&keys::SYSTEM_DIGEST), Some(block.header.digest.encode()));
-        assert_eq!(get(keys::CODE), Some(code_marker()));
+        assert_eq!(get(keys::CODE), Some(code_marker(Rules::NEWEST)));
         let events = get(&keys::SYSTEM_EVENTS).unwrap();
         assert_eq!(Some(&events), reader.events(&hash).unwrap().as_ref());
         assert!(!Vec::<EventRecord>::decode_all(&mut events.as_slice()).unwrap().is_empty());

@@ -37,7 +37,8 @@ impl Ledger {
     }
 
     /// Checks, executes and commits blocks that block sync verified to be final, lowest first; those at or below the head
-    /// are skipped. The last one is synced. They end at the end of an epoch at the latest.
+    /// are skipped. The last one is synced. They end at the end of an epoch at the latest; what is under rules that this binary
+    /// does not have is left out.
     ///
     /// # Errors
     /// A block is not on top of the chain or stands on an epoch's last block that is not committed yet, contradicts the
@@ -61,6 +62,10 @@ impl Ledger {
             }
             if self.schedule.is_closing(height) && finalization.is_none() {
                 return Err(LedgerError::UnprovedHandover { hash, height });
+            }
+            if self.rules.at(height).is_err() {
+                // Those before it are committed; whoever runs the node sees that there is no more for this binary.
+                break;
             }
             let parent = block.header.parent_hash;
             match self.verify_decoded(hash, &block, transactions)? {

@@ -7,7 +7,9 @@ use crate::genesis::write_genesis;
 use crate::pending::{PendingBlocks, StoredBlocks};
 use crate::reader::{Published, Reader};
 use crate::signatures::SignatureChecker;
-use cairn_primitives::{Header, TimestampMs};
+use cairn_primitives::header::DigestItem;
+use cairn_primitives::{Header, Height, TimestampMs};
+use cairn_runtime::RulesSchedule;
 use cairn_storage::{Database, DatabaseError, Durability, StateHead, StateStore, Table, WriteBatch, blocks};
 use std::sync::Arc;
 
@@ -15,9 +17,9 @@ impl Ledger {
     /// Opens the chain in `database`; an empty database is given the genesis block.
     ///
     /// # Errors
-    /// The database fails, is damaged or belongs to another chain.
+    /// The database fails, is damaged or belongs to another chain or one whose rules changed elsewhere.
     pub fn open(database: Arc<dyn Database>, config: LedgerConfig) -> Result<Self, LedgerError> {
-        let LedgerConfig { genesis, schedule, spec_hash, state, limits } = config;
+        let LedgerConfig { genesis, schedule, rules, spec_hash, state, limits } = config;
         let mut state = StateStore::open(database.clone(), state)?;
         match blocks::chain_identity(&*database)? {
             Some(identity) if identity.genesis_hash != genesis.hash() => {
@@ -34,6 +36,7 @@ impl Ledger {
         }
         let header = blocks::header(&*database, head.height)?
             .ok_or_else(|| DatabaseError::damaged(Table::Headers, format!("no header at the head, {}", head.height)))?;
+        check_rules(&*database, &rules, head.height)?;
         let head_timestamp = timestamp_of(&header)?;
         let epoch = OpenedEpoch::read(&*database, schedule, head.height)?;
         let next = open_next(&state, &header)?;
@@ -44,13 +47,14 @@ impl Ledger {
             epoch: epoch.clone(),
             history: head.history.clone(),
         };
-        let reader = Reader::new(database.clone(), &genesis, schedule, published, state.read_model());
-        let signatures = SignatureChecker::new(genesis.hash());
+        let reader = Reader::new(database.clone(), &genesis, (schedule, rules.clone()), published, state.read_model());
+        let signatures = SignatureChecker::new(genesis.hash(), rules.clone());
         Ok(Self {
             database,
             state,
             genesis,
             schedule,
+            rules,
             limits,
             head,
             head_timestamp,
@@ -67,6 +71,21 @@ impl Ledger {
 
 fn timestamp_of(header: &Header) -> Result<TimestampMs, LedgerError> {
     Ok(header.context().map_err(|error| LedgerError::Genesis(error.to_string()))?.timestamp)
+}
+
+/// Whether the rules of the committed blocks changed where the chain spec says; blocks that are not here are not looked at.
+fn check_rules(database: &dyn Database, rules: &RulesSchedule, head: Height) -> Result<(), LedgerError> {
+    for upgrade in rules.upgrades() {
+        let last = Height(upgrade.height.0.saturating_sub(1));
+        if last > head {
+            break;
+        }
+        let header = blocks::header(database, last)?;
+        if header.is_some_and(|header| !header.digest.contains(&DigestItem::RuntimeEnvironmentUpdated)) {
+            return Err(LedgerError::OtherRules(*upgrade));
+        }
+    }
+    Ok(())
 }
 
 /// The validators of the next epoch in the committed state, which are those that the head's header names.

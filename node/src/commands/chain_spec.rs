@@ -6,6 +6,7 @@ use crate::exit::{ExitKind, Failure};
 use crate::launch::{genesis_of, load_spec};
 use crate::output::{Output, amount, table};
 use cairn_chain_spec::{ChainSpec, SpecError};
+use cairn_runtime::Rules;
 use serde_json::json;
 
 /// Runs the command.
@@ -76,6 +77,16 @@ fn show(chain: &str, output: Output) -> anyhow::Result<()> {
     output.print(&value, &words(&spec, &genesis))
 }
 
+/// The version of the rules, and those that follow.
+fn rules(spec: &ChainSpec) -> String {
+    let mut text = spec.document().spec_version.to_string();
+    for upgrade in spec.rules().upgrades() {
+        let known = if Rules::from_spec_version(upgrade.spec_version).is_some() { "" } else { ", not known here" };
+        text.push_str(&format!("; {} from block {} on{known}", upgrade.spec_version, upgrade.height));
+    }
+    text
+}
+
 fn words(spec: &ChainSpec, genesis: &str) -> String {
     let timing = spec.consensus();
     let properties = spec.properties();
@@ -96,6 +107,7 @@ fn words(spec: &ChainSpec, genesis: &str) -> String {
         ("addresses", format!("SS58 prefix {}", properties.ss58_format)),
         ("issuance", format!("{} in {} accounts", tokens(issued), spec.balances().len())),
         ("quorum", format!("{} of {}", spec.validator_set().quorum(), spec.validator_set().total_power())),
+        ("rules", rules(spec)),
         ("boot nodes", spec.boot_nodes().len().to_string()),
     ]);
     text.push_str("validators\n");

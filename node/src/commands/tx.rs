@@ -10,7 +10,7 @@ use cairn_primitives::signer::AccountKey;
 use cairn_primitives::{AccountId32, Epoch, Hash, OpaqueExtrinsic, PublicKey};
 use cairn_runtime::client::{self as calls, sign_by, transfer_allow_death, transfer_keep_alive};
 use cairn_runtime::modules::{balances, system, transaction_payment};
-use cairn_runtime::{DispatchError, EventRecord, Phase, RuntimeCall, RuntimeError, RuntimeEvent};
+use cairn_runtime::{DispatchError, EventRecord, Phase, Rules, RuntimeCall, RuntimeError, RuntimeEvent, SPEC_NAME};
 use parity_scale_codec::{Decode as _, Encode as _};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -82,6 +82,7 @@ struct Sender<'a> {
     args: &'a SubmitArgs,
     key: AccountKey,
     client: Client,
+    rules: Rules,
     properties: Properties,
 }
 
@@ -89,9 +90,9 @@ impl<'a> Sender<'a> {
     async fn new(args: &'a SubmitArgs) -> anyhow::Result<Self> {
         let key = keystore::account_key(&args.from)?;
         let client = Client::connect(&args.node.url).await?;
-        check_versions(&client).await?;
+        let rules = rules_of(&client).await?;
         let properties = client.properties().await?;
-        Ok(Self { args, key, client, properties })
+        Ok(Self { args, key, client, rules, properties })
     }
 
     /// Signs, submits, waits if that is wanted, and prints what became of it; `about` and `document` say what it is.
@@ -102,9 +103,9 @@ impl<'a> Sender<'a> {
         document: Value,
         output: Output,
     ) -> anyhow::Result<()> {
-        let Self { args, key, client, properties } = self;
+        let Self { args, key, client, rules, properties } = self;
         let tip = tokens(&args.tip, properties)?;
-        let extrinsic = build(client, key, call, args.mortal, tip, properties).await?;
+        let extrinsic = build(client, (key, *rules), call, args.mortal, tip, properties).await?;
         let hash = extrinsic.hash();
         if args.no_wait {
             client.call::<Value>("author_submitExtrinsic", vec![to_hex(&extrinsic.encode()).into()]).await?;
@@ -153,33 +154,29 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// A transaction means what it says only under the rules it was built for.
-async fn check_versions(client: &Client) -> anyhow::Result<()> {
+/// The rules of the chain: a transaction means what it says only under the rules it was built for.
+async fn rules_of(client: &Client) -> anyhow::Result<Rules> {
     let theirs = client.versions().await?;
-    let ours = cairn_runtime::runtime_version();
-    if theirs.spec_name == ours.spec_name
-        && theirs.spec_version == ours.spec_version
-        && theirs.transaction_version == ours.transaction_version
-    {
-        return Ok(());
-    }
-    let message = format!(
-        "the chain at {} follows {} version {} (transactions {}), this program builds transactions for {} version {} \
-         (transactions {}): use the program of the chain's version",
-        client.url(),
-        theirs.spec_name,
-        theirs.spec_version,
-        theirs.transaction_version,
-        ours.spec_name,
-        ours.spec_version,
-        ours.transaction_version
-    );
-    Err(Failure::new(ExitKind::Refused, message).into())
+    let known = Rules::from_spec_version(theirs.spec_version)
+        .filter(|rules| theirs.spec_name == SPEC_NAME && theirs.transaction_version == rules.transaction_version());
+    let message = || {
+        format!(
+            "the chain at {} follows {} version {} (transactions {}), this program builds transactions for {SPEC_NAME} \
+             versions {} to {}: use the program of the chain's version",
+            client.url(),
+            theirs.spec_name,
+            theirs.spec_version,
+            theirs.transaction_version,
+            Rules::FIRST.spec_version(),
+            Rules::NEWEST.spec_version()
+        )
+    };
+    Ok(known.ok_or_else(|| Failure::new(ExitKind::Refused, message()))?)
 }
 
 async fn build(
     client: &Client,
-    key: &AccountKey,
+    (key, rules): (&AccountKey, Rules),
     call: &RuntimeCall,
     mortal: u64,
     tip: u128,
@@ -202,7 +199,7 @@ async fn build(
         let text: String = client.call("chain_getBlockHash", vec![birth.into()]).await?;
         (era, client::hash(&text)?)
     };
-    Ok(sign_by(key, call, TransactionExtra { era, nonce, tip }, &genesis, &era_block))
+    Ok(sign_by(key, call, TransactionExtra { era, nonce, tip }, rules, &genesis, &era_block))
 }
 
 /// Submits and waits for finality; gives the block's hash.

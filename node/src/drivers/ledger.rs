@@ -11,6 +11,7 @@
 use crate::bus::Bus;
 use crate::drivers::consensus::{ConsensusHandle, Input};
 use crate::drivers::mempool::MempoolHandle;
+use crate::exit::{ExitKind, Failure};
 use crate::metrics::Metrics;
 use anyhow::anyhow;
 use cairn_consensus::{EpochStart, Verdict};
@@ -150,7 +151,8 @@ impl LedgerDriver {
     /// Runs until every handle is gone.
     ///
     /// # Errors
-    /// State or database fail, or a finalized block does not hold here.
+    /// State or database fail, a finalized block does not hold here, or the next block is under rules that this binary does
+    /// not have.
     pub fn run(mut self, mut mailbox: Mailbox) -> anyhow::Result<()> {
         let mut tip = self.ledger.reader().head().hash;
         let mut work = false;
@@ -199,6 +201,11 @@ impl LedgerDriver {
                 }
                 // Who asked has gone only when the node stops.
                 Command::Fill { blocks, reply } => drop(reply.send(self.ledger.fill(&blocks))),
+            }
+            let reader = self.ledger.reader();
+            if let Err(unknown) = reader.rules().after(reader.head().height) {
+                // All that this binary can do is done, and on disk.
+                return Err(Failure::new(ExitKind::UnknownRules, unknown.to_string()).into());
             }
             if may_end_work || !work {
                 self.tell_work(&mut tip, &mut work);

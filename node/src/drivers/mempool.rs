@@ -14,7 +14,7 @@ use crate::drivers::ledger::LedgerHandle;
 use crate::drivers::tell_network;
 use crate::drivers::watchers::Watchers;
 use crate::metrics::Metrics;
-use cairn_ledger::{CommittedBlock, Reader, SignatureChecker};
+use cairn_ledger::{CommittedBlock, LedgerError, Reader, SignatureChecker};
 use cairn_mempool::{AccountState, Ancestors, Input, Known, Origin, Output, Pool, PoolTransaction, Selection, Status};
 use cairn_network::{GossipId, Handle as Network, Offence, PeerId, Verdict};
 use cairn_primitives::{AccountId32, Hash, OpaqueExtrinsic};
@@ -36,6 +36,9 @@ const BATCH_MAX: usize = 1_024;
 
 /// Transactions inserted under one lock: it is held for some hundred microseconds at most.
 const INSERTED_TOGETHER: usize = 64;
+
+/// So many blocks before and after a change of the rules, a peer may hold a transaction that was signed for the other ones.
+const RULES_SETTLE_BLOCKS: u32 = cairn_runtime::BLOCK_HASH_COUNT;
 
 /// How often the pool looks for transactions that nobody included.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
@@ -308,7 +311,14 @@ impl MempoolDriver {
             verdicts.push(verdict);
         }
         let transactions: Vec<_> = candidates.iter().map(|candidate| candidate.transaction.clone()).collect();
-        let signed = self.signatures.check_on_head(&transactions, &self.shared.reader)?;
+        let signed = match self.signatures.check_on_head(&transactions, &self.shared.reader) {
+            Ok(signed) => signed,
+            // The node is about to stop: nobody is answered any more.
+            Err(LedgerError::UnknownRules(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let head = self.shared.reader.head().height;
+        let rules_are_settled = !self.shared.reader.rules().changes_near(head, RULES_SETTLE_BLOCKS);
         let mut local = Vec::new();
         let mut admitted = false;
         let mut good = Vec::with_capacity(candidates.len());
@@ -316,7 +326,7 @@ impl MempoolDriver {
             match signature {
                 Ok(()) => good.push(candidate),
                 Err(invalid) => {
-                    let refused = Refused::of_signature(&candidate.transaction, invalid);
+                    let refused = Refused::of_signature(&candidate.transaction, invalid, rules_are_settled);
                     refuse(&mut verdicts, &candidate, refused);
                 }
             }
@@ -365,7 +375,7 @@ impl MempoolDriver {
         let mut pool = self.shared.pool();
         let next = self.shared.reader.head().height.next();
         let state = self.shared.reader.state_at_head();
-        let admittance = Admittance::read(&state, next)?;
+        let admittance = Admittance::read(&state, next, self.shared.reader.rules())?;
         for candidate in candidates {
             let entry = match admittance.validate(&state, &candidate.transaction) {
                 Ok(validity) => entry(&candidate.transaction, &validity),
@@ -482,10 +492,12 @@ impl Refused {
     /// A signature that was not accepted at the height of now.
     ///
     /// A mortal transaction signs the hash of a block that depends on the height, and an honest peer may be at another one;
-    /// what an immortal one signs is the same everywhere. A scheme that is not accepted here may be so in a later version.
-    fn of_signature(transaction: &Transaction, invalid: InvalidTransaction) -> Self {
+    /// what an immortal one signs is the same everywhere, but where the rules change, which are signed too. A scheme that is
+    /// not accepted here may be so in a later version.
+    fn of_signature(transaction: &Transaction, invalid: InvalidTransaction, rules_are_settled: bool) -> Self {
         let is_immortal = transaction.signed().is_some_and(|signed| signed.extra.era == Era::Immortal);
-        if is_immortal && invalid == InvalidTransaction::BadProof { Self::Forged } else { Self::Invalid(invalid) }
+        let is_forged = is_immortal && rules_are_settled && invalid == InvalidTransaction::BadProof;
+        if is_forged { Self::Forged } else { Self::Invalid(invalid) }
     }
 }
 
@@ -560,14 +572,16 @@ mod tests {
             (mortal, InvalidTransaction::AncientBirthBlock, false),
             (Era::Immortal, unsupported, false),
         ] {
-            let refused = Refused::of_signature(&transaction(era), invalid.clone());
-            assert_eq!(refused.is_misbehaviour(), is_misbehaviour, "{era:?}, {invalid}");
+            let refused = |settled| Refused::of_signature(&transaction(era), invalid.clone(), settled);
+            assert_eq!(refused(true).is_misbehaviour(), is_misbehaviour, "{era:?}, {invalid}");
+            assert!(!refused(false).is_misbehaviour(), "where rules change, an honest peer may be behind");
         }
     }
 
     #[test]
     fn client_is_told_of_a_wrong_signature_in_the_same_way_for_every_era() {
-        let told = |era| SubmitError::from(Refused::of_signature(&transaction(era), InvalidTransaction::BadProof));
+        let told =
+            |era| SubmitError::from(Refused::of_signature(&transaction(era), InvalidTransaction::BadProof, true));
         let (immortal, mortal) = (told(Era::Immortal), told(Era::mortal(64, 5)));
         assert_eq!((immortal.refusal, immortal.detail), (Refusal::BadSignature, mortal.detail));
     }

@@ -21,6 +21,7 @@ pub mod peer_refs;
 pub mod router;
 pub mod snapshots;
 pub mod sync;
+pub mod upgrades;
 pub mod watchers;
 
 use cairn_network::CommandError;

@@ -5,6 +5,7 @@
 use super::{Context, Module, Registered, asking, quick, waiting};
 use crate::error::{Code, RpcError};
 use crate::params::{Args, BatchItem, BlockArg};
+use crate::ports::PlannedUpgrade;
 use cairn_primitives::Hash;
 use cairn_verifier::SetAnswer;
 use serde::Serialize;
@@ -39,6 +40,7 @@ fn register_node(module: &mut Module) -> Registered {
     asking(module, "cairn_nodeInfo", |context| async move {
         let (head, node) = (context.chain.head(), context.node.identity());
         let properties = &node.properties;
+        let upgrade = |upgrade: &PlannedUpgrade| json!({ "height": upgrade.height.0, "specVersion": upgrade.spec_version, "known": upgrade.known });
         Ok(json!({
             "chain": node.chain, "chainId": node.chain_id, "chainType": node.chain_type, "properties": properties,
             "genesisHash": context.chain.genesis_hash().to_string(),
@@ -47,6 +49,7 @@ fn register_node(module: &mut Module) -> Registered {
             "listenAddresses": context.node.listen_addresses().await,
             "health": context.node.health().await,
             "head": { "height": head.height.0, "hash": head.hash.to_string() },
+            "upgrades": node.upgrades.iter().map(upgrade).collect::<Vec<_>>(),
         }))
     })?;
     asking(module, "cairn_consensusState", |context| async move { Ok(context.node.consensus_state().await) })?;

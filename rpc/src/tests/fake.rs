@@ -2,8 +2,8 @@
 
 use crate::ports::{
     BannedPeer, CallError, ChainPort, ChainProperties, ChainType, EventEntry, Handover, Head, Health, MempoolStatus,
-    NodeIdentity, NodePort, Peer, Ports, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError, SyncState,
-    TransactionLocation, TransactionPort, TransactionStatus,
+    NodeIdentity, NodePort, Peer, PlannedUpgrade, Ports, ReadError, Refusal, RuntimeVersion, StatusStream, SubmitError,
+    SyncState, TransactionLocation, TransactionPort, TransactionStatus,
 };
 use async_trait::async_trait;
 use cairn_primitives::list_tree::{self, InclusionProof};
@@ -355,6 +355,7 @@ impl FakeNode {
             node_version: "0.1.0".into(),
             role: "validator".into(),
             peer_id: "12D3KooW".into(),
+            upgrades: vec![PlannedUpgrade { height: Height(90), spec_version: 9, known: false }],
         })
     }
 }

@@ -326,6 +326,7 @@ async fn system_family_describes_the_node() {
     let info = ws.call("cairn_nodeInfo", json!([])).await.unwrap();
     assert_eq!((&info["role"], &info["head"]["height"]), (&json!("validator"), &json!(0)));
     assert_eq!(info["genesisHash"], json!(rig.hash(0).to_string()));
+    assert_eq!(info["upgrades"], json!([{ "height": 90, "specVersion": 9, "known": false }]));
     let peers = ws.call("cairn_peers", json!([])).await.unwrap();
     assert_eq!(peers[0]["address"], "/ip4/127.0.0.1/tcp/30334");
     assert_eq!((&peers[0]["score"], &peers[0]["lastOffence"]), (&json!(-5), &json!("useless")));

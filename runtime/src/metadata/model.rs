@@ -8,7 +8,7 @@ use super::shapes::{
 use super::storage::{self, Entry};
 use crate::modules::{balances, system, timestamp, transaction_payment, utility, validators};
 use crate::{
-    BLOCK_HASH_COUNT, EXISTENTIAL_DEPOSIT, RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion, Weight,
+    BLOCK_HASH_COUNT, EXISTENTIAL_DEPOSIT, Rules, RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion, Weight,
     runtime_version, weight,
 };
 use cairn_primitives::account::SS58_PREFIX_DEFAULT;
@@ -77,9 +77,9 @@ fn extension<T: TypeInfo + 'static, I: TypeInfo + 'static>(identifier: &'static 
 }
 
 impl Model {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         Self {
-            modules: vec![system(), timestamp(), balances(), transaction_payment(), utility(), validators()],
+            modules: vec![system(rules), timestamp(), balances(), transaction_payment(), utility(), validators()],
             extrinsic: extrinsic(),
             apis: super::runtime_apis::all(),
             call: meta_type::<RuntimeCall>(),
@@ -111,7 +111,7 @@ fn extrinsic() -> Extrinsic {
     }
 }
 
-fn system() -> Module {
+fn system(rules: Rules) -> Module {
     Module {
         name: "System",
         index: 0,
@@ -123,7 +123,7 @@ fn system() -> Module {
         constants: vec![
             constant::<Weight>("BlockWeightMax", &weight::BLOCK_WEIGHT_MAX, "What a block may weigh."),
             constant("BlockHashCount", &BLOCK_HASH_COUNT, "How many blocks back an era may begin."),
-            constant::<RuntimeVersion>("Version", &runtime_version(), "The versions of the rules."),
+            constant::<RuntimeVersion>("Version", &runtime_version(rules), "The versions of the rules."),
             constant("SS58Prefix", &SS58_PREFIX_DEFAULT, "The address prefix of the chain."),
         ],
         associated_types: vec![

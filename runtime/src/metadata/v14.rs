@@ -1,18 +1,20 @@
 //! Version 14: no runtime calls; the oldest that clients read.
 
 use super::model::{Constant, Extrinsic, Model, Module};
-use super::paths;
 use super::storage::Entry;
+use super::{paths, since};
+use crate::rules::Rules;
 use frame_metadata::v14::{
     ExtrinsicMetadata, PalletCallMetadata, PalletConstantMetadata, PalletErrorMetadata, PalletEventMetadata,
     PalletMetadata, PalletStorageMetadata, RuntimeMetadataV14, SignedExtensionMetadata, StorageEntryMetadata,
 };
 
 /// The metadata.
-pub(super) fn build() -> RuntimeMetadataV14 {
-    let Model { modules, extrinsic: form, runtime, .. } = Model::new();
+pub(super) fn build(rules: Rules) -> RuntimeMetadataV14 {
+    let Model { modules, extrinsic: form, runtime, .. } = Model::new(rules);
     let pallets = modules.into_iter().map(pallet).collect();
     let mut metadata = RuntimeMetadataV14::new(pallets, extrinsic(form), runtime);
+    since::remove_newer(rules, &mut metadata.types);
     paths::rename(&mut metadata.types);
     metadata
 }

@@ -2,7 +2,8 @@
 
 use super::model::{Extrinsic, Model, Module};
 use super::runtime_apis::RuntimeApi;
-use super::{paths, v14};
+use super::{paths, since, v14};
+use crate::rules::Rules;
 use frame_metadata::v15::{
     CustomMetadata, ExtrinsicMetadata, OuterEnums, PalletCallMetadata, PalletErrorMetadata, PalletEventMetadata,
     PalletMetadata, RuntimeApiMetadata, RuntimeApiMethodMetadata, RuntimeApiMethodParamMetadata, RuntimeMetadataV15,
@@ -11,8 +12,8 @@ use frame_metadata::v15::{
 use std::collections::BTreeMap;
 
 /// The metadata.
-pub(super) fn build() -> RuntimeMetadataV15 {
-    let model = Model::new();
+pub(super) fn build(rules: Rules) -> RuntimeMetadataV15 {
+    let model = Model::new(rules);
     let outer_enums = OuterEnums { call_enum_ty: model.call, event_enum_ty: model.event, error_enum_ty: model.error };
     let mut metadata = RuntimeMetadataV15::new(
         model.modules.into_iter().map(pallet).collect(),
@@ -22,6 +23,7 @@ pub(super) fn build() -> RuntimeMetadataV15 {
         outer_enums,
         CustomMetadata { map: BTreeMap::new() },
     );
+    since::remove_newer(rules, &mut metadata.types);
     paths::rename(&mut metadata.types);
     metadata
 }

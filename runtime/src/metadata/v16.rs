@@ -1,9 +1,10 @@
 //! Version 16: associated types, versions of runtime calls, extensions by extrinsic version.
 
 use super::model::{Extrinsic, Model, Module};
-use super::paths;
 use super::runtime_apis::RuntimeApi;
 use super::storage::Entry;
+use super::{paths, since};
+use crate::rules::Rules;
 use frame_metadata::v16::{
     CustomMetadata, EnumDeprecationInfo, ExtrinsicMetadata, FunctionParamMetadata, ItemDeprecationInfo, OuterEnums,
     PalletAssociatedTypeMetadata, PalletCallMetadata, PalletConstantMetadata, PalletErrorMetadata, PalletEventMetadata,
@@ -15,8 +16,8 @@ use scale_info::MetaType;
 use std::collections::BTreeMap;
 
 /// The metadata.
-pub(super) fn build() -> RuntimeMetadataV16 {
-    let model = Model::new();
+pub(super) fn build(rules: Rules) -> RuntimeMetadataV16 {
+    let model = Model::new(rules);
     let outer_enums = OuterEnums { call_enum_ty: model.call, event_enum_ty: model.event, error_enum_ty: model.error };
     let mut metadata = RuntimeMetadataV16::new(
         model.modules.into_iter().map(pallet).collect(),
@@ -25,6 +26,7 @@ pub(super) fn build() -> RuntimeMetadataV16 {
         outer_enums,
         CustomMetadata { map: BTreeMap::new() },
     );
+    since::remove_newer(rules, &mut metadata.types);
     paths::rename(&mut metadata.types);
     metadata
 }

@@ -10,6 +10,7 @@ pub mod validators;
 
 use crate::dispatch::{DispatchError, DispatchResult, ModuleError, Origin};
 use crate::overlay::Overlay;
+use crate::rules::Rules;
 use crate::weight::Weight;
 use cairn_primitives::AccountId32;
 use parity_scale_codec::{Decode, Encode};
@@ -54,6 +55,14 @@ impl RuntimeCall {
         match self {
             Self::Utility(call) => call.depth(),
             Self::System(_) | Self::Timestamp(_) | Self::Balances(_) | Self::Validators(_) => 0,
+        }
+    }
+
+    /// The first rules that have the call and all calls in it.
+    pub(crate) fn since(&self) -> Rules {
+        match self {
+            Self::Utility(call) => call.since(),
+            Self::System(_) | Self::Timestamp(_) | Self::Balances(_) | Self::Validators(_) => Rules::FIRST,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{Chain, GENESIS, fee, id, key, signed};
-use crate::{InvalidityCode, RuntimeVersion, SPEC_VERSION, TransactionExtra, client};
+use crate::{InvalidityCode, Rules, RuntimeVersion, TransactionExtra, Upgrade, client};
 use proptest::prelude::*;
 
 /// Knows the blocks up to height 100 by the hash of their height.
@@ -26,7 +26,11 @@ const NAMES: [&str; 8] = [
 ];
 
 fn ask(chain: &Chain, name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
-    let context = CallContext { height: Height(chain.height), genesis_hash: GENESIS, block_hashes: &Hashes };
+    ask_under(&RulesSchedule::default(), chain, name, input)
+}
+
+fn ask_under(schedule: &RulesSchedule, chain: &Chain, name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
+    let context = CallContext { height: Height(chain.height), genesis_hash: GENESIS, block_hashes: &Hashes, schedule };
     call(name, input, &chain.state, &context)
 }
 
@@ -48,17 +52,49 @@ fn call_of_an_unknown_name_says_so_to_the_letter() {
 #[test]
 fn core_version_tells_the_versions() {
     let version: RuntimeVersion = ask_as(&Chain::new(), "Core_version", &[]);
-    assert_eq!((version.spec_version, version.spec_name.as_str()), (SPEC_VERSION, "cairn"));
+    assert_eq!((version.spec_version, version.spec_name.as_str()), (Rules::NEWEST.spec_version(), "cairn"));
+}
+
+#[test]
+fn calls_are_answered_by_the_rules_of_the_next_block() {
+    let mut chain = Chain::new();
+    let upgrade = |height, spec_version| Upgrade { height: Height(height), spec_version };
+    let schedule = RulesSchedule::new(Rules::V3, vec![upgrade(3, 4), upgrade(5, u32::MAX)]);
+    for (height, rules) in [(1, Rules::V3), (2, Rules::V4), (3, Rules::V4)] {
+        chain.height = height;
+        let told = ask_under(&schedule, &chain, "Core_version", &[]).unwrap();
+        assert_eq!(told, runtime_version(rules).encode(), "{height}");
+        let told = ask_under(&schedule, &chain, "Metadata_metadata_at_version", &15u32.encode()).unwrap();
+        assert_eq!(Option::<Vec<u8>>::decode(&mut &told[..]).unwrap(), crate::metadata(rules, 15), "{height}");
+    }
+    chain.height = 4;
+    let refused = ask_under(&schedule, &chain, "Core_version", &[]).unwrap_err();
+    assert!(refused.to_string().contains("install a version"), "{refused}");
+}
+
+#[test]
+fn transaction_lasts_no_longer_than_the_rules_it_was_signed_for() {
+    let chain = Chain::new();
+    let schedule = RulesSchedule::new(Rules::NEWEST, vec![Upgrade { height: Height(9), spec_version: u32::MAX }]);
+    let transaction = signed(0, 0, 0, &client::remark(vec![]));
+    let input = (TransactionSource::External, transaction.bytes(), Hash::ZERO).encode();
+    let told = ask_under(&schedule, &chain, "TaggedTransactionQueue_validate_transaction", &input).unwrap();
+    let told = Result::<ValidTransaction, TransactionValidityError>::decode(&mut &told[..]).unwrap();
+    assert_eq!(told.unwrap().longevity, 8);
+    let older = RulesSchedule::new(Rules::V3, Vec::new());
+    let told = ask_under(&older, &chain, "TaggedTransactionQueue_validate_transaction", &input).unwrap();
+    let told = Result::<ValidTransaction, TransactionValidityError>::decode(&mut &told[..]).unwrap();
+    assert_eq!(told, Err(TransactionValidityError::Invalid(InvalidityCode::BadProof)));
 }
 
 #[test]
 fn metadata_calls_serve_all_versions_and_no_other() {
     let chain = Chain::new();
     assert_eq!(ask_as::<Vec<u32>>(&chain, "Metadata_metadata_versions", &[]), METADATA_VERSIONS);
-    assert_eq!(Some(ask_as::<Vec<u8>>(&chain, "Metadata_metadata", &[])), crate::metadata(14));
+    assert_eq!(Some(ask_as::<Vec<u8>>(&chain, "Metadata_metadata", &[])), crate::metadata(Rules::NEWEST, 14));
     for version in [13u32, 14, 15, 16, 17] {
         let served: Option<Vec<u8>> = ask_as(&chain, "Metadata_metadata_at_version", &version.encode());
-        assert_eq!(served, crate::metadata(version));
+        assert_eq!(served, crate::metadata(Rules::NEWEST, version));
     }
 }
 

@@ -8,8 +8,10 @@ use cairn_primitives::crypto::sr25519::Sr25519Pair;
 use cairn_primitives::signer::AccountKey;
 use parity_scale_codec::Encode;
 
+const NEWEST: Rules = Rules::NEWEST;
+
 fn verifies(transaction: &Transaction, genesis: &Hash, era_block: &Hash) -> bool {
-    let claim = transaction.signature_claim(genesis, era_block).unwrap();
+    let claim = transaction.signature_claim(NEWEST, genesis, era_block).unwrap();
     claim.holds()
 }
 
@@ -23,6 +25,17 @@ fn claim_of_a_signed_transaction_verifies_for_its_chain_alone() {
         assert!(!verifies(&transaction, &other, &GENESIS));
         assert!(!verifies(&transaction, &GENESIS, &other));
     }
+}
+
+#[test]
+fn claim_binds_the_rules() {
+    let transaction = signed(0, 0, 0, &client::remark(vec![]));
+    for rules in Rules::ALL {
+        let claim = transaction.signature_claim(rules, &GENESIS, &GENESIS).unwrap();
+        assert_eq!(claim.holds(), rules == NEWEST);
+    }
+    transaction.remember_signature(NEWEST, &GENESIS, &GENESIS);
+    assert!(!transaction.is_signature_known(Rules::V3, &GENESIS, &GENESIS));
 }
 
 #[test]
@@ -40,13 +53,13 @@ fn claim_of_an_sr25519_signature_names_its_scheme() {
     let key = AccountKey::from(Sr25519Pair::from_seed(&[5; 32]));
     let extra = TransactionExtra { era: Era::Immortal, nonce: 0, tip: 0 };
     for call in [client::remark(vec![1]), client::remark(vec![0x42; 400])] {
-        let bytes = client::sign_by(&key, &call, extra, &GENESIS, &GENESIS);
+        let bytes = client::sign_by(&key, &call, extra, NEWEST, &GENESIS, &GENESIS);
         let transaction = Transaction::decode(bytes).unwrap();
         assert_eq!(transaction.sender(), Some(key.account()));
-        let claim = transaction.signature_claim(&GENESIS, &GENESIS).unwrap();
+        let claim = transaction.signature_claim(NEWEST, &GENESIS, &GENESIS).unwrap();
         assert_eq!(claim.scheme, Scheme::Sr25519);
         assert!(claim.holds());
-        assert!(!transaction.signature_claim(&Hash([1; 32]), &GENESIS).unwrap().holds());
+        assert!(!transaction.signature_claim(NEWEST, &Hash([1; 32]), &GENESIS).unwrap().holds());
         let as_ed25519 = SignatureClaim { scheme: Scheme::Ed25519, ..claim };
         assert!(!as_ed25519.holds());
     }
@@ -59,14 +72,14 @@ fn claim_of_another_scheme_is_refused_by_name() {
     ecdsa[34] = 2;
     ecdsa.insert(35, 0);
     let transaction = Transaction::decode(OpaqueExtrinsic::new(ecdsa)).unwrap();
-    let error = transaction.signature_claim(&GENESIS, &GENESIS).unwrap_err();
+    let error = transaction.signature_claim(NEWEST, &GENESIS, &GENESIS).unwrap_err();
     assert_eq!(error, InvalidTransaction::UnsupportedSignature { scheme: "ecdsa" });
     assert_eq!(error.to_string(), "ecdsa signatures are not accepted: sign with an ed25519 or sr25519 key");
 }
 
 #[test]
 fn claim_of_a_bare_extrinsic_is_refused() {
-    assert_eq!(Chain::new().inherent().signature_claim(&GENESIS, &GENESIS), Err(InvalidTransaction::Unsigned));
+    assert_eq!(Chain::new().inherent().signature_claim(NEWEST, &GENESIS, &GENESIS), Err(InvalidTransaction::Unsigned));
 }
 
 #[test]
@@ -83,12 +96,14 @@ fn transaction_keeps_hash_length_and_weight_of_its_bytes() {
 fn verified_signature_is_remembered_for_its_chain_and_era_block_in_all_clones() {
     let transaction = signed(0, 0, 0, &client::remark(vec![]));
     let (clone, other) = (transaction.clone(), Hash([1; 32]));
-    assert!(!transaction.is_signature_known(&GENESIS, &GENESIS));
-    transaction.remember_signature(&GENESIS, &GENESIS);
-    assert!(clone.is_signature_known(&GENESIS, &GENESIS));
-    assert!(!clone.is_signature_known(&GENESIS, &other) && !clone.is_signature_known(&other, &GENESIS));
-    clone.remember_signature(&GENESIS, &other);
-    assert!(clone.is_signature_known(&GENESIS, &GENESIS) && !clone.is_signature_known(&GENESIS, &other));
+    assert!(!transaction.is_signature_known(NEWEST, &GENESIS, &GENESIS));
+    transaction.remember_signature(NEWEST, &GENESIS, &GENESIS);
+    assert!(clone.is_signature_known(NEWEST, &GENESIS, &GENESIS));
+    assert!(!clone.is_signature_known(NEWEST, &GENESIS, &other) && !clone.is_signature_known(NEWEST, &other, &GENESIS));
+    clone.remember_signature(NEWEST, &GENESIS, &other);
+    assert!(
+        clone.is_signature_known(NEWEST, &GENESIS, &GENESIS) && !clone.is_signature_known(NEWEST, &GENESIS, &other)
+    );
 }
 
 #[test]

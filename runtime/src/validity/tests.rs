@@ -28,7 +28,7 @@ fn validate_of_a_good_transaction_tells_the_pool_what_it_needs() {
         valid_until: Height(u32::MAX),
         weight: transaction.weight(),
     };
-    assert_eq!(validate(&chain.state, &transaction, Height(1)).unwrap(), expected);
+    assert_eq!(validate(&chain.state, &transaction, Height(1), &RulesSchedule::default()).unwrap(), expected);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn validate_of_a_used_nonce_is_stale() {
     let transaction = chain.tx(0, &client::remark(vec![]));
     chain.run(std::slice::from_ref(&transaction));
     let stale = InvalidTransaction::Stale { expected: 1, actual: 0 };
-    assert_eq!(invalid(validate(&chain.state, &transaction, Height(2))), stale);
+    assert_eq!(invalid(validate(&chain.state, &transaction, Height(2), &RulesSchedule::default())), stale);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn validate_of_the_last_nonce_is_refused() {
     let chain = Chain::new();
     let transaction = signed(0, u32::MAX, 0, &client::remark(vec![]));
     let future = InvalidTransaction::Future { expected: 0, actual: u32::MAX };
-    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1))), future);
+    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1), &RulesSchedule::default())), future);
 }
 
 #[test]
@@ -53,13 +53,16 @@ fn validate_of_an_empty_account_cannot_pay() {
     let chain = Chain::new();
     let transaction = signed(5, 0, 0, &client::remark(vec![]));
     let payment = InvalidTransaction::Payment { needed: fee(&transaction), available: 0 };
-    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1))), payment);
+    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1), &RulesSchedule::default())), payment);
 }
 
 #[test]
 fn validate_of_a_bare_extrinsic_is_refused() {
     let chain = Chain::new();
-    assert_eq!(invalid(validate(&chain.state, &chain.inherent(), Height(1))), InvalidTransaction::Unsigned);
+    assert_eq!(
+        invalid(validate(&chain.state, &chain.inherent(), Height(1), &RulesSchedule::default())),
+        InvalidTransaction::Unsigned
+    );
 }
 
 #[test]
@@ -68,14 +71,14 @@ fn validate_of_a_transaction_heavier_than_a_block_is_refused() {
     let call = client::batch(vec![client::batch(vec![client::burn(0, false); 1_000]); 65]);
     let transaction = signed(0, 0, 0, &call);
     let heavy = InvalidTransaction::ExhaustsResources { resource: "weight" };
-    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1))), heavy);
+    assert_eq!(invalid(validate(&chain.state, &transaction, Height(1), &RulesSchedule::default())), heavy);
 }
 
 #[test]
 fn validate_of_a_mortal_transaction_ends_with_its_era() {
     let chain = Chain::new();
     let transaction = mortal(Era::mortal(64, 100));
-    let validity = validate(&chain.state, &transaction, Height(101)).unwrap();
+    let validity = validate(&chain.state, &transaction, Height(101), &RulesSchedule::default()).unwrap();
     assert_eq!(validity.valid_until, Height(100 + 63));
 }
 
@@ -85,8 +88,8 @@ fn validate_of_an_era_longer_than_the_known_hashes_is_cut() {
     let transaction = mortal(Era::mortal(1 << 16, 100_000));
     let birth = u32::try_from(Era::mortal(1 << 16, 100_000).birth(100_000)).unwrap();
     let last = Height(birth + BLOCK_HASH_COUNT);
-    assert_eq!(validate(&chain.state, &transaction, last).unwrap().valid_until, last);
-    let error = invalid(validate(&chain.state, &transaction, last.next()));
+    assert_eq!(validate(&chain.state, &transaction, last, &RulesSchedule::default()).unwrap().valid_until, last);
+    let error = invalid(validate(&chain.state, &transaction, last.next(), &RulesSchedule::default()));
     assert_eq!(error, InvalidTransaction::AncientBirthBlock);
 }
 
@@ -94,7 +97,10 @@ fn validate_of_an_era_longer_than_the_known_hashes_is_cut() {
 fn validate_of_an_era_that_has_not_begun_is_refused() {
     let chain = Chain::new();
     let transaction = mortal(Era::mortal(64, 10));
-    assert_eq!(invalid(validate(&chain.state, &transaction, Height(10))), InvalidTransaction::AncientBirthBlock);
+    assert_eq!(
+        invalid(validate(&chain.state, &transaction, Height(10), &RulesSchedule::default())),
+        InvalidTransaction::AncientBirthBlock
+    );
 }
 
 #[test]

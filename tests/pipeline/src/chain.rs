@@ -11,7 +11,7 @@ use cairn_primitives::{
     Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
-use cairn_runtime::{BlockLimits, FeeParameters, GenesisConfig, genesis_state};
+use cairn_runtime::{BlockLimits, FeeParameters, GenesisConfig, RulesSchedule, genesis_state};
 use cairn_storage::{HistoryMode, StateConfig};
 use cairn_storage_rocks::{RocksDatabase, RocksOptions};
 use std::path::Path;
@@ -102,6 +102,7 @@ impl Chain {
         let config = LedgerConfig {
             genesis: self.genesis.clone(),
             schedule: EpochSchedule::new(0),
+            rules: RulesSchedule::default(),
             spec_hash: SPEC,
             state,
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },

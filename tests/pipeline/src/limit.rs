@@ -4,7 +4,7 @@ use crate::meter::{Cost, timed};
 use anyhow::{Context, ensure};
 use cairn_primitives::crypto::{BATCH_MAX, SignedMessage, verify_batch};
 use cairn_primitives::{Hash, OpaqueExtrinsic};
-use cairn_runtime::{SignatureClaim, Transaction};
+use cairn_runtime::{Rules, SignatureClaim, Transaction};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -24,7 +24,7 @@ pub(crate) fn measure(transfers: &[Vec<OpaqueExtrinsic>]) -> anyhow::Result<Limi
     for extrinsic in transfers.iter().take(10).flatten() {
         let transaction = Transaction::decode(extrinsic.clone())?;
         // All transfers are immortal; which chain it is makes no difference to the cost, so nothing here needs to hold.
-        claims.push(transaction.signature_claim(&Hash::ZERO, &Hash::ZERO)?);
+        claims.push(transaction.signature_claim(Rules::NEWEST, &Hash::ZERO, &Hash::ZERO)?);
     }
     let claims = valid(claims)?;
     let threads = thread::available_parallelism()?.get();

@@ -174,6 +174,7 @@ fn execute_alone(ledger: &Ledger, prepared: &PreparedBlock) -> anyhow::Result<()
         parent_hash: header.parent_hash,
         timestamp: context.timestamp,
         proposer,
+        rules: reader.rules().at(header.height())?,
     };
     let transactions = prepared.transactions().context("the block does not decode")?;
     drop(execute_block(&reader.state_at_head(), &context, transactions)?);

@@ -4,9 +4,10 @@ use super::PATIENCE;
 use crate::rpc::{Rpc, from_hex, to_hex};
 use anyhow::{Context as _, bail};
 use cairn_chain_spec::development;
+use cairn_primitives::signer::AccountKey;
 use cairn_primitives::{AccountId32, Hash};
-use cairn_runtime::client::{sign, transfer_keep_alive};
-use cairn_runtime::{AccountInfo, Era, RuntimeCall, TransactionExtra, keys};
+use cairn_runtime::client::{sign_by, transfer_keep_alive};
+use cairn_runtime::{AccountInfo, Era, Rules, RuntimeCall, TransactionExtra, keys};
 use jsonrpsee::core::client::Subscription;
 use parity_scale_codec::{Decode as _, Encode as _};
 use serde::Deserialize;
@@ -103,7 +104,7 @@ pub async fn account(rpc: &Rpc, name: &str, at: Option<&str>) -> anyhow::Result<
     AccountInfo::decode(&mut from_hex(&text)?.as_slice()).context("an account is not understood")
 }
 
-/// Calls of a development account, signed one after the other and in hexadecimal.
+/// Calls of a development account, signed one after the other for the rules of the next block, in hexadecimal.
 ///
 /// # Errors
 /// The node does not answer.
@@ -111,9 +112,14 @@ pub async fn signed_calls(rpc: &Rpc, from: &str, calls: &[RuntimeCall]) -> anyho
     let genesis: String = rpc.call("chain_getBlockHash", vec![json!(0)]).await?;
     let genesis: Hash = genesis.parse().context("the genesis hash is not understood")?;
     let nonce: u32 = rpc.call("system_accountNextIndex", vec![json!(id(from).to_ss58(42))]).await?;
+    let version: Value = rpc.call("state_getRuntimeVersion", Vec::<Value>::new()).await?;
+    let rules =
+        version["specVersion"].as_u64().and_then(|version| Rules::from_spec_version(u32::try_from(version).ok()?));
+    let rules = rules.with_context(|| format!("the chain follows rules that are not here: {version}"))?;
+    let key = AccountKey::from(development::key_pair(from));
     let signed = (nonce..).zip(calls).map(|(nonce, call)| {
         let extra = TransactionExtra { era: Era::Immortal, nonce, tip: 0 };
-        to_hex(&sign(&development::key_pair(from), call, extra, &genesis, &genesis).encode())
+        to_hex(&sign_by(&key, call, extra, rules, &genesis, &genesis).encode())
     });
     Ok(signed.collect())
 }

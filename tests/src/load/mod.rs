@@ -127,7 +127,7 @@ async fn check(nodes: &[Arc<Rpc>]) -> anyhow::Result<(String, cairn_primitives::
             node.url()
         );
         let versions: Versions = node.call("state_getRuntimeVersion", Vec::<Value>::new()).await?;
-        let ours = (cairn_runtime::SPEC_VERSION, cairn_runtime::TRANSACTION_VERSION);
+        let ours = (cairn_runtime::Rules::NEWEST.spec_version(), cairn_runtime::Rules::NEWEST.transaction_version());
         let theirs = (versions.spec_version, versions.transaction_version);
         ensure!(theirs == ours, "{} follows rules {theirs:?}, this program signs for {ours:?}", node.url());
         let name: String = node.call("system_chain", Vec::<Value>::new()).await?;

@@ -20,4 +20,5 @@ mod proofs;
 mod pruning;
 mod restart;
 mod snapshot;
+mod upgrade;
 mod vote_record;

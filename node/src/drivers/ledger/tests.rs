@@ -20,7 +20,8 @@ fn open() -> Ledger {
     let set = spec.validator_set().clone();
     let genesis = Genesis::new(state, set, spec.genesis_time(), spec.spec_hash()).unwrap();
     let (schedule, spec_hash) = (spec.epoch_schedule(), spec.spec_hash());
-    let config = LedgerConfig { genesis, schedule, spec_hash, state: StateConfig::default(), limits: LIMITS };
+    let (rules, state) = (spec.rules(), StateConfig::default());
+    let config = LedgerConfig { genesis, schedule, rules, spec_hash, state, limits: LIMITS };
     Ledger::open(Arc::new(MemoryDatabase::new()), config).unwrap()
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "derive(Encode) writes variant indices with a cast")]
 
 use crate::modules::RuntimeCall;
+use crate::rules::Rules;
 use crate::weight::{BATCH, BATCH_PER_CALL, Weight};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
@@ -27,17 +28,32 @@ pub enum Call {
         /// The calls.
         calls: Vec<RuntimeCall>,
     },
+    /// Makes all calls; one that fails undoes itself alone, and the others go on.
+    #[codec(index = 4)]
+    force_batch {
+        /// The calls.
+        calls: Vec<RuntimeCall>,
+    },
 }
 
 impl Call {
     pub(crate) fn calls(&self) -> &[RuntimeCall] {
         match self {
-            Self::batch { calls } | Self::batch_all { calls } => calls,
+            Self::batch { calls } | Self::batch_all { calls } | Self::force_batch { calls } => calls,
         }
     }
 
     pub(crate) fn weight(&self) -> Weight {
         self.calls().iter().fold(BATCH, |sum, call| sum.saturating_add(BATCH_PER_CALL).saturating_add(call.weight()))
+    }
+
+    /// The first rules that have the call and those in it.
+    pub(crate) fn since(&self) -> Rules {
+        let own = match self {
+            Self::batch { .. } | Self::batch_all { .. } => Rules::FIRST,
+            Self::force_batch { .. } => Rules::V4,
+        };
+        self.calls().iter().map(RuntimeCall::since).fold(own, Rules::max)
     }
 
     pub(crate) fn depth(&self) -> u32 {

@@ -18,7 +18,16 @@ pub enum Event {
     /// All calls of a batch went through.
     #[codec(index = 1)]
     BatchCompleted,
+    /// A batch that goes on after failures is through, and some of its calls failed.
+    #[codec(index = 2)]
+    BatchCompletedWithErrors,
     /// A call of a batch went through.
     #[codec(index = 3)]
     ItemCompleted,
+    /// A call of a batch that goes on after failures failed.
+    #[codec(index = 4)]
+    ItemFailed {
+        /// Why it failed.
+        error: DispatchError,
+    },
 }

@@ -12,6 +12,7 @@ pub(crate) fn dispatch(overlay: &mut Overlay<'_>, origin: Origin, call: &Call) -
     if call.calls().len() > BATCH_CALLS_MAX {
         return Err(Fault::Failed(RuntimeError::Utility(Error::TooManyCalls).into()));
     }
+    let mut failed = false;
     for (index, item) in (0u32..).zip(call.calls()) {
         match (overlay.transactional(|overlay| item.dispatch(overlay, origin)), call) {
             (Ok(()), _) => overlay.emit(Event::ItemCompleted),
@@ -19,9 +20,13 @@ pub(crate) fn dispatch(overlay: &mut Overlay<'_>, origin: Origin, call: &Call) -
                 overlay.emit(Event::BatchInterrupted { index, error });
                 return Ok(());
             }
+            (Err(Fault::Failed(error)), Call::force_batch { .. }) => {
+                failed = true;
+                overlay.emit(Event::ItemFailed { error });
+            }
             (Err(fault), _) => return Err(fault),
         }
     }
-    overlay.emit(Event::BatchCompleted);
+    overlay.emit(if failed { Event::BatchCompletedWithErrors } else { Event::BatchCompleted });
     Ok(())
 }

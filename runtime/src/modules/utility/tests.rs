@@ -4,7 +4,7 @@ use super::{BATCH_CALLS_MAX, BATCH_DEPTH_MAX, Error, Event};
 use crate::modules::balances::Error as BalancesError;
 use crate::modules::{RuntimeCall, RuntimeEvent};
 use crate::testing::{Chain, ENDOWMENT, fee, id, key, module_error, signed};
-use crate::{RuntimeError, Transaction, TransactionError, client};
+use crate::{Rules, RulesSchedule, RuntimeError, Transaction, TransactionError, client};
 use parity_scale_codec::Encode;
 
 fn too_much() -> RuntimeCall {
@@ -45,6 +45,39 @@ fn batch_all_with_a_failure_undoes_everything() {
     assert_eq!(result, module_error(RuntimeError::Balances(BalancesError::InsufficientBalance)));
     assert_eq!(events, []);
     assert_eq!((chain.free(0), chain.free(1)), (ENDOWMENT - fee, ENDOWMENT));
+}
+
+#[test]
+fn force_batch_goes_on_after_a_failure() {
+    let mut chain = Chain::new();
+    let error = RuntimeError::Balances(BalancesError::InsufficientBalance).into();
+    let (result, events) = chain.call(0, &client::force_batch(vec![transfer(1), too_much(), transfer(2)]));
+    assert_eq!((result, chain.free(1)), (Ok(()), ENDOWMENT + 3));
+    let told: Vec<_> = events.into_iter().filter(|event| matches!(event, RuntimeEvent::Utility(_))).collect();
+    let expected =
+        [Event::ItemCompleted, Event::ItemFailed { error }, Event::ItemCompleted, Event::BatchCompletedWithErrors];
+    assert_eq!(told, expected.map(RuntimeEvent::Utility));
+    let (_, events) = chain.call(0, &client::force_batch(vec![transfer(1)]));
+    assert_eq!(events.last(), Some(&RuntimeEvent::Utility(Event::BatchCompleted)));
+}
+
+#[test]
+fn force_batch_is_no_call_of_older_rules() {
+    let chain = Chain::new();
+    let forced = client::force_batch(vec![transfer(1)]);
+    for call in [forced.clone(), client::batch(vec![transfer(1), client::batch_all(vec![forced])])] {
+        let transaction = chain.tx(0, &call);
+        assert_eq!(transaction.since(), Rules::V4);
+        let context = crate::BlockContext { rules: Rules::V3, ..chain.context() };
+        let all = [chain.inherent(), transaction.clone()];
+        let error = crate::execute_block(&chain.state, &context, &all).unwrap_err();
+        assert!(matches!(error, crate::BlockError::Invalid { index: 1, .. }) && error.is_invalid_block(), "{error}");
+        assert!(error.to_string().contains("from rules 4 on"), "{error}");
+        let schedule = RulesSchedule::new(Rules::V3, Vec::new());
+        assert!(crate::validate(&chain.state, &transaction, cairn_primitives::Height(1), &schedule).is_err());
+        assert!(chain.execute(&[transaction]).is_ok());
+    }
+    assert_eq!(chain.tx(0, &client::batch(vec![transfer(1)])).since(), Rules::FIRST);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use cairn_runtime::client::{
     batch_all, remark, report_extrinsic, rotate_key, set_validator, sign, timestamp_extrinsic, transfer_keep_alive,
 };
 use cairn_runtime::{
-    BlockHashes, CallContext, Era, GenesisConfig, StateReadError, Transaction, TransactionExtra, call, genesis_state,
+    BlockHashes, CallContext, Era, GenesisConfig, Rules, RulesSchedule, StateReadError, Transaction, TransactionExtra,
+    Upgrade, call, genesis_state,
 };
 use parity_scale_codec::{Decode as _, Encode as _};
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub(super) fn look_at_extrinsic(extrinsic: OpaqueExtrinsic) {
     assert_eq!(envelope.to_bytes(), bytes, "one envelope, two encodings");
     assert_eq!(transaction.call().encode(), envelope.call, "one call, two encodings");
     assert_eq!(transaction.sender().is_some(), transaction.signed().is_some());
-    let claim = transaction.signature_claim(&GENESIS, &Hash([1; 32]));
+    let claim = transaction.signature_claim(Rules::NEWEST, &GENESIS, &Hash([1; 32]));
     assert!(claim.is_err() || transaction.signed().is_some());
 }
 
@@ -95,7 +96,10 @@ pub(crate) fn runtime_api(bytes: &[u8]) {
     }
     let mut draw = Draw::new(bytes);
     let name = draw.pick(&NAMES).copied().unwrap_or_default();
-    let context = CallContext { height: Height(u32::from(draw.byte())), genesis_hash: GENESIS, block_hashes: &Hashes };
+    let upgrade = Upgrade { height: Height(100), spec_version: Rules::V4.spec_version() };
+    let schedule = RulesSchedule::new(Rules::V3, vec![upgrade]);
+    let height = Height(u32::from(draw.byte()));
+    let context = CallContext { height, genesis_hash: GENESIS, block_hashes: &Hashes, schedule: &schedule };
     let input = draw.rest();
     let first = STATE.with(|state| call(name, input, state, &context)).ok();
     let second = STATE.with(|state| call(name, input, state, &context)).ok();

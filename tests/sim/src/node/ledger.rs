@@ -17,6 +17,7 @@ use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
     Block, Certificate, Epoch, FinalizedBlock, Hash, Height, KeyPair, PublicKey, TimestampMs, View,
 };
+use cairn_runtime::RulesSchedule;
 use cairn_storage::{CheckpointLimits, StateConfig};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ impl LedgerPart {
         let config = LedgerConfig {
             genesis: setup.genesis.clone(),
             schedule: setup.schedule,
+            rules: RulesSchedule::default(),
             spec_hash: setup.spec_hash,
             // So little that a run has many checkpoints.
             state: StateConfig { unsaved: UNSAVED, ..StateConfig::default() },

@@ -107,7 +107,7 @@ impl Mempool {
     fn insert(&mut self, clock: Clock, transaction: Transaction, origin: Origin) -> anyhow::Result<Offered> {
         let state = self.reader.state_at_head();
         let height = self.reader.head().height.next();
-        let validity = match cairn_runtime::validate(&state, &transaction, height) {
+        let validity = match cairn_runtime::validate(&state, &transaction, height, self.reader.rules()) {
             Ok(validity) => validity,
             Err(ValidateError::State(error)) => return Err(error.into()),
             Err(ValidateError::Invalid(_)) => return Ok(Offered::Refused),

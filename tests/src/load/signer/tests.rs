@@ -3,7 +3,7 @@ use crate::load::accounts::account;
 use crate::rpc::from_hex;
 use cairn_primitives::extrinsic::{Envelope, MultiSignature, TransactionImplicit, signing_payload};
 use cairn_primitives::{Hash, OpaqueExtrinsic, PublicKey, crypto};
-use cairn_runtime::{SPEC_VERSION, TRANSACTION_VERSION};
+use cairn_runtime::Rules;
 use parity_scale_codec::Decode as _;
 use std::collections::BTreeSet;
 
@@ -30,7 +30,12 @@ fn batches_hold_each_sender_with_its_nonces_in_turn() {
             let envelope = Envelope::parse(extrinsic.bytes()).unwrap();
             let signed = envelope.signed.unwrap();
             let MultiSignature::Ed25519(signature) = signed.signature else { panic!("not ed25519") };
-            let implicit = TransactionImplicit::new(SPEC_VERSION, TRANSACTION_VERSION, GENESIS, GENESIS);
+            let implicit = TransactionImplicit::new(
+                Rules::NEWEST.spec_version(),
+                Rules::NEWEST.transaction_version(),
+                GENESIS,
+                GENESIS,
+            );
             let payload = signing_payload(envelope.call, &signed.extra, &implicit);
             assert!(crypto::verify(&PublicKey(signed.signer.0), &payload, &signature));
             assert!(seen.insert((signed.signer, signed.extra.nonce)));
