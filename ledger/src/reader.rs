@@ -17,7 +17,7 @@ use cairn_primitives::{
 use cairn_runtime::{BlockHashes, CallContext, CallError, RulesSchedule, StateReadError, StateReader, keys};
 use cairn_storage::{Database, DatabaseError, DatabaseView, StateReadModel, StateView, Table, blocks};
 use parity_scale_codec::Encode;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The newest committed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +79,9 @@ impl Reader {
         *self.0.published.write().unwrap_or_else(PoisonError::into_inner) = published;
     }
 
-    fn published(&self) -> Published {
+    fn published(&self) -> RwLockReadGuard<'_, Published> {
         // One assignment under the lock: a panic elsewhere cannot leave it half done.
-        self.0.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn view(&self) -> &dyn DatabaseView {
@@ -109,7 +109,7 @@ impl Reader {
     /// The epoch of the block after the head.
     #[must_use]
     pub fn current_epoch(&self) -> OpenedEpoch {
-        self.published().epoch
+        self.published().epoch.clone()
     }
 
     /// Which heights belong to which epoch.
@@ -138,7 +138,7 @@ impl Reader {
     /// # Errors
     /// The epoch has not begun, or the database failed.
     pub fn validators_of(&self, epoch: Epoch) -> Result<Arc<ValidatorSet>, ReadError> {
-        let current = self.published().epoch;
+        let current = self.current_epoch();
         if epoch >= current.epoch {
             return if epoch == current.epoch { Ok(current.validators) } else { Err(ReadError::UnknownEpoch(epoch)) };
         }
@@ -175,8 +175,12 @@ impl Reader {
     /// # Errors
     /// The database failed.
     pub fn height_of(&self, hash: &Hash) -> Result<Option<Height>, ReadError> {
+        let head = self.head();
+        if *hash == head.hash {
+            return Ok(Some(head.height));
+        }
         let height = blocks::height_of(self.view(), hash)?;
-        Ok(height.filter(|height| *height <= self.head().height))
+        Ok(height.filter(|height| *height <= head.height))
     }
 
     /// The header of a committed block.
@@ -269,7 +273,7 @@ impl Reader {
     /// The state after the newest committed block.
     #[must_use]
     pub fn state_at_head(&self) -> HeadState {
-        HeadState(self.published().state)
+        HeadState(self.published().state.clone())
     }
 
     /// The state after a committed block.
@@ -277,14 +281,20 @@ impl Reader {
     /// # Errors
     /// The block is unknown or its state was pruned, or the database failed.
     pub fn state_at(&self, hash: &Hash) -> Result<StateAt, ReadError> {
+        // Most ask at the head, whose state is at hand: nothing is looked up for them.
+        let newest = {
+            let published = self.published();
+            (published.head.hash == *hash).then(|| (published.head.height, published.state.clone()))
+        };
+        if let Some((height, state)) = newest {
+            return Ok(StateAt { reader: self.clone(), height, newest: Some(state) });
+        }
         let height = self.height_of(hash)?.ok_or(ReadError::UnknownBlock(*hash))?;
-        let published = self.published();
         let lowest = self.0.states.lowest_height();
         if height < lowest {
             return Err(ReadError::Pruned { height, lowest });
         }
-        let newest = (height == published.head.height).then_some(published.state);
-        Ok(StateAt { reader: self.clone(), height, newest })
+        Ok(StateAt { reader: self.clone(), height, newest: None })
     }
 
     /// The newest committed block and the state after it, to be made a snapshot while blocks go on.
@@ -292,7 +302,8 @@ impl Reader {
     /// # Errors
     /// The block is genesis; the database failed.
     pub fn snapshot(&self) -> Result<SnapshotSource, ReadError> {
-        SnapshotSource::new(self.view(), self, self.published())
+        let published = self.published().clone();
+        SnapshotSource::new(self.view(), self, published)
     }
 
     /// The lowest height whose state can be read.
