@@ -179,8 +179,12 @@ pub fn read_kind(path: &Path, kind: KeyKind) -> anyhow::Result<KeyPair> {
     Err(Failure::new(ExitKind::Key, message).into())
 }
 
+/// Checks that a file with a secret can be read by its owner alone.
+///
+/// # Errors
+/// It can be read by others.
 #[cfg(unix)]
-fn check_mode(path: &Path, file: &std::fs::File) -> anyhow::Result<()> {
+pub fn check_mode(path: &Path, file: &std::fs::File) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
@@ -188,12 +192,16 @@ fn check_mode(path: &Path, file: &std::fs::File) -> anyhow::Result<()> {
     }
     let shown = path.display();
     let message =
-        format!("{shown} can be read by others (mode {mode:04o}): run `chmod 600 {shown}` and think of a new key");
+        format!("{shown} can be read by others (mode {mode:04o}): run `chmod 600 {shown}` and think of a new secret");
     Err(Failure::new(ExitKind::Key, message).into())
 }
 
+/// Checks nothing: there are no modes here.
+///
+/// # Errors
+/// None.
 #[cfg(not(unix))]
-fn check_mode(_path: &Path, _file: &std::fs::File) -> anyhow::Result<()> {
+pub fn check_mode(_path: &Path, _file: &std::fs::File) -> anyhow::Result<()> {
     Ok(())
 }
 

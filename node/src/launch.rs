@@ -9,6 +9,7 @@ use cairn_chain_spec::{ChainSpec, DOCUMENT_BYTES_MAX};
 use cairn_ledger::Genesis;
 use cairn_primitives::KeyPair;
 use prometheus::Registry;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,40 @@ pub struct ConsensusKey {
     pub pair: KeyPair,
     /// The file of its record.
     pub record: PathBuf,
+}
+
+/// The fewest characters of a token: fewer could be guessed.
+const TOKEN_CHARS_MIN: usize = 16;
+
+/// The most characters of a token.
+const TOKEN_CHARS_MAX: usize = 256;
+
+/// The token whose bearer may call unsafe methods, from the file that the configuration names; `None` where it names none.
+///
+/// # Errors
+/// The file cannot be read, can be read by others, or holds no token.
+pub fn unsafe_token(config: &NodeConfig) -> anyhow::Result<Option<String>> {
+    let named = &config.rpc.unsafe_token_file;
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let path = Path::new(named);
+    let cannot_read = || format!("cannot read the token {named} (rpc.unsafe_token_file)");
+    let file = std::fs::File::open(path).exit_with(ExitKind::Config, cannot_read())?;
+    keystore::check_mode(path, &file)?;
+    let mut text = String::new();
+    // A little more than allowed, so that too much is seen.
+    let limit = u64::try_from(TOKEN_CHARS_MAX).unwrap_or(u64::MAX).saturating_add(16);
+    file.take(limit).read_to_string(&mut text).exit_with(ExitKind::Config, cannot_read())?;
+    let token = text.trim();
+    if (TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Some(token.to_owned()));
+    }
+    let message = format!(
+        "{named} (rpc.unsafe_token_file) must hold {TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} visible ASCII characters on one line: \
+         make them with `openssl rand -hex 32`"
+    );
+    Err(Failure::new(ExitKind::Config, message).into())
 }
 
 /// The folder of the database.

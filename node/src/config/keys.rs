@@ -199,6 +199,13 @@ pub const KEYS: &[Key] = &[
         "auto",
         "Offer methods that can harm the node; auto offers them on loopback addresses only.",
     ),
+    key(
+        "rpc",
+        "unsafe_token_file",
+        Kind::Path,
+        "",
+        "A file that only you can read, with the token whose bearer may call unsafe methods from anywhere; none if empty.",
+    ),
     key("rpc", "allow_public", Kind::Switch, "false", "Let a validator serve RPC on an address that others can reach."),
     key(
         "rpc",

@@ -166,6 +166,8 @@ pub struct RpcSection {
     pub listen: SocketAddr,
     /// Whether unsafe methods are offered.
     pub unsafe_methods: UnsafeMethods,
+    /// The file with the token whose bearer may call unsafe methods; empty where there is none.
+    pub unsafe_token_file: String,
     /// Lets a validator listen on a public address.
     pub allow_public: bool,
     /// Lets unsafe methods be offered on a public address.

@@ -90,6 +90,7 @@ impl Network {
             next_consensus_key: None,
             boot_nodes: Vec::new(),
             network: Vec::new(),
+            rpc: Vec::new(),
             sync: Vec::new(),
             place: None,
         };

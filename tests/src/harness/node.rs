@@ -111,6 +111,8 @@ pub struct Settings {
     pub boot_nodes: Vec<String>,
     /// Further lines of the section `[network]`.
     pub network: Vec<String>,
+    /// Further lines of the section `[rpc]`.
+    pub rpc: Vec<String>,
     /// The lines of the section `[sync]`.
     pub sync: Vec<String>,
     /// Where it runs; on loopback if nowhere else.
@@ -224,7 +226,7 @@ impl Node {
     pub fn configure(&self) -> anyhow::Result<PathBuf> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let path = |path: &Path| quoted(&path.display().to_string());
-        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network, sync, place } =
+        let Settings { role, chain, consensus_key, next_consensus_key, boot_nodes, network, rpc, sync, place } =
             &self.settings;
         let boot_nodes: Vec<String> = boot_nodes.iter().map(|address| quoted(address)).collect();
         let mut text = format!(
@@ -249,6 +251,9 @@ impl Node {
         writeln!(text, "[rpc]\nlisten = \"{host}:{}\"", self.rpc_port)?;
         if place.is_some() {
             writeln!(text, "allow_public = true")?;
+        }
+        for line in rpc {
+            writeln!(text, "{line}")?;
         }
         writeln!(text, "[metrics]\nlisten = \"{host}:{}\"", self.metrics_port)?;
         let file = self.folder.join("cairn.toml");

@@ -15,6 +15,7 @@ mod hostile;
 mod join;
 mod kill_loop;
 mod load;
+mod owner;
 mod peers;
 mod proofs;
 mod pruning;
