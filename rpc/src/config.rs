@@ -26,6 +26,14 @@ pub struct RpcConfig {
     pub slow_subscriber_timeout: Duration,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// How long a client may take to send the head of a request; also how long an idle HTTP connection is kept.
+    pub head_timeout: Duration,
+    /// How long one HTTP request may take in all, its body and a whole batch included.
+    pub http_request_timeout: Duration,
+    /// How long a client on a WebSocket may be silent: it is pinged three times meanwhile.
+    pub silence_max: Duration,
+    /// How long a client may leave answers unread, so that nothing more can be sent.
+    pub write_stall_max: Duration,
     /// Calls that walk state, prove or decode metadata at a time; others wait for a place.
     pub expensive_calls_max: usize,
     /// The most keys in one request and in one page.
@@ -74,6 +82,10 @@ impl Default for RpcConfig {
             connection_buffer_len: 64,
             slow_subscriber_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(30),
+            http_request_timeout: Duration::from_secs(60),
+            silence_max: Duration::from_secs(90),
+            write_stall_max: Duration::from_secs(60),
             expensive_calls_max: 4,
             keys_max: 1_000,
             submit_batch_len_max: 1_000,

@@ -24,6 +24,7 @@ pub mod ports;
 mod rate;
 pub mod server;
 mod session;
+mod socket;
 mod storage_query;
 mod table;
 #[cfg(test)]

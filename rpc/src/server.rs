@@ -13,6 +13,7 @@ use crate::middleware::{Guard, GuardLayer, Transport};
 use crate::ports::Ports;
 use crate::rate::Budgets;
 use crate::session::Session;
+use crate::socket::ClientSocket;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -34,15 +35,8 @@ use tower::Service;
 use tower::layer::util::{Identity, Stack};
 use tower_http::cors::CorsLayer;
 
-/// How long a client may take to send the head of a request; also how long an idle HTTP connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long one HTTP request may take in all, its body and a whole batch included.
-const HTTP_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How often WebSocket clients are pinged, and how long one may be silent.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// How often WebSocket clients are pinged in the time that one may be silent.
+const PINGS: u32 = 3;
 
 /// How long accepting rests after the system refused to (no file descriptors left).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -148,6 +142,11 @@ impl Server {
             offers_unsafe: config.offers_unsafe,
             unsafe_token: config.unsafe_token.map(Arc::from),
             origins: config.origins,
+            times: Times {
+                head: config.head_timeout,
+                request: config.http_request_timeout,
+                write_stall: config.write_stall_max,
+            },
             places: Arc::new(Semaphore::new(config.connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         };
@@ -182,7 +181,7 @@ fn library_config(config: &RpcConfig) -> ServerConfig {
         .set_batch_request_config(BatchRequestConfig::Limit(config.batch_len_max))
         .set_message_buffer_capacity(config.connection_buffer_len.max(1))
         .set_id_provider(RandomStringIdProvider::new(SUBSCRIPTION_ID_LEN))
-        .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(SILENCE_MAX))
+        .enable_ws_ping(PingConfig::new().ping_interval(config.silence_max / PINGS).inactive_limit(config.silence_max))
         .build()
 }
 
@@ -193,11 +192,23 @@ struct Acceptor {
     stop: StopHandle,
     metrics: Arc<ServerMetrics>,
     origins: AllowedOrigins,
+    times: Times,
     budgets: Budgets,
     offers_unsafe: bool,
     unsafe_token: Option<Arc<str>>,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy)]
+struct Times {
+    /// To send the head of a request.
+    head: Duration,
+    /// For an HTTP request in all.
+    request: Duration,
+    /// To read anything of what they were sent.
+    write_stall: Duration,
 }
 
 /// A connection's place among those allowed, given back when the last part of it is done.
@@ -251,6 +262,7 @@ impl Acceptor {
         let origins = self.origins.clone();
         let held = Arc::clone(&place);
         let session = Session::new(self.budgets.of(client, Instant::now()));
+        let times = self.times;
         let (offers_unsafe, token) = (self.offers_unsafe, self.unsafe_token.clone());
         let answer = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             if offers_unsafe || token.as_ref().is_some_and(|token| has_token(request.headers(), token)) {
@@ -260,7 +272,7 @@ impl Acceptor {
             let session = Arc::clone(&session);
             async move {
                 let answer = if allowed {
-                    answer(service, request, session, held).await
+                    answer(service, request, (session, held), times.request).await
                 } else {
                     response(StatusCode::FORBIDDEN, Code::OriginRefused)
                 };
@@ -271,8 +283,8 @@ impl Acceptor {
             let _place = place;
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(socket), answer)
+                .header_read_timeout(times.head)
+                .serve_connection(TokioIo::new(ClientSocket::new(socket, times.write_stall)), answer)
                 .with_upgrades();
             tokio::pin!(connection, stopped);
             let ended = tokio::select! {
@@ -293,8 +305,8 @@ impl Acceptor {
 async fn answer(
     mut service: TowerService<Stack<GuardLayer, Identity>, Stack<CorsLayer, Identity>>,
     mut request: Request<Incoming>,
-    session: Arc<Session>,
-    place: Arc<Place>,
+    (session, place): (Arc<Session>, Arc<Place>),
+    time_max: Duration,
 ) -> HttpResponse {
     let is_upgrade = ws::is_upgrade_request(&request);
     request.extensions_mut().insert(if is_upgrade { Transport::WebSocket } else { Transport::Http });
@@ -308,7 +320,7 @@ async fn answer(
             drop(place);
         });
     }
-    match tokio::time::timeout(HTTP_REQUEST_TIMEOUT, service.call(request)).await {
+    match tokio::time::timeout(time_max, service.call(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             tracing::warn!(%error, "an RPC request failed");

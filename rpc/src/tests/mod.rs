@@ -10,6 +10,7 @@ mod malformed;
 mod methods;
 mod proofs;
 mod schema;
+mod slow;
 mod subscriptions;
 mod transaction;
 
