@@ -19,7 +19,7 @@ pub mod memory;
 mod mempool;
 mod sync;
 
-use decoders::{chain, messages, proofs, snapshot, spec, transactions};
+use decoders::{answers, chain, messages, proofs, snapshot, spec, transactions};
 
 /// Something to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ const fn target(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>,
 }
 
 /// All targets.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 30] = [
     target("consensus_message", messages::consensus_message, messages::consensus_message_seeds, 4_096),
     target("handshake", messages::handshake, messages::handshake_seeds, 1_600),
     target("sync_request", messages::sync_request, messages::sync_request_seeds, 64),
@@ -62,6 +62,8 @@ pub const TARGETS: [Target; 28] = [
     target("state_chunk", proofs::state_chunk, proofs::state_chunk_seeds, 8_192),
     target("snapshot_manifest", snapshot::manifest, snapshot::manifest_seeds, 8_192),
     target("list_proof", proofs::list_proof, proofs::list_proof_seeds, 1_024),
+    target("place_proof", proofs::place_proof, proofs::place_proof_seeds, 2_048),
+    target("verifier_answer", answers::run, answers::seeds, 8_192),
     target("chain_spec", spec::chain_spec, spec::chain_spec_seeds, 8_192),
     target("address", spec::address, spec::address_seeds, 128),
     target("database", database::run, database::seeds, 512),

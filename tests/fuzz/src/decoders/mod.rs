@@ -1,5 +1,6 @@
 //! Targets for the decoders.
 
+pub(crate) mod answers;
 pub(crate) mod chain;
 pub(crate) mod messages;
 pub(crate) mod proofs;

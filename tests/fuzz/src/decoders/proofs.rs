@@ -4,7 +4,7 @@ use super::strict;
 use crate::draw::Draw;
 use crate::memory::bounded;
 use cairn_primitives::hash::sha256;
-use cairn_primitives::list_tree::{InclusionProof, ListAccumulator, prove, root};
+use cairn_primitives::list_tree::{InclusionProof, ListAccumulator, PlaceProof, prove, prove_place, root};
 use cairn_primitives::state_proof::{
     BATCH_BYTES_MAX, BatchProof, CHUNK_BYTES_MAX, KeyRange, PROOF_BYTES_MAX, StateChunk, StateProof,
 };
@@ -195,4 +195,37 @@ pub(crate) fn list_proof_seeds() -> Vec<Vec<u8>> {
     let mut list = ListAccumulator::default();
     items.iter().for_each(|item| list.push(item));
     proofs.chain([[vec![1], list.encode()].concat()]).collect()
+}
+
+/// The first bytes choose a length of the list, a place and an item; the rest is a proof. One that verifies shows the item that
+/// is there.
+pub(crate) fn place_proof(bytes: &[u8]) {
+    let mut draw = Draw::new(bytes);
+    let (length, place, item) = (1 + draw.below(usize::from(ITEMS)), draw.below(usize::from(ITEMS) + 2), draw.byte());
+    let item = vec![item; usize::from(item % ITEMS)];
+    let Some(proof) = strict::<PlaceProof>("place proof", draw.rest(), 8_192) else { return };
+    let items = &items()[..length];
+    let index = u64::try_from(place).unwrap();
+    if proof.verify(&root(items), index, &item) {
+        assert_eq!(items.get(place), Some(&item), "a forged proof of an item's place");
+        assert_eq!(prove_place(items, index).as_ref(), Some(&proof), "two proofs of one place");
+    }
+}
+
+pub(crate) fn place_proof_seeds() -> Vec<Vec<u8>> {
+    let items = items();
+    let mut seeds = Vec::new();
+    for length in [1, 2, 3, 6, 11u8] {
+        for place in 0..length {
+            let proof = prove_place(&items[..usize::from(length)], u64::from(place)).unwrap();
+            seeds.push([vec![length - 1, place, place], proof.encode()].concat());
+        }
+    }
+    seeds
+}
+
+/// A key of the state, its value, the state's root and a proof of it.
+pub(crate) fn proved(number: usize) -> (Vec<u8>, Option<Vec<u8>>, Hash, StateProof) {
+    let State { root, proofs, .. } = build();
+    (key(number), value(number), root, proofs[number].clone())
 }
