@@ -2,8 +2,10 @@
 // usage: node papi.mjs ws://127.0.0.1:9944
 
 import { Keyring } from "@polkadot/keyring";
+import { TypeRegistry } from "@polkadot/types";
 import { cryptoWaitReady } from "@polkadot/util-crypto";
 import { Binary, createClient, Enum } from "polkadot-api";
+import { getPolkadotSignerFromPjs } from "polkadot-api/pjs-signer";
 import { getPolkadotSigner } from "polkadot-api/signer";
 import { getWsProvider } from "polkadot-api/ws";
 import { WebSocket } from "ws";
@@ -120,6 +122,18 @@ await step("failing call: module error", async () => {
   assert(!done.ok, "it succeeded");
   const error = done.dispatchError ?? done.events.find((event) => event.value.type === "ExtrinsicFailed")?.value.value.dispatch_error;
   assert(error.value.value.type === "InsufficientBalance", JSON.stringify(error));
+});
+await step("signer of a browser extension", async () => {
+  // What an extension does: a registry of its own, and the payload as JSON.
+  const signPayload = async (payload) => {
+    const registry = new TypeRegistry();
+    registry.setSignedExtensions(payload.signedExtensions);
+    const signed = registry.createType("ExtrinsicPayload", payload, { version: payload.version }).sign(wallet);
+    return { id: 1, ...signed };
+  };
+  const signer = getPolkadotSignerFromPjs(wallet.address, signPayload, async () => ({ id: 1, signature: "0x" }));
+  const done = await transfer(1_000_000n).signAndSubmit(signer);
+  assert(done.ok, "not ok");
 });
 await step("invalid transaction refused", async () => {
   try {

@@ -104,6 +104,25 @@ await step("block and derived calls", async () => {
   await api.derive.tx.signingInfo(alice.address);
   await api.rpc.author.pendingExtrinsics();
 });
+await step("what an explorer derives", async () => {
+  const first = (subscribe) =>
+    new Promise((resolve, reject) => {
+      const ended = subscribe((value) => ended.then((end) => end()).then(() => resolve(value), reject));
+      ended.catch(reject);
+    });
+  const header = await first((tell) => api.derive.chain.subscribeNewHeads(tell));
+  const best = await first((tell) => api.derive.chain.bestNumber(tell));
+  const final = await first((tell) => api.derive.chain.bestNumberFinalized(tell));
+  await first((tell) => api.derive.chain.bestNumberLag(tell));
+  assert(final.lte(best) && best.gten(header.number.toNumber()), `${header.number} ${best} ${final}`);
+  assert((await api.derive.chain.getHeader(header.hash)).number.eq(header.number), "another header");
+  // The certificate comes as a justification under the engine of this chain.
+  const { justifications } = await api.rpc.chain.getBlock(await api.rpc.chain.getFinalizedHead());
+  assert(justifications.isSome && justifications.unwrap()[0][0].toUtf8() === "CARN", "no justification");
+  await api.derive.balances.account(alice.address);
+  const accounts = await api.derive.balances.all(wallet.address);
+  assert(accounts.transferable === undefined || !accounts.availableBalance.isZero(), "nothing is transferable");
+});
 await step("historic state", async () => {
   const at = await api.at(await api.rpc.chain.getBlockHash(1));
   assert((await at.query.system.number()).toNumber() === 1, "another block");

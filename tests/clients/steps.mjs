@@ -15,9 +15,9 @@ export const limited = (promise, what, ms = STEP_MS) => {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
-export async function step(name, run) {
+export async function step(name, run, ms = STEP_MS) {
   try {
-    const told = await limited(run(), name);
+    const told = await limited(run(), name, ms);
     console.log("PASS", name, told ?? "");
   } catch (error) {
     failures += 1;
@@ -36,7 +36,9 @@ export function finish() {
 
 /** The ed25519 seed of the development account //Alice. */
 export const ALICE_SEED = Buffer.from("abf8e5bdbe30c65656c0a3cbd181ff8a56294a69dfedd27982aace4a76909115", "hex");
-/** Its public key. */
+/** The seed in the second argument; that of //Alice without one. */
+export const seed = () => (process.argv[3] ? Buffer.from(process.argv[3], "hex") : ALICE_SEED);
+/** The public key of //Alice. */
 export const ALICE = Buffer.from("88dc3417d5058ec4b4503e0c12ea1a0a89be200fe98922423d4334014fa6b0ee", "hex");
 /** The account of //Bob, ed25519. */
 export const BOB = "5GoNkf6WdbxCFnPdAnYYQyCjAKPJgLNxXwPjwTh6DGg6gN3E";

@@ -1,6 +1,7 @@
 //! subxt with its stock configuration against a node, over one of its backends.
 //!
-//! usage: `cairn-subxt ws://127.0.0.1:9944 default|legacy|chainhead|archive`
+//! usage: `cairn-subxt ws://127.0.0.1:9944 default|legacy|chainhead|archive [upgrade]`; with the last word over a change of
+//! the rules, from 3 to 4, on one connection.
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use std::sync::Arc;
@@ -184,6 +185,81 @@ async fn transactions(run: &mut Run, api: &Api, alice: &Key) {
     .await;
 }
 
+/// The events of a dynamic call, which has arguments that the generated client may not know.
+async fn events_of(api: &Api, alice: &Key, name: &str, values: &[u128]) -> Result<Vec<String>, Failure> {
+    let bob = AccountId32([7; 32]);
+    let to = |value: &u128| {
+        let dest = Value::unnamed_variant("Id", [Value::from_bytes(bob.0)]);
+        let call = Value::named_variant("transfer_keep_alive", [("dest", dest), ("value", Value::u128(*value))]);
+        Value::unnamed_variant("Balances", [call])
+    };
+    let call = dynamic::transaction("Utility", name, (Value::unnamed_composite(values.iter().map(to)),));
+    let progress = api.tx().await?.sign_and_submit_then_watch_default(&call, alice).await?;
+    let events = progress.wait_for_finalized_success().await?;
+    let mut names = Vec::new();
+    for event in events.iter() {
+        let event = event?;
+        names.push(format!("{}.{}", event.pallet_name(), event.event_name()));
+    }
+    Ok(names)
+}
+
+/// What is the same client before, over and after a change of the rules.
+async fn upgrade(run: &mut Run, api: &Api, alice: &Key) {
+    let mut old = 0;
+    run.step("rules 3", async {
+        let at = api.at_current_block().await?;
+        if at.spec_version() != 3 {
+            return Err(format!("rules {}: started too late", at.spec_version()).into());
+        }
+        let names = events_of(api, alice, "batch", &[5_000_000]).await?;
+        if events_of(api, alice, "force_batch", &[1]).await.is_ok() {
+            return Err("force_batch is there already".into());
+        }
+        old = api.at_current_block().await?.block_number();
+        Ok(format!("{} at {old}", names.len()))
+    })
+    .await;
+    let mut blocks = match api.stream_blocks().await {
+        Ok(blocks) => blocks,
+        Err(error) => return run.failed("stream of blocks", &error.to_string()),
+    };
+    loop {
+        let number = match tokio::time::timeout(STEP, blocks.next()).await {
+            Ok(Some(Ok(block))) => match block.at().await {
+                Ok(at) if at.spec_version() == 4 => break println!("PASS the client learns of rules 4 {}", block.number()),
+                Ok(_) => block.number(),
+                Err(error) => return run.failed("block", &error.to_string()),
+            },
+            _ => return run.failed("stream of blocks", "it ended"),
+        };
+        if number > 200 {
+            return run.failed("the client learns of rules 4", "it does not");
+        }
+    }
+    run.step("a call that the new rules added", async {
+        let names = events_of(api, alice, "force_batch", &[1_000_000, u128::MAX / 2, 2_000_000]).await?;
+        let has = |name: &str| names.iter().any(|found| found == name);
+        if !has("Utility.ItemFailed") || !has("Utility.BatchCompletedWithErrors") {
+            return Err(names.join(" ").into());
+        }
+        Ok(String::new())
+    })
+    .await;
+    run.step("a block from before decodes with the old metadata", async {
+        let block = api.at_block(old).await?;
+        if block.spec_version() != 3 {
+            return Err(format!("rules {}", block.spec_version()).into());
+        }
+        let events = block.events().fetch().await?;
+        for event in events.iter() {
+            event?;
+        }
+        Ok(format!("{} events", events.len()))
+    })
+    .await;
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
@@ -194,8 +270,12 @@ async fn main() -> Result<(), Failure> {
     let alice = Key(SigningKey::from_bytes(seed.as_slice().try_into()?));
     let mut run = Run::default();
     let api = tokio::time::timeout(STEP, connect(&url, &backend)).await??;
-    reads(&mut run, &api, &alice, &backend).await?;
-    transactions(&mut run, &api, &alice).await;
+    if arguments.next().as_deref() == Some("upgrade") {
+        upgrade(&mut run, &api, &alice).await;
+    } else {
+        reads(&mut run, &api, &alice, &backend).await?;
+        transactions(&mut run, &api, &alice).await;
+    }
     if run.failures > 0 {
         return Err(format!("{} FAILED", run.failures).into());
     }
