@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub fn cairn<I: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item =
     let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
     let child = start(folder, &arguments)?;
     let pid = child.id();
-    let (sender, receiver) = channel();
+    let (sender, receiver) = sync_channel(1);
     // Who waits no more needs no answer.
     let waiting = thread::spawn(move || drop(sender.send(child.wait_with_output())));
     let Ok(output) = receiver.recv_timeout(COMMAND_LIMIT) else {
