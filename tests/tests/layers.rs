@@ -43,6 +43,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
         "cairn-fuzz",
         &[
             "cairn-primitives",
+            "cairn-verifier",
             "cairn-runtime",
             "cairn-consensus",
             "cairn-mempool",
