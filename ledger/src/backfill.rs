@@ -5,21 +5,32 @@
 //! all blocks are here, so that a crash leaves no gap.
 
 use crate::error::LedgerError;
-use crate::events::encode_events;
 use crate::writer::Ledger;
+use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{ArchivedBlock, Hash, Height};
 use cairn_runtime::EventRecord;
 use cairn_storage::{DatabaseError, DatabaseView, Durability, Table, WriteBatch, blocks};
-use parity_scale_codec::DecodeAll;
+use parity_scale_codec::{Compact, Decode, Encode};
 use std::collections::BTreeSet;
 
 /// The root over an encoded list of events, as a header names it; `None` where the list does not decode or is not encoded
 /// as a ledger does it.
 #[must_use]
 pub fn events_root(events: &[u8]) -> Option<Hash> {
-    let records = Vec::<EventRecord>::decode_all(&mut &*events).ok()?;
-    let (encoded, root) = encode_events(&records);
-    (encoded == events).then_some(root)
+    let mut rest = events;
+    let count = Compact::<u32>::decode(&mut rest).ok()?.0;
+    let mut list = ListAccumulator::default();
+    // One at a time: in memory a record takes up to thirty times its bytes, and they are a peer's.
+    for _ in 0..count {
+        let from = rest;
+        let record = EventRecord::decode(&mut rest).ok()?;
+        let bytes = from.get(..from.len().checked_sub(rest.len())?)?;
+        if record.encode() != bytes {
+            return None;
+        }
+        list.push(bytes);
+    }
+    rest.is_empty().then(|| list.root())
 }
 
 /// The lowest height from which on all blocks are here, with the hash of the block below; `None` where nothing is missing.

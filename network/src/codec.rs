@@ -4,8 +4,8 @@ use crate::frame;
 use crate::metrics::{Metrics, Traffic};
 use cairn_primitives::codec::decode_strict;
 use cairn_primitives::message::{
-    STATE_REQUEST_BYTES_MAX, STATE_RESPONSE_BYTES_MAX, SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, StateRequest,
-    StateResponse, SyncRequest, SyncResponse,
+    STATE_REQUEST_BYTES_MAX, STATE_RESPONSE_BYTES_MAX, SYNC_BLOCKS_BYTES_MAX, SYNC_REQUEST_BYTES_MAX,
+    SYNC_RESPONSE_BYTES_MAX, StateRequest, StateResponse, SyncRequest, SyncResponse,
 };
 use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::StreamProtocol;
@@ -32,6 +32,8 @@ pub(crate) trait Exchange: Clone + Send + Sync + 'static {
     const REQUEST_BYTES_MAX: usize;
     /// The largest encoded answer, in bytes.
     const RESPONSE_BYTES_MAX: usize;
+    /// Whether an answer of so many encoded bytes is within what its kind may have.
+    fn is_within_bounds(response: &Self::Response, bytes: usize) -> bool;
     /// The answer that says no.
     const REFUSED: Self::Response;
     /// What it is called in metrics.
@@ -47,6 +49,9 @@ impl Exchange for BlockSync {
     type Response = SyncResponse;
     const REQUEST_BYTES_MAX: usize = SYNC_REQUEST_BYTES_MAX;
     const RESPONSE_BYTES_MAX: usize = SYNC_RESPONSE_BYTES_MAX;
+    fn is_within_bounds(response: &SyncResponse, bytes: usize) -> bool {
+        matches!(response, SyncResponse::Archive(_)) || bytes <= SYNC_BLOCKS_BYTES_MAX
+    }
     const REFUSED: SyncResponse = SyncResponse::Refused;
     const TRAFFIC: Traffic = Traffic::Sync;
 }
@@ -60,6 +65,9 @@ impl Exchange for StateSync {
     type Response = StateResponse;
     const REQUEST_BYTES_MAX: usize = STATE_REQUEST_BYTES_MAX;
     const RESPONSE_BYTES_MAX: usize = STATE_RESPONSE_BYTES_MAX;
+    fn is_within_bounds(_: &StateResponse, bytes: usize) -> bool {
+        bytes <= STATE_RESPONSE_BYTES_MAX
+    }
     const REFUSED: StateResponse = StateResponse::Refused;
     const TRAFFIC: Traffic = Traffic::State;
 }
@@ -74,17 +82,6 @@ pub(crate) struct ExchangeCodec<E> {
 impl<E: Exchange> ExchangeCodec<E> {
     pub(crate) const fn new(metrics: Metrics) -> Self {
         Self { metrics, exchange: PhantomData }
-    }
-
-    async fn read<M: Decode + Encode, R: AsyncRead + Unpin>(
-        &self,
-        what: &'static str,
-        io: &mut R,
-        limit: usize,
-    ) -> io::Result<M> {
-        let bytes = frame::read(io, limit).await?;
-        self.metrics.count_in(E::TRAFFIC, bytes.len());
-        decode_strict(what, &bytes, limit).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     async fn write<M: Encode, W: AsyncWrite + Unpin>(&self, io: &mut W, message: M, limit: usize) -> io::Result<()> {
@@ -109,18 +106,29 @@ impl<E: Exchange> Codec for ExchangeCodec<E> {
     where
         T: AsyncRead + Unpin + Send,
     {
-        match self.read("request", io, E::REQUEST_BYTES_MAX).await {
-            Ok(request) => Ok(Ok(request)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
-            Err(error) => Err(error),
-        }
+        let bytes = match frame::read(io, E::REQUEST_BYTES_MAX).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(Err(Malformed)),
+            Err(error) => return Err(error),
+        };
+        self.metrics.count_in(E::TRAFFIC, bytes.len());
+        Ok(decode_strict("request", &bytes, E::REQUEST_BYTES_MAX).map_err(|_| Malformed))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<E::Response>
     where
         T: AsyncRead + Unpin + Send,
     {
-        self.read("response", io, E::RESPONSE_BYTES_MAX).await
+        let bytes = frame::read(io, E::RESPONSE_BYTES_MAX).await?;
+        self.metrics.count_in(E::TRAFFIC, bytes.len());
+        let malformed = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let response =
+            decode_strict("response", &bytes, E::RESPONSE_BYTES_MAX).map_err(|error| malformed(error.to_string()))?;
+        if E::is_within_bounds(&response, bytes.len()) {
+            Ok(response)
+        } else {
+            Err(malformed(format!("an answer of {} bytes is more than its kind may have", bytes.len())))
+        }
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Self::Request) -> io::Result<()>
@@ -152,11 +160,11 @@ mod tests {
         ExchangeCodec::new(Metrics::new(None).unwrap())
     }
 
-    fn large_response() -> SyncResponse {
+    fn response_with(blocks: usize) -> SyncResponse {
         let header = Header::decode(&mut parity_scale_codec::IoReader(std::io::repeat(0))).unwrap();
         let extrinsics = vec![OpaqueExtrinsic::new(vec![0; BLOCK_BYTES_MAX])];
         let block = FinalizedBlock { block: Block { header, extrinsics: extrinsics.into() }, finalization: None };
-        SyncResponse::Blocks(vec![block; 5])
+        SyncResponse::Blocks(vec![block; blocks])
     }
 
     #[tokio::test]
@@ -169,12 +177,21 @@ mod tests {
 
     #[tokio::test]
     async fn response_over_the_limit_is_not_written_and_not_read() {
-        let error = codec().write_response(&PROTOCOL, &mut Vec::new(), large_response()).await.unwrap_err();
+        let error = codec().write_response(&PROTOCOL, &mut Vec::new(), response_with(5)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let mut bytes = Vec::new();
-        frame::write(&mut bytes, &large_response().encode()).await.unwrap();
+        frame::write(&mut bytes, &response_with(5).encode()).await.unwrap();
         let error = codec().read_response(&PROTOCOL, &mut Cursor::new(bytes)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn blocks_without_events_may_not_take_the_room_of_those_with() {
+        let mut bytes = Vec::new();
+        frame::write(&mut bytes, &response_with(3).encode()).await.unwrap();
+        let error = codec().read_response(&PROTOCOL, &mut Cursor::new(bytes)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("more than its kind may have"), "{error}");
     }
 
     #[tokio::test]

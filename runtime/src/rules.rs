@@ -126,10 +126,11 @@ impl RulesSchedule {
         next.map_or(Height(u32::MAX), |upgrade| Height(upgrade.height.0.saturating_sub(1)))
     }
 
-    /// Whether a change lies within `distance` blocks of `height`, before or after it.
+    /// Whether all changes are more than `distance` blocks below `height`: nobody is under other rules than those of now,
+    /// neither who is ahead, as far as that may be, nor who is a little behind.
     #[must_use]
-    pub fn changes_near(&self, height: Height, distance: u32) -> bool {
-        self.upgrades.iter().any(|upgrade| upgrade.height.0.abs_diff(height.0) <= distance)
+    pub fn are_settled(&self, height: Height, distance: u32) -> bool {
+        self.upgrades.iter().all(|upgrade| upgrade.height.0.saturating_add(distance) < height.0)
     }
 
     /// The changes, in order of height.
@@ -183,12 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn change_is_near_on_both_sides_of_it() {
+    fn rules_are_settled_some_time_after_the_last_change() {
         let schedule = RulesSchedule::new(Rules::V3, vec![Upgrade { height: Height(100), spec_version: 4 }]);
-        for (height, expected) in [(89, false), (90, true), (100, true), (110, true), (111, false)] {
-            assert_eq!(schedule.changes_near(Height(height), 10), expected, "{height}");
+        // Whoever begins far below the change meets what was signed under the rules above it.
+        for (height, expected) in [(1, false), (100, false), (110, false), (111, true), (100_000, true)] {
+            assert_eq!(schedule.are_settled(Height(height), 10), expected, "{height}");
         }
-        assert!(!RulesSchedule::default().changes_near(Height(1), 10));
+        assert!(RulesSchedule::default().are_settled(Height(1), 10));
     }
 
     #[test]

@@ -37,7 +37,7 @@ const BATCH_MAX: usize = 1_024;
 /// Transactions inserted under one lock: it is held for some hundred microseconds at most.
 const INSERTED_TOGETHER: usize = 64;
 
-/// So many blocks before and after a change of the rules, a peer may hold a transaction that was signed for the other ones.
+/// For so many blocks after a change of the rules, a peer may hold a transaction that was signed for the other ones.
 const RULES_SETTLE_BLOCKS: u32 = cairn_runtime::BLOCK_HASH_COUNT;
 
 /// How often the pool looks for transactions that nobody included.
@@ -318,7 +318,7 @@ impl MempoolDriver {
             Err(error) => return Err(error.into()),
         };
         let head = self.shared.reader.head().height;
-        let rules_are_settled = !self.shared.reader.rules().changes_near(head, RULES_SETTLE_BLOCKS);
+        let rules_are_settled = self.shared.reader.rules().are_settled(head, RULES_SETTLE_BLOCKS);
         let mut local = Vec::new();
         let mut admitted = false;
         let mut good = Vec::with_capacity(candidates.len());
