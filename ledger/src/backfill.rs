@@ -33,17 +33,30 @@ pub fn events_root(events: &[u8]) -> Option<Hash> {
     rest.is_empty().then(|| list.root())
 }
 
-/// The lowest height from which on all blocks are here, with the hash of the block below; `None` where nothing is missing.
+/// Where the blocks end that are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LowestBlock {
+    /// The lowest height from which on all blocks are here.
+    pub height: Height,
+    /// The hash of the block below.
+    pub parent: Hash,
+    /// The first height from there on whose block has a finalization of its own.
+    pub finalized: Height,
+}
+
+/// Where the blocks end; `None` where nothing is missing.
 ///
 /// # Errors
 /// The database failed or is damaged.
-pub(crate) fn wanted(view: &dyn DatabaseView) -> Result<Option<(Height, Hash)>, DatabaseError> {
-    let lowest = blocks::lowest_block(view)?;
-    if lowest == Height::ZERO {
+pub(crate) fn wanted(view: &dyn DatabaseView) -> Result<Option<LowestBlock>, DatabaseError> {
+    let height = blocks::lowest_block(view)?;
+    if height == Height::ZERO {
         return Ok(None);
     }
-    let lost = || DatabaseError::Missing { table: Table::Headers, reason: format!("height {lowest}") };
-    Ok(Some((lowest, blocks::header(view, lowest)?.ok_or_else(lost)?.parent_hash)))
+    let lost = |table| DatabaseError::Missing { table, reason: format!("height {height}") };
+    let parent = blocks::header(view, height)?.ok_or_else(|| lost(Table::Headers))?.parent_hash;
+    let (finalized, _) = blocks::finalization_from(view, height)?.ok_or_else(|| lost(Table::Finalizations))?;
+    Ok(Some(LowestBlock { height, parent, finalized }))
 }
 
 impl Ledger {
@@ -55,7 +68,7 @@ impl Ledger {
     pub fn fill(&mut self, archived: &[ArchivedBlock]) -> Result<Height, LedgerError> {
         let view: &dyn DatabaseView = &*self.database;
         let mut batch = WriteBatch::new();
-        let mut below = wanted(view)?;
+        let mut below = wanted(view)?.map(|lowest| (lowest.height, lowest.parent));
         let mut seen = BTreeSet::new();
         for ArchivedBlock { block, finalization, events } in archived {
             let (hash, height) = (block.header.hash(), block.header.height());

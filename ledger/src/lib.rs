@@ -45,7 +45,7 @@ mod signatures;
 mod snapshot;
 mod writer;
 
-pub use backfill::events_root;
+pub use backfill::{LowestBlock, events_root};
 pub use check::Verdict;
 pub use epoch::{Handover, OpenedEpoch};
 pub use error::{ErrorClass, LedgerError, ReadError};

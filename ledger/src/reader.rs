@@ -2,7 +2,7 @@
 //!
 //! A reader sees the head as of its last publication and everything below; what the writer does meanwhile is invisible.
 
-use crate::backfill;
+use crate::backfill::{self, LowestBlock};
 use crate::epoch::{Handover, OpenedEpoch};
 use crate::error::{LedgerError, ReadError};
 use crate::genesis::Genesis;
@@ -321,11 +321,11 @@ impl Reader {
         Ok(blocks::lowest_block(self.view())?)
     }
 
-    /// The lowest height from which on all blocks are here, with the hash of the block below; `None` where no block is missing.
+    /// Where the blocks end that are here; `None` where no block is missing.
     ///
     /// # Errors
     /// The database failed or is damaged.
-    pub fn wanted_below(&self) -> Result<Option<(Height, Hash)>, ReadError> {
+    pub fn wanted_below(&self) -> Result<Option<LowestBlock>, ReadError> {
         Ok(backfill::wanted(self.view())?)
     }
 

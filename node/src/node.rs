@@ -26,7 +26,7 @@ use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
 use cairn_chain_spec::ChainSpec;
 use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
-use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, OpenedEpoch, Reader, SignatureChecker};
+use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, LowestBlock, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, PeerId, Validators};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
@@ -334,13 +334,13 @@ impl Common {
         self.metrics.lowest_block(self.reader.lowest_block()?.0);
         let config = &self.launch.config;
         let wanted = self.reader.wanted_below()?;
-        let Some((lowest, parent)) =
+        let Some(LowestBlock { height, parent, finalized }) =
             wanted.filter(|_| config.sync.backfill && config.state.history == History::Archive)
         else {
             return Ok(());
         };
         let driver = BackfillDriver {
-            machine: Backfill::new(BackfillConfig::default(), lowest, parent),
+            machine: Backfill::new(BackfillConfig::default(), height, parent, finalized),
             network: network.clone(),
             ledger: ledger.clone(),
             reader: self.reader.clone(),

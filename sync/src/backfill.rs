@@ -196,8 +196,10 @@ pub struct Backfill {
     lowest: Height,
     /// Its parent's hash.
     parent: Hash,
-    /// The lowest height and the parent of the range that is being stored.
-    storing: Option<(Height, Hash)>,
+    /// The lowest height from there on whose block has a finalization of its own.
+    finalized: Height,
+    /// What the range that is being stored makes of these three.
+    storing: Option<(Height, Hash, Height)>,
     is_at_tip: bool,
     is_complete: bool,
     peers: BTreeMap<PeerRef, Peer>,
@@ -210,13 +212,15 @@ pub struct Backfill {
 }
 
 impl Backfill {
-    /// A machine for a node whose lowest block, with everything above it here, is `lowest`, a child of `parent`.
+    /// A machine for a node whose lowest block, with everything above it here, is `lowest`, a child of `parent`; the first
+    /// block from there on with a finalization of its own is at `finalized`.
     #[must_use]
-    pub const fn new(config: BackfillConfig, lowest: Height, parent: Hash) -> Self {
+    pub const fn new(config: BackfillConfig, lowest: Height, parent: Hash, finalized: Height) -> Self {
         Self {
             config,
             lowest,
             parent,
+            finalized,
             storing: None,
             is_at_tip: false,
             is_complete: false,
@@ -243,8 +247,8 @@ impl Backfill {
             BackfillInput::AtTip(is_at_tip) => self.is_at_tip = is_at_tip,
             BackfillInput::Range { peer, id, answer } => self.handle_answer(now_ms, peer, id, answer, outputs),
             BackfillInput::Stored => {
-                if let Some((lowest, parent)) = self.storing.take() {
-                    (self.lowest, self.parent) = (lowest, parent);
+                if let Some(stored) = self.storing.take() {
+                    (self.lowest, self.parent, self.finalized) = stored;
                 }
             }
             BackfillInput::Tick => self.expire(now_ms, outputs),
@@ -324,13 +328,19 @@ impl Backfill {
         if range.last_hash() != self.parent {
             return self.blame(now_ms, name, ArchiveError::ForeignChain(range.last()), outputs);
         }
-        self.storing = Some((range.first(), range.parent()));
+        // Below the lowest block with a finalization, peers can be served as many blocks as one answer has.
+        let unfinalized = range.finalized().map_or(range.first(), |(highest, _)| highest.next());
+        if self.finalized.0.saturating_sub(unfinalized.0) >= SYNC_BLOCKS_MAX {
+            return self.blame(now_ms, name, ArchiveError::Unfinalized(unfinalized), outputs);
+        }
+        let finalized = range.finalized().map_or(self.finalized, |(_, lowest)| lowest);
+        self.storing = Some((range.first(), range.parent(), finalized));
         outputs.push(BackfillOutput::Store(range));
     }
 
     /// Asks for what is missing, highest first.
     fn request_blocks(&mut self, now_ms: u64, outputs: &mut Vec<BackfillOutput>) {
-        let from = self.storing.map_or(self.lowest, |(first, _)| first);
+        let from = self.storing.map_or(self.lowest, |(first, ..)| first);
         let end = Height(from.0.saturating_sub(self.config.window_blocks).max(1));
         while self.requests.len() < self.config.requests_max && self.request_ms <= now_ms {
             let Some((last, first)) = self.last_gap(from, end) else { return };

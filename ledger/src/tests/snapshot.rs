@@ -2,7 +2,7 @@
 
 use super::epochs::{grow, turning_chain};
 use super::fixture::{Node, SPEC, chain, finalized, genesis, transfer, tx_in_era};
-use crate::{LedgerError, ReadError, Restore, RestoreError, events_root, verify_snapshot};
+use crate::{LedgerError, LowestBlock, ReadError, Restore, RestoreError, events_root, verify_snapshot};
 use cairn_primitives::light::LightError;
 use cairn_primitives::snapshot::{SnapshotError, SnapshotManifest};
 use cairn_primitives::{ArchivedBlock, EpochSchedule, FinalizedBlock, Hash, Height};
@@ -228,7 +228,7 @@ fn restored_ledger_that_is_filled_downwards_has_what_the_original_has() {
     blocks.extend((0..2).map(|_| grow(&mut node, &[]).block));
     let snapshot = take(&node, 500);
     let mut restored = Node::on(restore(&snapshot, schedule), HistoryMode::Archive, schedule);
-    let below = (Height(11), blocks[9].header.hash());
+    let below = LowestBlock { height: Height(11), parent: blocks[9].header.hash(), finalized: Height(11) };
     assert_eq!(restored.ledger.reader().wanted_below().unwrap(), Some(below));
     let hidden = blocks[4].header.hash();
     for error in
@@ -252,7 +252,8 @@ fn restored_ledger_that_is_filled_downwards_has_what_the_original_has() {
     restored.ledger.import(&[super::epochs::finalized(&next.block)]).unwrap();
     blocks.push(next.block);
     let mut restored = restored.restart();
-    assert_eq!(restored.ledger.reader().wanted_below().unwrap(), Some((Height(7), blocks[5].header.hash())));
+    let below = LowestBlock { height: Height(7), parent: blocks[5].header.hash(), finalized: Height(7) };
+    assert_eq!(restored.ledger.reader().wanted_below().unwrap(), Some(below));
     assert_eq!(restored.ledger.fill(&archived(&node, 6, 1)).unwrap(), Height::ZERO);
     assert_eq!(restored.ledger.fill(&[]).unwrap(), Height::ZERO);
 

@@ -2,6 +2,7 @@
 
 use crate::verify::{VerifyError, verify_subject};
 use cairn_primitives::header::ContextError;
+use cairn_primitives::message::SYNC_BLOCKS_MAX;
 use cairn_primitives::{ArchivedBlock, Epoch, EpochSchedule, Hash, Height, ValidatorSet};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ pub enum ArchiveError {
     /// The last block of an epoch comes without its own finalization.
     #[error("block {0} closes its epoch and comes without a finalization of its own")]
     UnprovedHandover(Height),
+    /// So many blocks without a finalization of their own that nobody could be served those below: there were more.
+    #[error("no block from {0} on comes with a finalization for {SYNC_BLOCKS_MAX} blocks")]
+    Unfinalized(Height),
     /// The highest block is not the parent of the lowest one here.
     #[error("block {0} is not the parent of the next one, which is here")]
     ForeignChain(Height),
@@ -55,6 +59,7 @@ pub struct ArchivedRange {
     last_hash: Hash,
     first: Height,
     parent: Hash,
+    finalized: Option<(Height, Height)>,
     bytes: usize,
 }
 
@@ -74,6 +79,7 @@ impl ArchivedRange {
         }
         let mut expected: Option<Hash> = None;
         let (mut height, mut last_hash) = (last, Hash::ZERO);
+        let mut finalized: Option<(Height, Height)> = None;
         for archived in &blocks {
             let header = &archived.block.header;
             if header.height() != height || height == Height::ZERO {
@@ -86,12 +92,15 @@ impl ArchivedRange {
                 None => last_hash = hash,
             }
             check_block(archived, height, hash, rules)?;
+            if archived.finalization.is_some() {
+                finalized = Some(finalized.map_or((height, height), |(highest, _)| (highest, height)));
+            }
             expected = Some(header.parent_hash);
             height = height.previous();
         }
         let parent = expected.ok_or(VerifyError::Empty)?;
         let bytes = blocks.encoded_size();
-        Ok(Self { blocks, last, last_hash, first: height.next(), parent, bytes })
+        Ok(Self { blocks, last, last_hash, first: height.next(), parent, finalized, bytes })
     }
 
     /// The blocks, highest first.
@@ -128,6 +137,11 @@ impl ArchivedRange {
     #[must_use]
     pub const fn parent(&self) -> Hash {
         self.parent
+    }
+
+    /// The highest and the lowest of the blocks that come with a finalization of their own.
+    pub(super) const fn finalized(&self) -> Option<(Height, Height)> {
+        self.finalized
     }
 
     /// Their encoded size.

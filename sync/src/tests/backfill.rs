@@ -7,7 +7,7 @@ use crate::{
     BackfillOutput, Severity, TICK_INTERVAL_MS, VerifyError, serve,
 };
 use cairn_primitives::ArchivedBlock;
-use cairn_primitives::message::{SYNC_RESPONSE_BYTES_MAX, SyncRequest, SyncResponse};
+use cairn_primitives::message::{SYNC_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX, SyncRequest, SyncResponse};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl ArchiveRules for Chain {
@@ -57,7 +57,7 @@ fn asked(outputs: &[BackfillOutput]) -> Vec<(u64, RequestId, u32, u32)> {
 
 /// A machine on the chain with the blocks from `lowest` on, at the tip.
 fn machine(chain: &Chain, lowest: u32, config: BackfillConfig) -> Backfill {
-    let mut machine = Backfill::new(config, Height(lowest), chain.hash(Height(lowest - 1)));
+    let mut machine = Backfill::new(config, Height(lowest), chain.hash(Height(lowest - 1)), Height(lowest));
     assert_eq!(advance(&mut machine, 0, BackfillInput::AtTip(true)), []);
     machine
 }
@@ -160,6 +160,29 @@ fn blocks_are_asked_for_downwards_of_several_peers_and_stored_without_a_gap() {
 }
 
 #[test]
+fn blocks_that_could_be_served_to_nobody_for_want_of_finalizations_do_not_hold() {
+    let chain = Chain::new(40, 1);
+    for (stripped, expected) in [(0, true), (1, true), (2, false)] {
+        // Up to the first finalization above there are as many blocks as an answer may have, but for one.
+        let first = Height(35 + SYNC_BLOCKS_MAX - 1);
+        let mut machine = Backfill::new(small(), Height(36), chain.hash(Height(35)), first);
+        advance(&mut machine, 0, BackfillInput::AtTip(true));
+        let (peer, id, last, count) = asked(&tell(&mut machine, 0, 1, 0, 40))[0];
+        let mut blocks = archive(&chain, last, count);
+        for block in blocks.iter_mut().take(stripped) {
+            assert!(!chain.schedule.is_closing(block.block.header.height()));
+            block.finalization = None;
+        }
+        let answer = ArchiveAnswer::Range(verify(&chain, blocks, last, count).unwrap());
+        let outputs = advance(&mut machine, 1, BackfillInput::Range { peer: PeerRef(peer), id, answer });
+        let is_stored = outputs.iter().any(|output| matches!(output, BackfillOutput::Store(_)));
+        let offence = BackfillOffence::Invalid(ArchiveError::Unfinalized(Height(34)));
+        let is_blamed = outputs.contains(&BackfillOutput::Report { peer: PeerRef(1), offence });
+        assert_eq!((is_stored, is_blamed), (expected, !expected), "{stripped}: {outputs:?}");
+    }
+}
+
+#[test]
 fn nothing_is_asked_for_away_from_the_tip_nor_faster_than_the_rate() {
     let chain = Chain::new(100, 1);
     let config = BackfillConfig { request_interval_ms: 200, ..small() };
@@ -177,7 +200,7 @@ fn nothing_is_asked_for_away_from_the_tip_nor_faster_than_the_rate() {
 fn machine_with_the_whole_chain_says_so_once_and_asks_for_nothing() {
     let chain = Chain::new(5, 1);
     for lowest in [0, 1] {
-        let mut machine = Backfill::new(small(), Height(lowest), GENESIS);
+        let mut machine = Backfill::new(small(), Height(lowest), GENESIS, Height(lowest));
         assert_eq!(advance(&mut machine, 0, BackfillInput::AtTip(true)), [BackfillOutput::Complete]);
         assert_eq!(tell(&mut machine, 0, 1, 0, chain.length()), []);
     }
@@ -274,7 +297,7 @@ impl Simulation {
         };
         let (chain, foreign) = (chain(1), chain(2));
         let lowest = 300 - u32::try_from(numbers.below(40)).unwrap();
-        let machine = Backfill::new(config, Height(lowest), chain.hash(Height(lowest - 1)));
+        let machine = Backfill::new(config, Height(lowest), chain.hash(Height(lowest - 1)), Height(lowest));
         let peers = (1..).map(PeerRef).zip(peers.iter().copied()).collect();
         Self {
             numbers,
@@ -338,7 +361,7 @@ impl Simulation {
                 // What was under way is gone; a range that was being stored is there or not.
                 self.events.retain(|_, input| matches!(input, BackfillInput::Tick));
                 let parent = self.chain.hash(Height(self.lowest - 1));
-                self.machine = Backfill::new(self.config, Height(self.lowest), parent);
+                self.machine = Backfill::new(self.config, Height(self.lowest), parent, Height(self.lowest));
             }
             _ => return,
         }
