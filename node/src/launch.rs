@@ -8,6 +8,7 @@ use crate::vote_record;
 use cairn_chain_spec::{ChainSpec, DOCUMENT_BYTES_MAX};
 use cairn_ledger::Genesis;
 use cairn_primitives::KeyPair;
+use cairn_rpc::Token;
 use prometheus::Registry;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ pub struct Launch {
     pub node_key: KeyPair,
     /// The keys that vote, each in the epochs whose validators hold it; none unless the role is validator.
     pub consensus_keys: Vec<ConsensusKey>,
+    /// Whoever shows it may call unsafe methods.
+    pub unsafe_token: Option<Token>,
     /// What `/readyz` shows; the node's parts report to it.
     pub readiness: Readiness,
     /// What `/metrics` shows; every metric carries the label `chain_id`.
@@ -36,7 +39,7 @@ impl Launch {
     /// Reads the chain spec and the keys that the configuration names. A missing node key is made.
     ///
     /// # Errors
-    /// A file is missing, unreadable or wrong; a validator has no key or one that the chain does not know.
+    /// A file is missing, unreadable, wrong or, where it holds a secret, open to others; a validator has no key or one that the chain does not know.
     pub fn prepare(config: NodeConfig) -> anyhow::Result<Self> {
         let spec = load_spec(&config.node.chain)?;
         let genesis = genesis_of(&spec)?;
@@ -45,9 +48,19 @@ impl Launch {
             Role::Validator => consensus_keys(&config, &spec)?,
             Role::Rpc | Role::Archive => Vec::new(),
         };
+        let unsafe_token = unsafe_token(&config)?;
         let labels = [("chain_id".to_owned(), spec.id().to_owned())].into_iter().collect();
         let registry = Registry::new_custom(None, Some(labels))?;
-        Ok(Self { config, spec, genesis, node_key, consensus_keys, readiness: Readiness::default(), registry })
+        Ok(Self {
+            config,
+            spec,
+            genesis,
+            node_key,
+            consensus_keys,
+            unsafe_token,
+            readiness: Readiness::default(),
+            registry,
+        })
     }
 }
 
@@ -70,7 +83,7 @@ const TOKEN_CHARS_MAX: usize = 256;
 ///
 /// # Errors
 /// The file cannot be read, can be read by others, or holds no token.
-pub fn unsafe_token(config: &NodeConfig) -> anyhow::Result<Option<String>> {
+fn unsafe_token(config: &NodeConfig) -> anyhow::Result<Option<Token>> {
     let named = &config.rpc.unsafe_token_file;
     if named.is_empty() {
         return Ok(None);
@@ -85,7 +98,7 @@ pub fn unsafe_token(config: &NodeConfig) -> anyhow::Result<Option<String>> {
     file.take(limit).read_to_string(&mut text).exit_with(ExitKind::Config, cannot_read())?;
     let token = text.trim();
     if (TOKEN_CHARS_MIN..=TOKEN_CHARS_MAX).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(Some(token.to_owned()));
+        return Ok(Some(token.into()));
     }
     let message = format!(
         "{named} (rpc.unsafe_token_file) must hold {TOKEN_CHARS_MIN} to {TOKEN_CHARS_MAX} visible ASCII characters on one line: \

@@ -13,7 +13,7 @@ use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
 use crate::drivers::upgrades::UpgradeWatch;
 use crate::exit::{ExitContext as _, ExitKind};
 use crate::join::{Join, Joined};
-use crate::launch::{ConsensusKey, Launch, database_folder, unsafe_token};
+use crate::launch::{ConsensusKey, Launch, database_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
@@ -381,7 +381,7 @@ impl Common {
             node: Arc::new(node),
             heads: self.bus.heads(),
         };
-        let rpc = Server::start(rpc_config(config)?, ports, &self.launch.registry)
+        let rpc = Server::start(rpc_config(&self.launch), ports, &self.launch.registry)
             .await
             .exit_with(ExitKind::Address, "JSON-RPC cannot be served")?;
         tracing::debug!(parts = ?supervisor, "servers are up");
@@ -659,9 +659,9 @@ fn pool_config(config: &NodeConfig) -> PoolConfig {
     }
 }
 
-fn rpc_config(config: &NodeConfig) -> anyhow::Result<RpcConfig> {
-    let section = &config.rpc;
-    Ok(RpcConfig {
+fn rpc_config(launch: &Launch) -> RpcConfig {
+    let section = &launch.config.rpc;
+    RpcConfig {
         listen: section.listen,
         request_bytes_max: section.request_bytes_max,
         response_bytes_max: section.response_bytes_max,
@@ -670,10 +670,10 @@ fn rpc_config(config: &NodeConfig) -> anyhow::Result<RpcConfig> {
         subscriptions_per_connection_max: section.subscriptions_max,
         calls_per_second_max: section.calls_per_second_max,
         offers_unsafe: section.offers_unsafe(),
-        unsafe_token: unsafe_token(config)?,
+        unsafe_token: launch.unsafe_token.clone(),
         call_timeout: Duration::from_millis(u64::from(section.request_time_ms_max)),
         ..RpcConfig::default()
-    })
+    }
 }
 
 fn identity(launch: &Launch, network: &Network) -> NodeIdentity {

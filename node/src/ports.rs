@@ -74,8 +74,10 @@ impl ChainPort for Chain {
     }
 
     fn block_hash(&self, height: Height) -> Result<Option<Hash>, ReadError> {
+        // Before the look for the hash: a block that is committed in between is not one that was not kept.
+        let head = self.0.head().height;
         let hash = self.0.block_hash(height).map_err(read_error)?;
-        if hash.is_none() && height <= self.0.head().height {
+        if hash.is_none() && height <= head {
             let lowest = self.0.lowest_block().map_err(read_error)?;
             return Err(ReadError::BlockNotKept { lowest });
         }

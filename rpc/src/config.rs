@@ -1,6 +1,8 @@
 //! Where the server listens and what it allows.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of the server. The defaults are those of `docs/rpc.md`.
@@ -55,7 +57,7 @@ pub struct RpcConfig {
     /// Whether methods for the node's owner are offered to everybody who can connect.
     pub offers_unsafe: bool,
     /// Whoever sends this as a bearer token may call them as well.
-    pub unsafe_token: Option<String>,
+    pub unsafe_token: Option<Token>,
 }
 
 /// Web origins that may call.
@@ -67,6 +69,22 @@ pub enum AllowedOrigins {
     List(Vec<String>),
     /// Any page.
     Any,
+}
+
+/// A secret that a client shows; it is never printed.
+#[derive(Clone)]
+pub struct Token(pub(crate) Arc<str>);
+
+impl From<&str> for Token {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Default for RpcConfig {

@@ -30,7 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use config::{AllowedOrigins, RpcConfig};
+pub use config::{AllowedOrigins, RpcConfig, Token};
 pub use error::{Code, RpcError};
 pub use ports::{
     CallError, ChainPort, ChainProperties, ChainType, EventEntry, Head, Health, MempoolStatus, NodeIdentity, NodePort,

@@ -140,7 +140,7 @@ impl Server {
             metrics,
             budgets: Budgets::new(config.calls_per_second_max, config.limits_loopback),
             offers_unsafe: config.offers_unsafe,
-            unsafe_token: config.unsafe_token.map(Arc::from),
+            unsafe_token: config.unsafe_token.map(|token| token.0),
             origins: config.origins,
             times: Times {
                 head: config.head_timeout,

@@ -126,8 +126,7 @@ fn column_family(table: Table, cache: &Cache) -> Options {
         Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
         Access::Bulk => {
             blocks.set_block_size(16 << 10);
-            // What is flushed is soon merged, into files of the lowest level where the records come in order.
-            options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
+            options.set_compression_type(DBCompressionType::Lz4);
             options.set_bottommost_compression_type(DBCompressionType::Zstd);
             options.set_bottommost_compression_options(ZLIB_WINDOW_BITS, ZSTD_LEVEL_FAST, 0, 0, true);
         }
