@@ -4,45 +4,14 @@ usage: python asyncsub.py ws://127.0.0.1:9944
 """
 
 import asyncio
-import sys
 
+from account import Account
 from async_substrate_interface import AsyncSubstrateInterface, SubstrateInterface
-from nacl.signing import SigningKey
+from steps import ALICE_SEED, BOB, URL, event_names, failed, finish, told
+from steps import step as sync_step
 
-URL = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9944"
 STEP_SECONDS = 40
-BOB = "5GoNkf6WdbxCFnPdAnYYQyCjAKPJgLNxXwPjwTh6DGg6gN3E"
-failures = 0
-
-
-class Alice:
-    """The ed25519 development account //Alice."""
-
-    crypto_type = 0
-    ss58_format = 42
-    ss58_address = "5FA9nQDVg267DEd8m1ZypXLBnvN7SFxYwV7ndqSYGiN9TTpu"
-
-    def __init__(self):
-        self._key = SigningKey(bytes.fromhex("abf8e5bdbe30c65656c0a3cbd181ff8a56294a69dfedd27982aace4a76909115"))
-        self.public_key = bytes(self._key.verify_key)
-
-    def sign(self, data):
-        if isinstance(data, str):
-            data = bytes.fromhex(data.removeprefix("0x"))
-        return self._key.sign(bytes(getattr(data, "data", data))).signature
-
-
-ALICE = Alice()
-
-
-def told(name, outcome):
-    print("PASS", name, "" if outcome is None else outcome)
-
-
-def failed(name, error):
-    global failures
-    failures += 1
-    print("FAIL", name, "->", type(error).__name__, str(error)[:200])
+ALICE = Account(ALICE_SEED)
 
 
 async def step(name, run):
@@ -50,22 +19,6 @@ async def step(name, run):
         told(name, await asyncio.wait_for(run(), STEP_SECONDS))
     except Exception as error:
         failed(name, error)
-
-
-def sync_step(name, run):
-    try:
-        told(name, run())
-    except Exception as error:
-        failed(name, error)
-
-
-def event_names(events):
-    names = []
-    for event in events:
-        value = event if isinstance(event, dict) else event.value
-        inner = value.get("event", value)
-        names.append(f"{inner['module_id']}.{inner['event_id']}")
-    return names
 
 
 async def asynchronous():
@@ -190,5 +143,4 @@ def synchronous():
 
 asyncio.run(asynchronous())
 synchronous()
-print("ALL PASS" if failures == 0 else f"{failures} FAILED")
-sys.exit(0 if failures == 0 else 1)
+finish()

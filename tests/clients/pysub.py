@@ -3,30 +3,12 @@
 usage: python pysub.py ws://127.0.0.1:9944
 """
 
-import sys
-
+from steps import ALICE_SEED, BOB, URL, finish, step
 from substrateinterface import Keypair, KeypairType, SubstrateInterface
 
-URL = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9944"
-BOB = "5GoNkf6WdbxCFnPdAnYYQyCjAKPJgLNxXwPjwTh6DGg6gN3E"
-failures = 0
 chain = SubstrateInterface(url=URL)
-alice = Keypair.create_from_seed(
-    "0xabf8e5bdbe30c65656c0a3cbd181ff8a56294a69dfedd27982aace4a76909115",
-    crypto_type=KeypairType.ED25519,
-    ss58_format=42,
-)
+alice = Keypair.create_from_seed("0x" + ALICE_SEED, crypto_type=KeypairType.ED25519, ss58_format=42)
 wallet = Keypair.create_from_uri("//Alice", ss58_format=42)
-
-
-def step(name, run):
-    global failures
-    try:
-        outcome = run()
-        print("PASS", name, "" if outcome is None else outcome)
-    except Exception as error:
-        failures += 1
-        print("FAIL", name, "->", type(error).__name__, str(error)[:160])
 
 
 def transfer(value):
@@ -102,5 +84,4 @@ step("header digest", lambda: list(chain.get_block_header()["header"]["digest"][
 step("finalized heads", heads)
 step("storage subscription", storage)
 step("events of block 1", lambda: len(chain.get_events(chain.get_block_hash(1))))
-print("ALL PASS" if failures == 0 else f"{failures} FAILED")
-sys.exit(0 if failures == 0 else 1)
+finish()

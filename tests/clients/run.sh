@@ -110,6 +110,8 @@ upgrade() {
     return $failed
 }
 
+# Scripts that import each other leave nothing beside themselves.
+export PYTHONDONTWRITEBYTECODE=1
 failed=()
 for client in $clients; do
     echo "== $client"

@@ -14,6 +14,7 @@ pub mod kill;
 pub mod late;
 pub mod load;
 pub mod namespaces;
+pub mod program;
 pub mod rpc;
 pub mod serving;
 pub mod votes;

@@ -2,16 +2,11 @@
 //!
 //! `make damage`, or `cargo run --release -p cairn-tests --bin damage -- --history window --blocks 10000`
 
-use cairn_tests::damage;
+use cairn_tests::{damage, program::finish};
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match damage::run(&damage::Options::parse(), &mut |line| println!("{line}")) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let tell = &mut |line| println!("{line}");
+    finish(damage::run(&damage::Options::parse(), tell).map(|()| ""))
 }

@@ -2,19 +2,10 @@
 //!
 //! `cargo run --release -p cairn-tests --bin late_node -- --blocks 10000 --transactions 100`
 
-use cairn_tests::late;
+use cairn_tests::{late, program::finish};
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match late::run(&late::Options::parse()) {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    finish(late::run(&late::Options::parse()))
 }

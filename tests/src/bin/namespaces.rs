@@ -2,7 +2,7 @@
 //!
 //! `make namespaces`, or `cargo run --release -p cairn-tests --bin namespaces -- partition43`
 
-use cairn_tests::namespaces;
+use cairn_tests::{namespaces, program::finish};
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -22,11 +22,5 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let load = std::env::current_exe().map(|program| program.with_file_name("load")).unwrap_or_default();
-    match namespaces::tell(&options.stories, &load).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    finish(namespaces::tell(&options.stories, &load).await.map(|()| ""))
 }

@@ -2,19 +2,10 @@
 //!
 //! `cargo run --release -p cairn-tests --bin serving -- --accounts 200000`
 
-use cairn_tests::serving;
+use cairn_tests::{program::finish, serving};
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match serving::run(&serving::Options::parse()) {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    finish(serving::run(&serving::Options::parse()))
 }

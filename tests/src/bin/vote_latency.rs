@@ -2,19 +2,10 @@
 //!
 //! `cargo run --release -p cairn-tests --bin vote_latency -- --rounds 5000`
 
-use cairn_tests::votes;
+use cairn_tests::{program::finish, votes};
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match votes::run(&votes::Options::parse()) {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    finish(votes::run(&votes::Options::parse()))
 }

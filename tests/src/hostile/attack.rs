@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use cairn_primitives::message::{STATE_RESPONSE_BYTES_MAX, StateRequest, StateResponse, SyncRequest, SyncResponse};
 use cairn_primitives::{Hash, Height};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use libp2p::StreamProtocol;
 use libp2p::{PeerId, Stream};
 use libp2p_stream::IncomingStreams;
 use parity_scale_codec::{Decode as _, Encode as _};
@@ -154,10 +155,11 @@ impl Attack {
                 hold(&stranger).await
             }
             Self::OversizeRequest => {
-                request(target, peer, &wire::frame(u32::MAX, &[0; 64])).await?;
-                request(target, peer, &wire::proper(&[0xff; 40])).await
+                let protocol = target.protocol("sync")?;
+                request(peer, &protocol, &wire::frame(u32::MAX, &[0; 64])).await?;
+                request(peer, &protocol, &wire::proper(&[0xff; 40])).await
             }
-            Self::TruncatedRequest => request(target, peer, &wire::frame(40, &[1, 2, 3])).await,
+            Self::TruncatedRequest => request(peer, &target.protocol("sync")?, &wire::frame(40, &[1, 2, 3])).await,
             Self::RequestFlood => request_flood(target, peer, "sync", |_| SyncRequest::Status.encode()).await,
             Self::UnreadAnswers => {
                 let request = SyncRequest::Blocks { from: Height(1), count: 256 }.encode();
@@ -237,29 +239,28 @@ async fn endless_gossip(peer: &Attacker) -> anyhow::Result<()> {
     hold(peer).await
 }
 
-async fn request(target: &Target, peer: &Attacker, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut stream = peer.open(&target.protocol("sync")?).await?;
+/// A stream that the whole request was written to.
+async fn asked(peer: &Attacker, protocol: &StreamProtocol, bytes: &[u8]) -> anyhow::Result<Stream> {
+    let mut stream = peer.open(protocol).await?;
     stream.write_all(bytes).await?;
     stream.close().await?;
-    drain(&mut stream).await
+    Ok(stream)
+}
+
+async fn request(peer: &Attacker, protocol: &StreamProtocol, bytes: &[u8]) -> anyhow::Result<()> {
+    drain(&mut asked(peer, protocol, bytes).await?).await
 }
 
 async fn request_flood(
     target: &Target,
     peer: &Attacker,
     purpose: &str,
-    request: impl Fn(u32) -> Vec<u8>,
+    bytes: impl Fn(u32) -> Vec<u8>,
 ) -> anyhow::Result<()> {
     let protocol = target.protocol(purpose)?;
-    let ask = async |number| {
-        let mut stream = peer.open(&protocol).await?;
-        stream.write_all(&wire::proper(&request(number))).await?;
-        stream.close().await?;
-        drain(&mut stream).await
-    };
+    let ask = async |number| request(peer, &protocol, &wire::proper(&bytes(number))).await;
     for _ in 0..20 {
-        let asked = (0..8).map(&ask);
-        futures::future::try_join_all(asked).await?;
+        futures::future::try_join_all((0..8).map(&ask)).await?;
     }
     Ok(())
 }
@@ -287,9 +288,7 @@ pub(crate) async fn state_request(
     peer: &Attacker,
     request: &StateRequest,
 ) -> anyhow::Result<StateResponse> {
-    let mut stream = peer.open(&target.protocol("state")?).await?;
-    stream.write_all(&wire::proper(&request.encode())).await?;
-    stream.close().await?;
+    let stream = asked(peer, &target.protocol("state")?, &wire::proper(&request.encode())).await?;
     let mut answer = Vec::new();
     let bytes_max = u64::try_from(STATE_RESPONSE_BYTES_MAX)?.saturating_add(4);
     timeout(TIME_MAX, stream.take(bytes_max).read_to_end(&mut answer)).await??;
@@ -318,11 +317,9 @@ async fn garbage_state_requests(target: &Target, peer: &Attacker) -> anyhow::Res
     ];
     let proper = senseless.iter().map(|request| wire::proper(&request.encode()));
     let broken = [wire::frame(u32::MAX, &[0; 64]), wire::proper(&[0xff; 40]), wire::frame(40, &[2, 2, 3])];
+    let protocol = target.protocol("state")?;
     for bytes in proper.chain(broken) {
-        let mut stream = peer.open(&target.protocol("state")?).await?;
-        stream.write_all(&bytes).await?;
-        stream.close().await?;
-        drain(&mut stream).await?;
+        request(peer, &protocol, &bytes).await?;
     }
     Ok(())
 }
