@@ -33,6 +33,17 @@ pub enum LedgerError {
         .0.spec_version, .0.height, .0.height.0.saturating_sub(1)
     )]
     OtherRules(Upgrade),
+    /// The chain in the data folder changed its rules, and the chain spec does not say so.
+    #[error(
+        "rules {found} hold in the database since the chain changed its rules, and its chain spec names no change to them at \
+         or below block {head}, the last one here: add the change to `upgrades` of the chain spec"
+    )]
+    UnnamedRules {
+        /// The version of the rules that the last change brought.
+        found: u32,
+        /// The height of the committed head.
+        head: Height,
+    },
     /// What comes is under rules that this binary does not have.
     #[error(transparent)]
     UnknownRules(#[from] UnknownRules),
@@ -98,6 +109,7 @@ impl LedgerError {
             | Self::State(_)
             | Self::OtherChain { .. }
             | Self::OtherRules(_)
+            | Self::UnnamedRules { .. }
             | Self::Genesis(_)
             | Self::FinalizedInvalid { .. }
             | Self::Execution(_) => ErrorClass::Fatal,

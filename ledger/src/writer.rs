@@ -431,8 +431,16 @@ impl Ledger {
     ) -> Result<BlockContext, LedgerError> {
         let proposer = self.validators.set.get(proposer).map_or(AccountId32([0; 32]), |entry| entry.key.into());
         let height = parent.height.next();
-        let (genesis, epoch, rules) = (self.genesis.hash(), self.epoch.epoch, self.rules.at(height)?);
-        Ok(BlockContext { genesis, epoch, height, parent_hash: parent.hash, timestamp, proposer, rules })
+        Ok(BlockContext {
+            genesis: self.genesis.hash(),
+            epoch: self.epoch.epoch,
+            height,
+            parent_hash: parent.hash,
+            timestamp,
+            proposer,
+            rules: self.rules.at(height)?,
+            rules_begin: self.rules.change_after(parent.height),
+        })
     }
 
     fn consensus_context(

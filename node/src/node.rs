@@ -533,7 +533,9 @@ pub fn open_ledger_with(
 /// A failure of the ledger with its exit code.
 pub fn ledger_failure(error: LedgerError) -> anyhow::Error {
     let kind = match &error {
-        LedgerError::OtherChain { .. } | LedgerError::OtherRules(_) => ExitKind::WrongChain,
+        LedgerError::OtherChain { .. } | LedgerError::OtherRules(_) | LedgerError::UnnamedRules { .. } => {
+            ExitKind::WrongChain
+        }
         LedgerError::UnknownRules(_) => ExitKind::UnknownRules,
         LedgerError::Database(_)
         | LedgerError::State(_)

@@ -15,7 +15,7 @@
 use crate::dispatch::{DispatchClass, DispatchError, DispatchEventInfo, DispatchResult, Fault, Origin, Pays};
 use crate::event::{EventRecord, Phase};
 use crate::invalid::{InvalidTransaction, ValidateError};
-use crate::modules::system::Event as SystemEvent;
+use crate::modules::system::{Event as SystemEvent, LAST_RUNTIME_UPGRADE, LastRuntimeUpgradeInfo};
 use crate::modules::transaction_payment::exec::{CollectedFees, charge, settle};
 use crate::modules::transaction_payment::{FeeParameters, PARAMETERS};
 use crate::modules::validators::{self, BLOCK_REPORTS_MAX};
@@ -25,6 +25,7 @@ use crate::rules::Rules;
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::{Transaction, TransactionError};
 use crate::validity::check_signed;
+use crate::version::SPEC_NAME;
 use crate::weight::{BLOCK_WEIGHT_MAX, Weight};
 use crate::{client, validity::Admission};
 use cairn_primitives::extrinsic::SignedPart;
@@ -53,6 +54,8 @@ pub struct BlockContext {
     pub proposer: AccountId32,
     /// The rules at its height.
     pub rules: Rules,
+    /// Whether the block before had others.
+    pub rules_begin: bool,
 }
 
 /// Bounds of a block that is being built.
@@ -267,6 +270,10 @@ impl<'a> Execution<'a> {
         let previous = overlay.value(&timestamp::NOW)?;
         if context.timestamp.0 <= previous {
             return Err(BlockError::TimestampOrder { actual: context.timestamp, previous: TimestampMs(previous) });
+        }
+        if context.rules_begin {
+            let (spec_version, spec_name) = (context.rules.spec_version(), SPEC_NAME.into());
+            overlay.set_value(&LAST_RUNTIME_UPGRADE, &LastRuntimeUpgradeInfo { spec_version, spec_name })?;
         }
         let parameters = overlay.value(&PARAMETERS)?;
         let (fees, weight, results) = (CollectedFees::default(), Weight::ZERO, Vec::new());

@@ -34,6 +34,8 @@ prefixes! {
     SYSTEM_DIGEST = "System", "Digest", "26aa394eea5630e07c48ae0c9558cef799e7f93fc6a98f0874fd057f111c4d2d";
     /// Prefix of `System.BlockHash`, virtual: the hash of a block by `Twox64Concat(u32)`.
     SYSTEM_BLOCK_HASH = "System", "BlockHash", "26aa394eea5630e07c48ae0c9558cef7a44704b568d21667356a5a050c118746";
+    /// `System.LastRuntimeUpgrade`: the rules that the last change of rules brought; absent before the first change.
+    SYSTEM_LAST_RUNTIME_UPGRADE = "System", "LastRuntimeUpgrade", "26aa394eea5630e07c48ae0c9558cef7f9cce9c888469bb1a0dceaa129672ef8";
     /// `Timestamp.Now`: `u64` milliseconds since the Unix epoch.
     TIMESTAMP_NOW = "Timestamp", "Now", "f0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb";
     /// `Balances.TotalIssuance`: `u128`, the sum of all balances.

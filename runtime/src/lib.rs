@@ -49,7 +49,7 @@ pub use genesis::{GenesisConfig, GenesisError, genesis_state};
 pub use invalid::{InvalidTransaction, InvalidityCode, TransactionValidityError, UnknownCode, ValidateError};
 pub use metadata::{METADATA_VERSIONS, metadata};
 pub use modules::balances::EXISTENTIAL_DEPOSIT;
-pub use modules::system::{AccountData, AccountInfo};
+pub use modules::system::{AccountData, AccountInfo, last_upgrade};
 pub use modules::transaction_payment::{FeeParameters, InclusionFee};
 pub use modules::validators::{BLOCK_REPORTS_MAX, is_punishable, next_validators, offence};
 pub use modules::{RuntimeCall, RuntimeError, RuntimeEvent};

@@ -61,6 +61,7 @@ impl Chain {
             timestamp: TimestampMs(u64::from(self.height + 1) * 1_000),
             proposer: proposer(),
             rules: Rules::NEWEST,
+            rules_begin: false,
         }
     }
 

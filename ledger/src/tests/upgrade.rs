@@ -7,6 +7,7 @@ use cairn_primitives::signer::AccountKey;
 use cairn_primitives::{Block, EpochSchedule, Height};
 use cairn_runtime::{
     Era, InvalidTransaction, Rules, RulesSchedule, Transaction, TransactionExtra, Upgrade, client, code_marker, keys,
+    last_upgrade,
 };
 use cairn_storage::HistoryMode;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ fn rules_change_at_their_height_and_the_block_before_says_so() {
     for (block, rules) in blocks.iter().zip([Rules::V3, Rules::V4, Rules::V4, Rules::V4]) {
         let state = reader.state_at(&block.header.hash()).unwrap();
         assert_eq!(state.get(keys::CODE).unwrap(), Some(code_marker(rules)), "{}", block.header.number);
+        let changed = (block.header.number >= HEIGHT).then_some(4);
+        assert_eq!(last_upgrade(&state).unwrap(), changed, "{}", block.header.number);
     }
     // Another node comes to the same by the blocks alone.
     let mut other = Node::under(&schedule(4));
@@ -114,6 +117,11 @@ fn ledger_without_the_coming_rules_ends_one_block_before_them() {
     let mut ledger = try_open(database.clone(), history, epochs, schedule(4)).unwrap();
     assert_eq!(ledger.import(&[finalized(&blocks[2]), finalized(&blocks[3])]).unwrap().len(), 2);
     drop(ledger);
+    for named in [vec![], vec![(HEIGHT + 9, 4)], vec![(HEIGHT, 5)]] {
+        let named = named.into_iter().map(|(height, spec_version)| Upgrade { height: Height(height), spec_version });
+        let refused = try_open(database.clone(), history, epochs, RulesSchedule::new(Rules::V3, named.collect())).err();
+        assert!(matches!(refused, Some(LedgerError::UnnamedRules { found: 4, .. })), "{refused:?}");
+    }
     let elsewhere = RulesSchedule::new(Rules::V3, vec![Upgrade { height: Height(HEIGHT + 1), spec_version: 4 }]);
     let refused = try_open(database, history, epochs, elsewhere).err();
     assert!(matches!(refused, Some(LedgerError::OtherRules(_))), "{refused:?}");

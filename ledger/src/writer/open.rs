@@ -9,7 +9,7 @@ use crate::reader::{Published, Reader};
 use crate::signatures::SignatureChecker;
 use cairn_primitives::header::DigestItem;
 use cairn_primitives::{Header, Height, TimestampMs};
-use cairn_runtime::RulesSchedule;
+use cairn_runtime::{RulesSchedule, last_upgrade};
 use cairn_storage::{Database, DatabaseError, Durability, StateHead, StateStore, Table, WriteBatch, blocks};
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Ledger {
         }
         let header = blocks::header(&*database, head.height)?
             .ok_or_else(|| DatabaseError::damaged(Table::Headers, format!("no header at the head, {}", head.height)))?;
-        check_rules(&*database, &rules, head.height)?;
+        check_rules(&*database, &state, &rules, head.height)?;
         let head_timestamp = timestamp_of(&header)?;
         let epoch = OpenedEpoch::read(&*database, schedule, head.height)?;
         let next = open_next(&state, &header)?;
@@ -73,19 +73,28 @@ fn timestamp_of(header: &Header) -> Result<TimestampMs, LedgerError> {
     Ok(header.context().map_err(|error| LedgerError::Genesis(error.to_string()))?.timestamp)
 }
 
-/// Whether the rules of the committed blocks changed where the chain spec says; blocks that are not here are not looked at.
-fn check_rules(database: &dyn Database, rules: &RulesSchedule, head: Height) -> Result<(), LedgerError> {
-    for upgrade in rules.upgrades() {
-        let last = Height(upgrade.height.0.saturating_sub(1));
-        if last > head {
-            break;
-        }
-        let header = blocks::header(database, last)?;
+/// Whether the rules of the committed blocks changed where the chain spec says, and nowhere else; blocks that are not here are not
+/// looked at.
+fn check_rules(
+    database: &dyn Database,
+    state: &StateStore,
+    rules: &RulesSchedule,
+    head: Height,
+) -> Result<(), LedgerError> {
+    let named = || rules.upgrades().iter().take_while(|upgrade| upgrade.height <= head.next());
+    for upgrade in named() {
+        let header = blocks::header(database, Height(upgrade.height.0.saturating_sub(1)))?;
         if header.is_some_and(|header| !header.digest.contains(&DigestItem::RuntimeEnvironmentUpdated)) {
             return Err(LedgerError::OtherRules(*upgrade));
         }
     }
-    Ok(())
+    let changed = last_upgrade(&BranchState { state, overlay: None });
+    match changed.map_err(|error| LedgerError::Execution(error.to_string()))? {
+        Some(found) if !named().any(|upgrade| upgrade.height <= head && upgrade.spec_version == found) => {
+            Err(LedgerError::UnnamedRules { found, head })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The validators of the next epoch in the committed state, which are those that the head's header names.

@@ -116,7 +116,7 @@ fn system(rules: Rules) -> Module {
         name: "System",
         index: 0,
         docs: "Accounts, remarks, and what every block says about itself.",
-        storage: storage::system(),
+        storage: storage::system(rules),
         call: Some(meta_type::<system::Call>()),
         event: Some(meta_type::<system::Event>()),
         error: None,

@@ -2,9 +2,10 @@
 
 use super::shapes::Digest;
 use crate::EventRecord;
-use crate::modules::system::AccountInfo;
+use crate::modules::system::{AccountInfo, LastRuntimeUpgradeInfo};
 use crate::modules::transaction_payment::FeeParameters;
 use crate::modules::validators::{KeyRecord, Member, Offence};
+use crate::rules::Rules;
 use cairn_primitives::{AccountId32, Hash, PublicKey};
 use frame_metadata::v14::{StorageEntryModifier, StorageEntryType, StorageHasher};
 use parity_scale_codec::Encode;
@@ -24,6 +25,12 @@ fn value<T: TypeInfo + Encode + 'static>(name: &'static str, default: &T, docs: 
     Entry { name, modifier: StorageEntryModifier::Default, ty, default: default.encode(), docs }
 }
 
+/// A value that may be absent.
+fn optional_value<T: TypeInfo + 'static>(name: &'static str, docs: &'static str) -> Entry {
+    let ty = StorageEntryType::Plain(meta_type::<T>());
+    Entry { name, modifier: StorageEntryModifier::Optional, ty, default: None::<()>.encode(), docs }
+}
+
 fn map<K: TypeInfo + 'static, V: TypeInfo + Encode + 'static>(
     name: &'static str,
     hasher: StorageHasher,
@@ -41,16 +48,22 @@ fn optional_map<K: TypeInfo + 'static, V: TypeInfo + 'static>(name: &'static str
     Entry { name, modifier: StorageEntryModifier::Optional, ty, default: None::<()>.encode(), docs }
 }
 
-pub(super) fn system() -> Vec<Entry> {
+pub(super) fn system(rules: Rules) -> Vec<Entry> {
     let account = AccountInfo::default();
-    vec![
+    let mut entries = vec![
         map::<AccountId32, _>("Account", StorageHasher::Blake2_128Concat, &account, "The account of a key."),
         map::<u32, _>("BlockHash", StorageHasher::Twox64Concat, &Hash::ZERO, "The hash of the block at a height."),
         value("Number", &0u32, "The height of the block."),
         value("ParentHash", &Hash::ZERO, "The hash of the block before."),
         value("Digest", &Digest::default(), "The digest in the block's header."),
         value("Events", &Vec::<EventRecord>::new(), "The events of the block."),
-    ]
+    ];
+    // No change of rules leads to the first ones.
+    if rules > Rules::FIRST {
+        let docs = "The rules that the last change of rules brought.";
+        entries.push(optional_value::<LastRuntimeUpgradeInfo>("LastRuntimeUpgrade", docs));
+    }
+    entries
 }
 
 pub(super) fn timestamp() -> Vec<Entry> {

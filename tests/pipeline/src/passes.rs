@@ -175,6 +175,7 @@ fn execute_alone(ledger: &Ledger, prepared: &PreparedBlock) -> anyhow::Result<()
         timestamp: context.timestamp,
         proposer,
         rules: reader.rules().at(header.height())?,
+        rules_begin: false,
     };
     let transactions = prepared.transactions().context("the block does not decode")?;
     drop(execute_block(&reader.state_at_head(), &context, transactions)?);

@@ -12,4 +12,5 @@ mod tests;
 
 pub use call::Call;
 pub use event::Event;
-pub use state::{ACCOUNT_FLAGS_NEW_LOGIC, AccountData, AccountInfo};
+pub(crate) use state::LAST_RUNTIME_UPGRADE;
+pub use state::{ACCOUNT_FLAGS_NEW_LOGIC, AccountData, AccountInfo, LastRuntimeUpgradeInfo, last_upgrade};

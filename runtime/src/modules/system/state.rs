@@ -1,4 +1,6 @@
-use crate::state::StateReadError;
+use crate::keys;
+use crate::overlay::StorageValue;
+use crate::state::{StateReadError, StateReader};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use scale_info::TypeInfo;
 
@@ -54,4 +56,27 @@ impl AccountInfo {
     pub const fn is_alive(&self) -> bool {
         self.providers > 0
     }
+}
+
+/// The rules that the last change of rules brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, TypeInfo)]
+pub struct LastRuntimeUpgradeInfo {
+    /// Their version; no rules have version 0.
+    #[codec(compact)]
+    pub spec_version: u32,
+    /// The name of the runtime.
+    pub spec_name: String,
+}
+
+/// Written by the first block under other rules than those of the block before; never pruned.
+pub(crate) const LAST_RUNTIME_UPGRADE: StorageValue<LastRuntimeUpgradeInfo> =
+    StorageValue::new("System.LastRuntimeUpgrade", keys::SYSTEM_LAST_RUNTIME_UPGRADE);
+
+/// The version of the rules that the last change of rules brought; `None` where they never changed.
+///
+/// # Errors
+/// The state cannot be read.
+pub fn last_upgrade(state: &dyn StateReader) -> Result<Option<u32>, StateReadError> {
+    let LastRuntimeUpgradeInfo { spec_version, .. } = LAST_RUNTIME_UPGRADE.read(state)?;
+    Ok((spec_version != 0).then_some(spec_version))
 }
