@@ -35,12 +35,11 @@ use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, PlannedUpgrade,
 use cairn_rpc::{RpcConfig, Server};
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{BlockLimits, Rules, Upgrade};
-use cairn_storage::{CheckpointLimits, Database, HistoryMode, StateConfig, blocks};
+use cairn_storage::{Database, HistoryMode, StateConfig, blocks};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use cairn_sync::{Backfill, BackfillConfig};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -54,8 +53,6 @@ const RETENTION_VIEWS: u64 = 64;
 
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
-/// Threads for the state tree at most: more wait for memory.
-const STATE_THREADS_MAX: usize = 4;
 
 /// Runs a node until `stop` resolves or a part of it ends.
 ///
@@ -502,11 +499,7 @@ pub fn open_ledger(
     };
     // The database has the last quarter.
     let cache_bytes = state_cache_bytes(config) / 4 * 3;
-    let unsaved = CheckpointLimits { bytes: cache_bytes / 2, ..CheckpointLimits::default() };
-    // A large block's changes are hashed on several; the root is the same for any number.
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(STATE_THREADS_MAX);
-    let state = StateConfig { history, cache_bytes, unsaved, threads, ..StateConfig::default() };
-    open_ledger_with(database, spec, genesis.clone(), state)
+    open_ledger_with(database, spec, genesis.clone(), StateConfig::for_memory(history, cache_bytes))
 }
 
 /// Opens the chain of a chain spec in a database.

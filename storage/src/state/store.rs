@@ -24,6 +24,7 @@ use cairn_primitives::state_proof::EMPTY_SUBTREE;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
@@ -44,6 +45,9 @@ pub enum HistoryMode {
     /// The head and this many heights before it.
     Window(u32),
 }
+
+/// More threads for a block's changes wait for memory.
+const THREADS_MAX: usize = 4;
 
 /// How the store keeps state.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,17 @@ impl Default for StateConfig {
             unsaved: CheckpointLimits::default(),
             threads: 1,
         }
+    }
+}
+
+impl StateConfig {
+    /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, so that a page that many
+    /// blocks change is written once, and blocks are hashed on all cores, up to [`THREADS_MAX`].
+    #[must_use]
+    pub fn for_memory(history: HistoryMode, cache_bytes: usize) -> Self {
+        let unsaved = CheckpointLimits { bytes: cache_bytes / 2, ..CheckpointLimits::default() };
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
+        Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }
 }
 

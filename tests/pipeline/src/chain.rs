@@ -94,17 +94,12 @@ impl Chain {
 
     fn open(&self, path: &Path, options: &Options) -> anyhow::Result<Ledger> {
         let database = RocksDatabase::open(path, RocksOptions { cache_bytes: options.block_cache << 20 })?;
-        let state = StateConfig {
-            history: HistoryMode::Window(WINDOW),
-            cache_bytes: options.state_cache << 20,
-            ..StateConfig::default()
-        };
         let config = LedgerConfig {
             genesis: self.genesis.clone(),
             schedule: EpochSchedule::new(0),
             rules: RulesSchedule::default(),
             spec_hash: SPEC,
-            state,
+            state: StateConfig::for_memory(HistoryMode::Window(WINDOW), options.state_cache << 20),
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },
         };
         Ok(Ledger::open(Arc::new(database), config)?)

@@ -5,7 +5,7 @@ use super::Peer;
 use crate::workload::Entry;
 use anyhow::{Context, Result, anyhow};
 use cairn_primitives::Height;
-use cairn_storage::state::{CheckpointLimits, HistoryMode, StateConfig, StateError, StateStore};
+use cairn_storage::state::{HistoryMode, StateConfig, StateError, StateStore};
 use cairn_storage::{Database, Durability, WriteBatch};
 use cairn_storage_rocks::{RocksDatabase, RocksOptions};
 use std::path::Path;
@@ -28,13 +28,8 @@ impl Cairn {
     pub fn open(path: &Path, cache_mib: usize, threads: usize) -> Result<Self> {
         let rocks = RocksOptions { cache_bytes: cache_mib * MIB / 8 };
         let database = Arc::new(RocksDatabase::open(path, rocks)?);
-        let config = StateConfig {
-            history: HistoryMode::Window(WINDOW),
-            cache_bytes: cache_mib * MIB / 8 * 7,
-            threads,
-            unsaved: CheckpointLimits { bytes: cache_mib * MIB / 2, ..CheckpointLimits::default() },
-            ..StateConfig::default()
-        };
+        let config =
+            StateConfig { threads, ..StateConfig::for_memory(HistoryMode::Window(WINDOW), cache_mib * MIB / 8 * 7) };
         let store = StateStore::open(Arc::<RocksDatabase>::clone(&database), config)?;
         let checkpointer = store.checkpointer();
         let checkpoints = Some(Builder::new().name("checkpoints".to_owned()).spawn(move || checkpointer.run())?);
