@@ -69,7 +69,7 @@ fn older_format_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).unwrap());
     fs::write(directory.path().join("FORMAT"), "cairn database format 1\n").unwrap();
-    assert!(matches!(open(directory.path()), Err(OpenError::Older { found: 1, known: 6, .. })));
+    assert!(matches!(open(directory.path()), Err(OpenError::Older { found: 1, known: 7, .. })));
     assert_eq!(fs::read_to_string(directory.path().join("FORMAT")).unwrap(), "cairn database format 1\n");
     fs::write(directory.path().join("FORMAT"), "cairn database format 0\n").unwrap();
     assert!(matches!(open(directory.path()), Err(OpenError::Damaged { .. })));

@@ -8,12 +8,17 @@
 //!
 //! A place has a record where something below it changed and the place four bits above held a node. So the tree of a
 //! height is read from the first record above the height at each place, and where there is none from the tree to which the
-//! archive had followed the head: an archive begins at any height without a copy of the tree. When a node with its leaves shrinks to a bucket, all sixteen
-//! places below it get a record: later changes below it get none.
+//! archive had followed the head: an archive begins at any height without a copy of the tree. When a node shrinks to the
+//! leaves of a bucket, all sixteen places below it get a record: later changes below it get none.
+//!
+//! What is a node here follows from the leaves alone. In the tree of the head it does not: a bucket that split is merged
+//! again with fewer leaves than it split at, and where that happened a crash or a snapshot forgets. So records of one block
+//! fit those of the next whoever wrote either.
 
 use super::StateError;
 use super::cache::PageCache;
 use super::layer::{Kind, Tree};
+use super::page::{MERGE_LEAVES_MAX, SPLIT_LEAVES_MAX};
 use super::tree::{Location, child_index};
 use crate::batch::WriteBatch;
 use crate::error::DatabaseError;
@@ -164,18 +169,57 @@ impl PastTree<'_> {
 
     fn image_below(&self, from: &Subtree<'_>, at: Location) -> Result<Image, StateError> {
         let Subtree { tree, at: tree_at } = from.descend(at);
+        if is_past_node(&tree) {
+            return Ok(Image::Node(*tree.hash()));
+        }
+        let mut leaves = Vec::new();
+        self.collect(&tree, tree_at, &mut leaves)?;
+        leaves.retain(|leaf| at.contains(&leaf.key_hash));
+        Ok(Image::Leaves(leaves))
+    }
+
+    /// Adds the leaves of a subtree in order.
+    fn collect(&self, tree: &Tree<'_>, at: Location, leaves: &mut Vec<PastLeaf>) -> Result<(), StateError> {
         match tree.kind() {
-            Kind::Node => Ok(Image::Node(*tree.hash())),
-            Kind::Empty => Ok(Image::Leaves(Vec::new())),
+            Kind::Empty => {}
+            Kind::Node => {
+                for (index, child) in tree.children().iter().enumerate() {
+                    self.collect(child, at.child(index), leaves)?;
+                }
+            }
             Kind::Bucket(_) => {
-                let page = tree.page(self.cache, tree_at)?;
-                let below = page.leaves().filter(|leaf| at.contains(&leaf.key_hash));
-                let past =
-                    below.map(|leaf| PastLeaf { key_hash: leaf.key_hash, hash: leaf.hash, key: leaf.key.to_vec() });
-                Ok(Image::Leaves(past.collect()))
+                let page = tree.page(self.cache, at)?;
+                leaves.extend(page.leaves().map(|leaf| PastLeaf {
+                    key_hash: leaf.key_hash,
+                    hash: leaf.hash,
+                    key: leaf.key.to_vec(),
+                }));
             }
         }
+        Ok(())
     }
+}
+
+/// Whether a subtree has more leaves than a bucket takes.
+pub(super) fn is_past_node(tree: &Tree<'_>) -> bool {
+    if !tree.is_node() {
+        return false;
+    }
+    // A node has more leaves than would be merged: most often that is enough to know.
+    let least = |child: &Tree<'_>| if child.is_node() { MERGE_LEAVES_MAX.saturating_add(1) } else { child.leaves() };
+    let least = tree.children().iter().map(least).fold(0, usize::saturating_add);
+    let limit = SPLIT_LEAVES_MAX.saturating_add(1);
+    least >= limit || count_up_to(tree, limit) >= limit
+}
+
+/// How many leaves lie below, but not more than `limit`.
+fn count_up_to(tree: &Tree<'_>, limit: usize) -> usize {
+    if !tree.is_node() {
+        return tree.leaves().min(limit);
+    }
+    tree.children().iter().fold(0, |count: usize, child| {
+        if count >= limit { limit } else { count.saturating_add(count_up_to(child, limit)).min(limit) }
+    })
 }
 
 /// A subtree and where it lies.
@@ -238,10 +282,10 @@ impl Writing<'_, '_> {
         let (key, record) = (record_key(at, self.height), self.before.image_below(before, at)?.encode());
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(record.len());
         self.batch.put(Table::StateNodes, key, record);
-        if !before.tree.is_node() {
+        if !is_past_node(&before.tree) {
             return Ok(());
         }
-        let is_gone = !after.tree.is_node();
+        let is_gone = !is_past_node(&after.tree);
         for (at, here) in below(at, changed) {
             if !here.is_empty() || is_gone {
                 self.replaced(at, &before.descend(at), &after.descend(at), here)?;

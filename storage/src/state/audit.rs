@@ -11,10 +11,9 @@ use super::archive::PastTree;
 use super::checkpoint::CheckpointLimits;
 use super::diff::{self, Filter, KeyChange, first_bits};
 use super::history;
-use super::layer::Tree;
 use super::open;
 use super::overlay::Changes;
-use super::shared::{Layers, Shared, Version};
+use super::shared::{Shared, Version};
 use super::store::{HistoryMode, META_STATE, StateConfig, StateRecord, StateStore};
 use super::tree::{Child, Slot};
 use super::unsaved::{ArchiveMarker, META_ARCHIVE, META_CHECKPOINT, META_UNDO, read_checkpoint, read_undo};
@@ -162,8 +161,8 @@ impl StateAudit<'_> {
         let view: &dyn DatabaseView = &**self.database;
         self.check_heights(damages);
         let opened = self.sort_archive(scratch, damages).and_then(|()| self.open_head());
-        let copied = opened.and_then(|original| Ok((Copy::of(&original, scratch)?, original)));
-        let (mut copy, original) = match copied {
+        let copied = opened.and_then(|original| Copy::of(&original, scratch));
+        let mut copy = match copied {
             Ok(copied) => copied,
             Err(error) => {
                 let place = format!("state of height {}", self.facts.height);
@@ -182,14 +181,9 @@ impl StateAudit<'_> {
             return 0;
         }
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
-        let archived = original.shared.unsaved().archive.as_ref().and_then(|archive| archive.version.clone());
-        let forest = original.shared.forest();
-        let layers = archived.and_then(|version| forest.version(&version).ok());
-        let nothing = Slot::EMPTY;
-        let tree = layers.as_ref().map_or_else(|| Tree::new(std::iter::empty(), &nothing), Layers::tree);
-        let saved = PastTree { cache: &original.shared.cache, tree: &tree };
-        let nodes = PastNodes::scan(view, saved, self.facts.archive.unwrap_or_default(), damages);
-        let mut past = Past { audit: self, scratch, nodes: layers.is_some().then_some(nodes), states: 0 };
+        let heights = self.facts.archive.unwrap_or_default();
+        let nodes = PastNodes::scan(view, heights, damages);
+        let mut past = Past { audit: self, scratch, nodes, states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {
                 return past.states;
@@ -353,8 +347,7 @@ impl Copy {
 struct Past<'a> {
     audit: &'a StateAudit<'a>,
     scratch: &'a Arc<dyn Database>,
-    /// None on a node that is an archive no more.
-    nodes: Option<PastNodes<'a>>,
+    nodes: PastNodes<'a>,
     states: u64,
 }
 
@@ -424,8 +417,8 @@ impl Past<'_> {
             damages.add(table, Some(&height.0.to_be_bytes()), place, reason);
             return false;
         }
-        if let Some(nodes) = self.nodes.as_ref().filter(|_| is_archived)
-            && let Err(error) = check_nodes(nodes, &copy.store.shared, height, &after, &changed, damages)
+        if is_archived
+            && let Err(error) = check_nodes(&self.nodes, &copy.store.shared, height, &after, &changed, damages)
         {
             damages.add(Table::StateNodes, None, format!("height {below}"), error.to_string());
         }

@@ -1,19 +1,16 @@
 //! The records of past nodes, each compared with the tree that its block found.
 //!
 //! What a block replaced follows from the tree before it and from the keys that it changed: a record for each place on the
-//! way to such a key where there was a node four bits above, and for all sixteen places below a node that shrank to a
-//! bucket. Where a node ends and a bucket begins depends on what the tree held before, so that a copy of the state may
-//! differ from the original there; the hash of a subtree and its leaves do not.
+//! way to such a key where there was a node four bits above, and for all sixteen places below a node that shrank to the
+//! leaves of a bucket.
 
 use crate::damage::{Damages, scan_table, shown_key};
-use crate::database::{DatabaseView, Direction, KeyRange};
+use crate::database::{DatabaseView, KeyRange};
 use crate::state::StateError;
-use crate::state::archive::{self, Image, PastLeaf, PastTree, STEP_CHILDREN, Subtree, child, record_key};
+use crate::state::archive::{self, Image, PastTree, Subtree, is_past_node, record_key};
 use crate::state::layer::Tree;
-use crate::state::page::SPLIT_LEAVES_MAX;
 use crate::state::tree::Location;
 use crate::table::Table;
-use cairn_primitives::state_proof::subtree_hash;
 use cairn_primitives::{Hash, Height};
 
 /// The records of an archive, block by block from the last one down.
@@ -21,8 +18,6 @@ use cairn_primitives::{Hash, Height};
 /// Memory: four bytes for each block of the archive.
 pub(super) struct PastNodes<'a> {
     view: &'a dyn DatabaseView,
-    /// The tree at the last height of the archive.
-    saved: PastTree<'a>,
     /// The blocks whose records there are: above the first height, up to the second.
     heights: (Height, Height),
     /// How many records each of them has, by a scan of the table; empty if that met a damage.
@@ -40,16 +35,11 @@ struct BlockNodes<'a> {
 }
 
 impl<'a> PastNodes<'a> {
-    /// Counts the records and checks their form; `saved` is the tree at the last of `heights`.
-    pub(super) fn scan(
-        view: &'a dyn DatabaseView,
-        saved: PastTree<'a>,
-        heights: (Height, Height),
-        damages: &mut Damages,
-    ) -> Self {
+    /// Counts the records and checks their form.
+    pub(super) fn scan(view: &'a dyn DatabaseView, heights: (Height, Height), damages: &mut Damages) -> Self {
         let blocks = usize::try_from(heights.1.0.saturating_sub(heights.0.0)).unwrap_or(usize::MAX);
         let before = damages.count();
-        let mut nodes = Self { view, saved, heights, counts: vec![0; blocks] };
+        let mut nodes = Self { view, heights, counts: vec![0; blocks] };
         scan_table(view, Table::StateNodes, KeyRange::all(), super::CHUNK, damages, &mut |key, record, damages| {
             let height = key.last_chunk().map(|height| Height(u32::from_be_bytes(*height)));
             match height.and_then(|height| nodes.place(height)).and_then(|place| nodes.counts.get_mut(place)) {
@@ -95,15 +85,6 @@ impl<'a> PastNodes<'a> {
         }
         Ok(())
     }
-
-    /// What lay at a place after a block.
-    fn image_after(&self, at: Location, height: Height) -> Result<Image, StateError> {
-        let range = KeyRange::between(record_key(at, height.next()), record_key(at, self.heights.1.next()));
-        match self.view.scan(Table::StateNodes, &range, Direction::Forward, 1)?.first() {
-            Some((_, record)) => Ok(Image::decode(record, at)?),
-            None => self.saved.image(at),
-        }
-    }
 }
 
 impl BlockNodes<'_> {
@@ -119,9 +100,9 @@ impl BlockNodes<'_> {
             Some(record) => Image::decode(&record, at).map_err(|_| "it cannot be read"),
             None => Err("the record is missing"),
         };
-        let image = image.and_then(|image| match self.is_true(&image, at) {
-            Ok(true) => Ok(image),
-            Ok(false) => Err("it is not what was there before the block"),
+        let image = image.and_then(|image| match self.before.image(at) {
+            Ok(found) if found == image => Ok(image),
+            Ok(_) => Err("it is not what was there before the block"),
             Err(_) => Err("what was there before the block cannot be read"),
         });
         self.seen = self.seen.saturating_add(1);
@@ -137,7 +118,7 @@ impl BlockNodes<'_> {
         if matches!(image, Image::Leaves(_)) {
             return Ok(());
         }
-        let is_gone = self.is_gone(at)?;
+        let is_gone = !is_past_node(&Subtree::root(self.after.clone()).descend(at).tree);
         for (at, here) in archive::below(at, changed) {
             if !here.is_empty() || is_gone {
                 self.check(at, here, damages)?;
@@ -145,57 +126,4 @@ impl BlockNodes<'_> {
         }
         Ok(())
     }
-
-    /// Whether an image is of what the copy has at a place. The hash of one leaf does not tell its key.
-    fn is_true(&self, image: &Image, at: Location) -> Result<bool, StateError> {
-        let found = self.before.image(at)?;
-        Ok(match (image, &found) {
-            (Image::Leaves(leaves), Image::Leaves(found)) => leaves == found,
-            (Image::Leaves(leaves), Image::Node(_)) => {
-                let mut found = Vec::new();
-                collect(self.before, at, SPLIT_LEAVES_MAX, &mut found)?;
-                *leaves == found
-            }
-            (Image::Node(hash), Image::Node(found)) => hash == found,
-            (Image::Node(hash), Image::Leaves(found)) => {
-                let found: Vec<_> = found.iter().map(PastLeaf::as_hashes).collect();
-                *hash == subtree_hash(&found, at.depth)
-            }
-        })
-    }
-
-    /// Whether a node of the original became a bucket with the block.
-    fn is_gone(&self, at: Location) -> Result<bool, StateError> {
-        let below = Subtree::root(self.after.clone()).descend(at);
-        let limit = SPLIT_LEAVES_MAX.saturating_add(1);
-        if count_up_to(&below.tree, limit) >= limit {
-            return Ok(false);
-        }
-        Ok(matches!(self.nodes.image_after(at, self.height)?, Image::Leaves(_)))
-    }
-}
-
-/// How many leaves lie below, but not more than `limit`.
-fn count_up_to(tree: &Tree<'_>, limit: usize) -> usize {
-    if !tree.is_node() {
-        return tree.leaves().min(limit);
-    }
-    tree.children().iter().fold(0, |count: usize, child| {
-        if count >= limit { limit } else { count.saturating_add(count_up_to(child, limit)).min(limit) }
-    })
-}
-
-/// Adds the leaves below a place in order, and ends where they are more than `limit`.
-fn collect(tree: PastTree<'_>, at: Location, limit: usize, into: &mut Vec<PastLeaf>) -> Result<(), StateError> {
-    match tree.image(at)? {
-        Image::Leaves(leaves) => into.extend(leaves),
-        Image::Node(_) => {
-            for number in 0..STEP_CHILDREN {
-                if into.len() <= limit {
-                    collect(tree, child(at, number), limit, into)?;
-                }
-            }
-        }
-    }
-    Ok(())
 }

@@ -61,6 +61,17 @@ impl Database for Recorder {
     }
 }
 
+/// One block more.
+fn grow(chain: &mut Chain, recorder: &Recorder, changes: Changes) {
+    let overlay = chain.store.overlay(None, changes).unwrap();
+    let mut batch = WriteBatch::new();
+    let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
+    recorder.write(batch, Durability::Synced).unwrap();
+    chain.store.apply(staged);
+    chain.note(&overlay);
+    chain.store.relieve().unwrap();
+}
+
 /// A life of `blocks` blocks, all states of its disk, and the chain as it should be.
 fn life(config: StateConfig, first: Changes, blocks: u64) -> (Chain, Vec<MemoryDatabase>) {
     let mut random = Random(blocks);
@@ -70,16 +81,9 @@ fn life(config: StateConfig, first: Changes, blocks: u64) -> (Chain, Vec<MemoryD
     let keys = u64::try_from(first.len()).unwrap();
     let mut next = first;
     for block in 0..blocks {
-        let overlay = chain.store.overlay(None, std::mem::take(&mut next)).unwrap();
-        let mut batch = WriteBatch::new();
-        let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
-        recorder.write(batch, Durability::Synced).unwrap();
-        chain.store.apply(staged);
-        chain.note(&overlay);
+        grow(&mut chain, &recorder, std::mem::take(&mut next));
         if block % 4 == 3 {
             chain.store.checkpointer().finish().unwrap();
-        } else {
-            chain.store.relieve().unwrap();
         }
         next = random_changes(&mut random, keys, 40, 3);
     }
@@ -198,6 +202,43 @@ fn crash_between_two_chunks_of_pages_opens_to_the_last_commit() {
             let store = StateStore::open(Arc::new(crashed), config).unwrap();
             let head = store.head().unwrap();
             assert_eq!(head.root, chain.roots[usize::try_from(head.height.0).unwrap()]);
+        }
+    }
+}
+
+#[test]
+fn crash_of_an_archive_leaves_every_past_tree_provable() {
+    // Pages get ahead of the archive by up to two blocks.
+    let unsaved = CheckpointLimits { bytes: 1 << 20, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 };
+    let config = StateConfig { recent_bytes: 0, unsaved, ..ARCHIVE };
+    // What lies below one place of a recorded level goes from more leaves than a bucket takes to fewer, and then to so few
+    // that buckets merge.
+    let near = super::keys_with_shared_prefix(4, 14);
+    let far = (0..40).map(key).filter(|key| !near.contains(key)).collect::<Vec<_>>();
+    let keys: Vec<_> = near.iter().chain(&far).cloned().collect();
+    let delete = |keys: &[Vec<u8>]| keys.iter().map(|key| (key.clone(), None)).collect::<Changes>();
+    for (between, after) in (0..3).flat_map(|between| (0..3).map(move |after| (between, after))) {
+        let recorder = Recorder::default();
+        let mut chain = Chain::new(config);
+        chain.store = StateStore::open(Arc::new(recorder.clone()), config).unwrap();
+        let filler = |number: u8| Changes::from([(far[0].clone(), Some(vec![number]))]);
+        let mut blocks: Vec<Changes> = vec![keys.iter().map(|key| (key.clone(), Some(vec![1; 9]))).collect()];
+        blocks.push(delete(&near[..8]));
+        blocks.extend((0..between).map(filler));
+        blocks.push(delete(&near[8..11]));
+        blocks.extend((10..10 + after).map(filler));
+        blocks.iter().for_each(|changes| grow(&mut chain, &recorder, changes.clone()));
+        for state in std::mem::take(&mut *recorder.states.lock().unwrap()) {
+            let store = StateStore::open(Arc::new(state), config).unwrap();
+            store.checkpointer().finish().unwrap();
+            for height in 0..=store.head().unwrap().height.0 {
+                let at = usize::try_from(height).unwrap();
+                let proofs = store.read_model().prove(Height(height), &keys).unwrap();
+                for (key, proof) in keys.iter().zip(proofs) {
+                    let value = chain.model[at].get(key).map(Vec::as_slice);
+                    assert_eq!(proof.verify(&chain.roots[at], key, value), Ok(()), "{key:?} at {height}");
+                }
+            }
         }
     }
 }
