@@ -37,7 +37,7 @@ pub use database::{Database, DatabaseView, Direction, Durability, KeyRange, Reco
 pub use error::{DatabaseError, ErrorClass};
 pub use memory::MemoryDatabase;
 pub use state::{
-    CheckpointLimits, Checkpointer, HistoryMode, Overlay, StagedState, StateConfig, StateError, StateHead, StateLoader,
-    StateReadModel, StateStore, StateView,
+    ArchiveMerge, CheckpointLimits, Checkpointer, HistoryMode, Overlay, StagedState, StateConfig, StateError,
+    StateHead, StateLoader, StateReadModel, StateStore, StateView,
 };
 pub use table::Table;

@@ -15,7 +15,8 @@ pub const FORMAT_VERSION: u32 = 7;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// Key: a name ([`crate::blocks::META_HEAD`] …). Value: head record, chain identity, state head with the lowest height that
-    /// can be read; and, derived, the markers of the last checkpoint and of the archive. Never pruned.
+    /// can be read; and, derived, the markers of the last checkpoint and of the archive, and which records of another archive
+    /// are here. Never pruned.
     Meta,
     /// Key: height (u32). Value: header. Only finalized blocks. Never pruned.
     Headers,

@@ -11,6 +11,7 @@ use super::archive::PastTree;
 use super::checkpoint::CheckpointLimits;
 use super::diff::{self, Filter, KeyChange, first_bits};
 use super::history;
+use super::merge::{META_MERGE, Merged};
 use super::open;
 use super::overlay::Changes;
 use super::shared::{Shared, Version};
@@ -52,10 +53,12 @@ pub struct StateFacts {
     pub undoable: Height,
     /// Blocks up to this height are being taken back.
     pub undo: Option<Height>,
+    /// Records of an archive up to this height are on their way here and not read yet.
+    pub merging: Option<Height>,
 }
 
 /// The names of the state's records in [`Table::Meta`].
-pub const META_NAMES: [&[u8]; 4] = [META_STATE, META_CHECKPOINT, META_ARCHIVE, META_UNDO];
+pub const META_NAMES: [&[u8]; 5] = [META_STATE, META_CHECKPOINT, META_ARCHIVE, META_UNDO, META_MERGE];
 
 /// What the database says about its state; `None` before genesis.
 ///
@@ -72,7 +75,8 @@ pub fn facts(view: &dyn DatabaseView) -> Result<Option<StateFacts>, DatabaseErro
     let lowest_diff = diff::lowest(view)?.unwrap_or_else(|| height.next());
     let undoable = Height(lowest_diff.0.saturating_sub(1)).max(lowest);
     let (next, undo) = (read_checkpoint(view)?, read_undo(view)?);
-    Ok(Some(StateFacts { height, root, lowest, next, archive, undoable, undo }))
+    let merging = Merged::read(view)?.map(|merged| merged.to);
+    Ok(Some(StateFacts { height, root, lowest, next, archive, undoable, undo, merging }))
 }
 
 /// Told the number of what was looked at.
@@ -182,7 +186,7 @@ impl StateAudit<'_> {
         }
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
         let heights = self.facts.archive.unwrap_or_default();
-        let nodes = PastNodes::scan(view, heights, damages);
+        let nodes = PastNodes::scan(view, heights, self.facts.merging, damages);
         let mut past = Past { audit: self, scratch, nodes, states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {
@@ -241,6 +245,7 @@ impl StateAudit<'_> {
                 Ok((key, height)) if holds(height) => {
                     batch.put(Table::StateHistory, [&height.0.to_be_bytes()[..], &key].concat(), value);
                 }
+                Ok((_, height)) if Some(height) <= self.facts.merging => {}
                 Ok((_, height)) => {
                     damages.add_key(Table::StateHistory, record, format!("the archive holds no block {height}"));
                 }

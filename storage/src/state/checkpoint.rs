@@ -107,7 +107,7 @@ impl Checkpoints {
     }
 
     // A panic leaves a checkpoint unfinished, which is what a crash does.
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

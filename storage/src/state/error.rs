@@ -66,6 +66,17 @@ pub enum StateError {
          snapshot, or delete the database folder"
     )]
     Unfinished,
+    /// An archive is to be extended with one that lacks heights.
+    #[error("an archive from genesis to height {wanted} is wanted, this one holds {found:?}")]
+    OtherArchive {
+        /// The lowest and the highest height that it holds.
+        found: Option<(Height, Height)>,
+        /// The highest height that is wanted.
+        wanted: Height,
+    },
+    /// An archive is to be extended before all records are here.
+    #[error("the records of the heights below the archive are not all here")]
+    NotMerged,
     /// A state is to be loaded where there is one.
     #[error("the database is not empty: a snapshot is restored into an empty data folder only")]
     NotEmpty,
@@ -89,9 +100,13 @@ impl StateError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Database(_) | Self::WrongRoot { .. } | Self::NotNext { .. } | Self::Unfinished | Self::NotEmpty => {
-                ErrorClass::Fatal
-            }
+            Self::Database(_)
+            | Self::WrongRoot { .. }
+            | Self::NotNext { .. }
+            | Self::Unfinished
+            | Self::OtherArchive { .. }
+            | Self::NotMerged
+            | Self::NotEmpty => ErrorClass::Fatal,
             Self::KeyLength { .. } | Self::ValueLength { .. } | Self::Batch(_) => ErrorClass::Invalid,
             Self::Pruned { .. } | Self::AboveHead { .. } | Self::ProofNotKept { .. } | Self::NotOnHead => {
                 ErrorClass::Unavailable

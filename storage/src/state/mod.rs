@@ -21,6 +21,7 @@
 //! - *History*: the past is the head with what later blocks replaced put back, from the diffs of a window or from an archive
 //!   ([`history`] for values, [`keys`], [`archive`] and [`past`] for every fourth level of the tree). The last
 //!   [`store::RECENT_VERSIONS_MAX`] versions, within a byte budget, are provable on every node, all heights on an archive.
+//! - An archive is extended downwards with the records of another one ([`merge`]).
 //! - Opening streams over the pages, builds the upper levels, applies the diffs above the last checkpoint and compares the
 //!   root with the recorded one ([`open`]).
 //!
@@ -41,6 +42,7 @@ mod keys;
 mod layer;
 mod leaves;
 mod load;
+mod merge;
 mod open;
 mod overlay;
 mod page;
@@ -62,6 +64,7 @@ pub use checkpoint::{CheckpointLimits, Checkpointer};
 pub use error::StateError;
 pub use history::KEYS_PER_CALL_MAX;
 pub use load::StateLoader;
+pub use merge::ArchiveMerge;
 pub use overlay::{Changes, Overlay};
 pub use page::{INLINE_VALUE_MAX, MERGE_LEAVES_MAX, SPLIT_LEAVES_MAX};
 pub use store::{HistoryMode, RECENT_VERSIONS_MAX, StagedState, StateConfig, StateHead, StateStore};

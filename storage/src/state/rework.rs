@@ -9,6 +9,7 @@ use super::archive;
 use super::diff;
 use super::history;
 use super::keys;
+use super::merge::Merged;
 use super::overlay::{Changes, Overlay};
 use super::store::{StateRecord, StateStore};
 use super::unsaved::{Archive, ArchiveMarker, put_undo};
@@ -141,6 +142,8 @@ impl StateStore {
         if let Some(marker) = marker {
             ArchiveMarker { from: marker.from.max(lowest), ..marker }.put(&mut batch);
         }
+        // What is on its way below goes with the rest.
+        Merged::delete(&mut batch);
         let end = self.shared.checkpoints.flushed().min(lowest.next());
         diff::delete(&mut batch, Height::ZERO, end);
         self.shared.database.write(batch, Durability::Synced)?;

@@ -5,6 +5,7 @@ mod archive;
 mod batch;
 mod crash;
 mod history;
+mod merge;
 mod proofs;
 mod roots;
 mod snapshot;

@@ -4,6 +4,7 @@ use super::StateError;
 use super::archive;
 use super::diff;
 use super::history;
+use super::merge::Merged;
 use super::shared::{Shared, Version};
 use super::update::Pages;
 use crate::batch::WriteBatch;
@@ -76,6 +77,7 @@ impl ArchiveMarker {
     /// Deletes the archive with all that it holds.
     pub(super) fn clear(batch: &mut WriteBatch) {
         batch.delete(Table::Meta, META_ARCHIVE);
+        Merged::delete(batch);
         history::clear(batch);
         archive::clear(batch);
     }

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 
 /// A disk of which the state after every write is kept.
 #[derive(Clone, Default)]
-struct Recorder {
-    disk: MemoryDatabase,
-    states: Arc<Mutex<Vec<MemoryDatabase>>>,
+pub(super) struct Recorder {
+    pub(super) disk: MemoryDatabase,
+    pub(super) states: Arc<Mutex<Vec<MemoryDatabase>>>,
 }
 
 impl Recorder {

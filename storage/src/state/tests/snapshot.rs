@@ -13,7 +13,7 @@ use parity_scale_codec::Encode;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-fn chunks(view: &StateView, bytes_max: usize) -> Vec<(KeyRange, StateChunk)> {
+pub(super) fn chunks(view: &StateView, bytes_max: usize) -> Vec<(KeyRange, StateChunk)> {
     let mut cover = RangeCover::default();
     let mut chunks = Vec::new();
     while let Some(from) = cover.next() {
@@ -41,7 +41,7 @@ fn busy_chain(config: StateConfig) -> Chain {
     chain
 }
 
-fn load(
+pub(super) fn load(
     database: &MemoryDatabase,
     chunks: &[(KeyRange, StateChunk)],
     height: Height,
