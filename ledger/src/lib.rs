@@ -14,7 +14,7 @@
 //! set that the state after it says is stored for the next epoch.
 //!
 //! [`SnapshotSource`] and [`Restore`] take the state of a chain from one database to another; [`Ledger::fill`] adds the blocks
-//! below.
+//! below, [`Replay`] the states.
 //!
 //! What it does not do: order blocks (consensus), choose transactions (mempool), fetch blocks (sync), touch a clock.
 //!
@@ -40,6 +40,7 @@ mod parallel;
 mod pending;
 mod prepare;
 mod reader;
+mod replay;
 pub mod rework;
 mod signatures;
 mod snapshot;
@@ -54,6 +55,7 @@ pub use known::TRANSACTIONS_REMEMBERED_MAX;
 pub use pending::{PENDING_BLOCKS_MAX, PENDING_BYTES_MAX};
 pub use prepare::PreparedBlock;
 pub use reader::{Head, HeadState, Reader, StateAt};
+pub use replay::Replay;
 pub use signatures::SignatureChecker;
 pub use snapshot::{Restore, RestoreError, SnapshotSource, verify_snapshot, verify_snapshot_events};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};

@@ -84,7 +84,7 @@ impl Reader {
         self.0.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self) -> &dyn DatabaseView {
+    pub(crate) fn view(&self) -> &dyn DatabaseView {
         &*self.0.database
     }
 

@@ -33,6 +33,8 @@ pub struct SignatureChecker {
     rules: RulesSchedule,
     keys: Arc<KeyPoints>,
     known: KnownTransactions,
+    /// Whether all that comes is in final blocks.
+    is_final: bool,
 }
 
 /// A signature to verify: the transaction's place, and the block that its era names.
@@ -40,7 +42,12 @@ type Open = (usize, Hash);
 
 impl SignatureChecker {
     pub(crate) fn new(genesis: Hash, rules: RulesSchedule) -> Self {
-        Self { genesis, rules, keys: Arc::default(), known: KnownTransactions::default() }
+        Self { genesis, rules, keys: Arc::default(), known: KnownTransactions::default(), is_final: false }
+    }
+
+    /// One for the transactions of final blocks alone: it takes the word of the quorum that verified them.
+    pub(crate) fn for_final_blocks(&self) -> Self {
+        Self { is_final: true, ..self.clone() }
     }
 
     /// The transactions of a block, remembered or decoded; at fault, the place of the first that does not decode.
@@ -81,6 +88,9 @@ impl SignatureChecker {
         ancestors: &dyn Ancestors,
     ) -> Result<Vec<Result<(), InvalidTransaction>>, LedgerError> {
         let rules = self.rules.at(height)?;
+        if self.is_final {
+            return Ok(vec![Ok(()); transactions.len()]);
+        }
         let mut results: Vec<Result<(), InvalidTransaction>> = Vec::with_capacity(transactions.len());
         let mut open: Vec<Open> = Vec::new();
         let mut era_blocks = BTreeMap::new();

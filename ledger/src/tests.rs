@@ -18,6 +18,7 @@ mod import;
 mod issuance;
 mod life;
 mod reader;
+mod replay;
 mod restart;
 mod rework;
 mod rules;

@@ -89,7 +89,7 @@ pub struct CommittedBlock {
 /// The writer of the chain.
 pub struct Ledger {
     pub(crate) database: Arc<dyn Database>,
-    state: StateStore,
+    pub(crate) state: StateStore,
     pub(crate) genesis: Genesis,
     schedule: EpochSchedule,
     rules: RulesSchedule,
@@ -104,7 +104,7 @@ pub struct Ledger {
     next: NamedSet,
     pending: PendingBlocks,
     stored: StoredBlocks,
-    signatures: SignatureChecker,
+    pub(crate) signatures: SignatureChecker,
     reader: Reader,
 }
 

@@ -69,12 +69,15 @@ pub(super) fn try_open(
     schedule: EpochSchedule,
     rules: RulesSchedule,
 ) -> Result<Ledger, LedgerError> {
+    Ledger::open(database, config(history, schedule, rules))
+}
+
+pub(super) fn config(history: HistoryMode, schedule: EpochSchedule, rules: RulesSchedule) -> LedgerConfig {
     // So little that every other block brings a checkpoint.
     let unsaved = CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
     let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
-    let config = LedgerConfig { genesis: genesis().clone(), schedule, rules, spec_hash: SPEC, state, limits };
-    Ledger::open(database, config)
+    LedgerConfig { genesis: genesis().clone(), schedule, rules, spec_hash: SPEC, state, limits }
 }
 
 /// A transaction that may be included at any time.

@@ -11,9 +11,9 @@ use cairn_storage::{HistoryMode, MemoryDatabase, StateError};
 use parity_scale_codec::Encode;
 use std::sync::Arc;
 
-type Snapshot = (SnapshotManifest, Vec<Vec<u8>>);
+pub(super) type Snapshot = (SnapshotManifest, Vec<Vec<u8>>);
 
-fn take(node: &Node, bytes: usize) -> Snapshot {
+pub(super) fn take(node: &Node, bytes: usize) -> Snapshot {
     let mut source = node.ledger.reader().snapshot().unwrap();
     let mut chunks = Vec::new();
     let mut permille = 0;
@@ -26,7 +26,7 @@ fn take(node: &Node, bytes: usize) -> Snapshot {
     (source.finish(), chunks)
 }
 
-fn restore((manifest, chunks): &Snapshot, schedule: EpochSchedule) -> MemoryDatabase {
+pub(super) fn restore((manifest, chunks): &Snapshot, schedule: EpochSchedule) -> MemoryDatabase {
     let database = MemoryDatabase::new();
     let manifest = SnapshotManifest::from_bytes(&manifest.encode()).unwrap();
     let verified = verify_snapshot(manifest, genesis(), schedule).unwrap();
@@ -212,7 +212,7 @@ fn snapshot_taken_while_blocks_go_on_is_that_of_its_height() {
 }
 
 /// The blocks of a node from a height down, as an archive has them.
-fn archived(node: &Node, from: u32, to: u32) -> Vec<ArchivedBlock> {
+pub(super) fn archived(node: &Node, from: u32, to: u32) -> Vec<ArchivedBlock> {
     let reader = node.ledger.reader();
     let one = |height| {
         let FinalizedBlock { block, finalization } = reader.block_at(Height(height)).unwrap().unwrap();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 const HEIGHT: u32 = 3;
 
 /// Rules 3, and others from [`HEIGHT`] on.
-fn schedule(spec_version: u32) -> RulesSchedule {
+pub(super) fn schedule(spec_version: u32) -> RulesSchedule {
     RulesSchedule::new(Rules::V3, vec![Upgrade { height: Height(HEIGHT), spec_version }])
 }
 
@@ -29,7 +29,7 @@ fn signed(rules: Rules, nonce: u32) -> Transaction {
 }
 
 /// Blocks 1 to 4, one transfer in each.
-fn upgraded(node: &mut Node) -> Vec<Arc<Block>> {
+pub(super) fn upgraded(node: &mut Node) -> Vec<Arc<Block>> {
     [(Rules::V3, 0), (Rules::V3, 1), (Rules::V4, 2), (Rules::V4, 3)]
         .map(|(rules, nonce)| node.grow(&[signed(rules, nonce)]))
         .into()
