@@ -113,6 +113,12 @@ pub fn database_folder(config: &NodeConfig) -> PathBuf {
     config.node.data_dir.join("db")
 }
 
+/// The folder in which an archive executes blocks again whose states it lacks.
+#[must_use]
+pub fn replay_folder(config: &NodeConfig) -> PathBuf {
+    config.node.data_dir.join("replay")
+}
+
 /// The file of a key of the node.
 #[must_use]
 pub fn key_file(data_dir: &Path, kind: KeyKind) -> PathBuf {

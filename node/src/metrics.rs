@@ -34,6 +34,7 @@ pub struct Metrics {
     gossip_dropped: IntCounter,
     sync_refused: IntCounter,
     lowest_block: IntGauge,
+    replay_height: IntGauge,
     snapshot_height: IntGauge,
     snapshot_chunks: IntGauge,
     snapshot_chunks_wanted: IntGauge,
@@ -96,6 +97,10 @@ impl Metrics {
             )?,
             sync_refused: counter("cairn_sync_refused_requests", "Sync requests of peers refused for lack of room")?,
             lowest_block: gauge("cairn_sync_lowest_block", "Lowest height from which on all blocks are here")?,
+            replay_height: gauge(
+                "cairn_sync_replay_height",
+                "Height up to which blocks were executed for their states",
+            )?,
             snapshot_height: gauge("cairn_sync_snapshot_height", "Height of the snapshot that the node begins with")?,
             snapshot_chunks: gauge("cairn_sync_snapshot_chunks", "Chunks of that snapshot that are here")?,
             snapshot_chunks_wanted: gauge("cairn_sync_snapshot_chunks_wanted", "All chunks of that snapshot")?,
@@ -174,6 +179,11 @@ impl Metrics {
     /// From which height on all blocks are here.
     pub fn lowest_block(&self, height: u32) {
         self.lowest_block.set(i64::from(height));
+    }
+
+    /// How far blocks were executed again for the states below a snapshot.
+    pub fn replayed(&self, height: u32) {
+        self.replay_height.set(i64::from(height));
     }
 
     /// How far the snapshot is that the node begins with.

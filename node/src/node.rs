@@ -2,18 +2,19 @@
 
 use crate::bus::Bus;
 use crate::config::{History, NodeConfig, SyncMode};
-use crate::drivers::backfill::{self, BackfillDriver, BackfillHandle};
+use crate::drivers::backfill::{self, BackfillDriver, BackfillHandle, FillSigns};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
 use crate::drivers::epochs::{EpochWatch, linked};
 use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
 use crate::drivers::mempool::{MempoolHandle, Surroundings};
+use crate::drivers::replay::{self, ReplayDriver};
 use crate::drivers::router::Router;
 use crate::drivers::snapshots::SnapshotDriver;
 use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
 use crate::drivers::upgrades::UpgradeWatch;
 use crate::exit::{ExitContext as _, ExitKind};
 use crate::join::{Join, Joined};
-use crate::launch::{ConsensusKey, Launch, database_folder};
+use crate::launch::{ConsensusKey, Launch, database_folder, replay_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
@@ -196,7 +197,9 @@ impl Common {
         let (mempool, admission) = MempoolHandle::new(pool, block_limits(), around);
 
         let consensus = self.start_consensus(&mut supervisor, &ledger, &ledger_handle, &sync_handle, &network)?;
+        let (stopping, stop) = watch::channel(());
         let (backfill, backfill_box) = BackfillHandle::new();
+        self.start_replay(&mut supervisor, backfill_box.signs(), &ledger, &ledger_handle, stop.clone())?;
         self.start_backfill(&mut supervisor, backfill_box, &ledger_handle, &network)?;
         self.start_sync(&mut supervisor, sync_box, (&ledger_handle, ledger.signatures()), backfill, &network);
         let router = Router {
@@ -209,7 +212,6 @@ impl Common {
             metrics: self.metrics.clone(),
             connected,
         };
-        let (stopping, stop) = watch::channel(());
         let epochs = EpochWatch {
             bus: self.bus.clone(),
             reader: self.reader.clone(),
@@ -306,6 +308,7 @@ impl Common {
         } else {
             self.launch.readiness.ready(READINESS);
             mailbox.caught_up();
+            backfill.at_tip(true);
         }
         let driver = SyncDriver {
             sync: machine,
@@ -331,6 +334,10 @@ impl Common {
         self.metrics.lowest_block(self.reader.lowest_block()?.0);
         let config = &self.launch.config;
         let wanted = self.reader.wanted_below()?;
+        if wanted.is_none() {
+            mailbox.has_all_blocks();
+            return Ok(());
+        }
         let Some(LowestBlock { height, parent, finalized }) =
             wanted.filter(|_| config.sync.backfill && config.state.history == History::Archive)
         else {
@@ -345,6 +352,35 @@ impl Common {
         };
         supervisor.task("backfill", driver.run(mailbox));
         Ok(())
+    }
+
+    /// Executes the blocks again whose states an archive lacks.
+    fn start_replay(
+        &self,
+        supervisor: &mut Supervisor,
+        signs: FillSigns,
+        ledger: &Ledger,
+        handle: &LedgerHandle,
+        stop: watch::Receiver<()>,
+    ) -> anyhow::Result<()> {
+        let Launch { config, spec, genesis, .. } = &self.launch;
+        let folder = replay_folder(config);
+        let Some(merge) = ledger.merge() else { return replay::remove(&folder) };
+        if !config.sync.backfill {
+            return Ok(());
+        }
+        let driver = ReplayDriver {
+            folder,
+            config: ledger_config(spec, genesis.clone(), StateConfig::default()),
+            reader: self.reader.clone(),
+            merge,
+            ledger: handle.clone(),
+            metrics: self.metrics.clone(),
+            signs,
+            stop,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        supervisor.thread("replay", move || driver.run())
     }
 
     async fn start_servers(
@@ -512,15 +548,18 @@ pub fn open_ledger_with(
     genesis: Genesis,
     state: StateConfig,
 ) -> anyhow::Result<Ledger> {
-    let ledger_config = LedgerConfig {
+    Ledger::open(database, ledger_config(spec, genesis, state)).map_err(ledger_failure)
+}
+
+fn ledger_config(spec: &ChainSpec, genesis: Genesis, state: StateConfig) -> LedgerConfig {
+    LedgerConfig {
         genesis,
         schedule: spec.epoch_schedule(),
         rules: spec.rules(),
         spec_hash: spec.spec_hash(),
         state,
         limits: block_limits(),
-    };
-    Ledger::open(database, ledger_config).map_err(ledger_failure)
+    }
 }
 
 /// A failure of the ledger with its exit code.

@@ -39,10 +39,30 @@ pub struct BackfillHandle {
     at_tip: watch::Sender<bool>,
 }
 
+/// When the states of an archive can be filled in.
+#[derive(Clone, Debug)]
+pub struct FillSigns {
+    at_tip: watch::Receiver<bool>,
+    all_blocks: watch::Receiver<bool>,
+}
+
+impl FillSigns {
+    /// Waits until all blocks are here and the node follows the tip.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub async fn ready(&mut self) -> Result<(), watch::error::RecvError> {
+        self.all_blocks.wait_for(|is_so| *is_so).await?;
+        self.at_tip.wait_for(|is_so| *is_so).await?;
+        Ok(())
+    }
+}
+
 /// The receiving end of a [`BackfillHandle`].
 pub struct Mailbox {
     events: mpsc::Receiver<Event>,
     at_tip: watch::Receiver<bool>,
+    all_blocks: watch::Sender<bool>,
 }
 
 impl BackfillHandle {
@@ -51,7 +71,8 @@ impl BackfillHandle {
     pub fn new() -> (Self, Mailbox) {
         let (events, event_box) = mpsc::channel(EVENTS_MAX);
         let (at_tip, at_tip_box) = watch::channel(false);
-        (Self { events, at_tip }, Mailbox { events: event_box, at_tip: at_tip_box })
+        let (all_blocks, _) = watch::channel(false);
+        (Self { events, at_tip }, Mailbox { events: event_box, at_tip: at_tip_box, all_blocks })
     }
 
     /// A peer said which blocks it has.
@@ -69,6 +90,19 @@ impl BackfillHandle {
     /// The node follows the tip, or does not.
     pub fn at_tip(&self, is_at_tip: bool) {
         self.at_tip.send_replace(is_at_tip);
+    }
+}
+
+impl Mailbox {
+    /// When the states can be filled in.
+    #[must_use]
+    pub fn signs(&self) -> FillSigns {
+        FillSigns { at_tip: self.at_tip.clone(), all_blocks: self.all_blocks.subscribe() }
+    }
+
+    /// For a node without a loop: all blocks from genesis on are here.
+    pub fn has_all_blocks(self) {
+        self.all_blocks.send_replace(true);
     }
 }
 
@@ -100,6 +134,7 @@ struct Loop {
     peers: PeerRefs,
     work: JoinSet<anyhow::Result<Done>>,
     is_complete: bool,
+    all_blocks: watch::Sender<bool>,
 }
 
 /// The chain as archived blocks are checked against it.
@@ -138,6 +173,7 @@ impl BackfillDriver {
             peers: PeerRefs::default(),
             work: JoinSet::new(),
             is_complete: false,
+            all_blocks: mailbox.all_blocks.clone(),
         };
         let mut ticks = tokio::time::interval(Duration::from_millis(TICK_INTERVAL_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,6 +233,7 @@ impl Loop {
                 }
                 BackfillOutput::Complete => {
                     self.is_complete = true;
+                    self.all_blocks.send_replace(true);
                     tracing::info!(
                         seconds = self.started.elapsed().as_secs(),
                         "the archive has all blocks from genesis on"

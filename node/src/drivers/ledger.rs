@@ -72,6 +72,11 @@ pub enum Command {
         /// Takes the lowest height from which on all blocks are here then.
         reply: oneshot::Sender<Result<Height, LedgerError>>,
     },
+    /// Make the states below, which are here, part of the archive.
+    FinishMerge {
+        /// Takes the outcome.
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
     /// The pool has transactions it did not have.
     PoolChanged,
     /// Finish: nothing that comes later matters.
@@ -162,7 +167,11 @@ impl LedgerDriver {
             // the pending blocks are long.
             let may_end_work = !matches!(
                 command,
-                Command::PoolChanged | Command::Certify(_) | Command::ServeBlock { .. } | Command::Fill { .. }
+                Command::PoolChanged
+                    | Command::Certify(_)
+                    | Command::ServeBlock { .. }
+                    | Command::Fill { .. }
+                    | Command::FinishMerge { .. }
             );
             match command {
                 Command::Stop => return Ok(()),
@@ -201,6 +210,7 @@ impl LedgerDriver {
                 }
                 // Who asked has gone only when the node stops.
                 Command::Fill { blocks, reply } => drop(reply.send(self.ledger.fill(&blocks))),
+                Command::FinishMerge { reply } => drop(reply.send(self.ledger.finish_merge())),
             }
             let reader = self.ledger.reader();
             if let Err(unknown) = reader.rules().after(reader.head().height) {

@@ -8,7 +8,7 @@
 //!                                        └── sync
 //! ```
 //!
-//! Ledger, consensus and mempool block on disk or on CPU and run on threads of their own; the others are tasks. Whichever
+//! Ledger, consensus, mempool and replay block on disk or on CPU and run on threads of their own; the others are tasks. Whichever
 //! ends first ends the node (see [`crate::supervisor`]).
 
 pub mod backfill;
@@ -18,6 +18,7 @@ mod import;
 pub mod ledger;
 pub mod mempool;
 pub mod peer_refs;
+pub mod replay;
 pub mod router;
 pub mod snapshots;
 pub mod sync;

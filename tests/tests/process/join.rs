@@ -2,13 +2,15 @@
 
 use anyhow::Context as _;
 use cairn_primitives::OpaqueExtrinsic;
+use cairn_runtime::keys;
 use cairn_tests::harness::{
-    Network, Node, Observer, Shape, Signal, account, add_accounts, cairn, fast_spec, hashes, height_of, metric,
+    Network, Node, Observer, Shape, Signal, account, add_accounts, cairn, fast_spec, hashes, height_of, id, metric,
     transfer, until,
 };
 use cairn_tests::rpc::{Rpc, from_hex, to_hex};
 use parity_scale_codec::Decode as _;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,8 +153,10 @@ fn offered_heights(joining: &Path) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn archive_that_began_with_a_snapshot_gets_the_blocks_below_while_it_follows_the_chain() {
-    let (mut network, clients) = offering(1).await;
+async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follows_the_chain() {
+    let (mut network, clients) = offering(2).await;
+    network.node(3).unwrap().settings.sync = vec!["mode = \"blocks\"".into()];
+    let original = network.node(3).unwrap().start().await.unwrap();
     let joined = network.node(2).unwrap().start().await.unwrap();
     follows(&mut network, &clients[0], 2, &joined).await;
     let (height, _) = offered(network.node(2).unwrap());
@@ -178,31 +182,22 @@ async fn archive_that_began_with_a_snapshot_gets_the_blocks_below_while_it_follo
 
     let known = hashes(&clients[0], height).await.unwrap();
     assert_eq!(hashes(&joined, height).await.unwrap(), known);
-    let mut transfers = 0;
-    for hash in &known {
-        let theirs: Value = clients[0].call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
-        let ours: Value = joined.call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
-        assert_eq!(theirs["block"], ours["block"]);
-        let extrinsics = theirs["block"]["extrinsics"].as_array().unwrap();
-        for extrinsic in extrinsics {
-            let bytes = from_hex(extrinsic.as_str().unwrap()).unwrap();
-            let transaction = to_hex(&OpaqueExtrinsic::decode(&mut &*bytes).unwrap().hash().0);
-            let place = vec![Value::from(transaction)];
-            let theirs: Value = clients[0].call("cairn_getTransaction", place.clone()).await.unwrap();
-            let ours: Value = joined.call("cairn_getTransaction", place).await.unwrap();
-            assert_eq!(theirs, ours, "with its events");
-            assert_eq!(ours["blockHash"], *hash);
-        }
-        transfers += extrinsics.len().saturating_sub(1);
-    }
-    assert!(transfers > 0, "transfers lie below the snapshot");
-    // States are there from the snapshot on, as the answer says.
-    let early = account(&joined, "Ferdie", Some(&known[1])).await.unwrap_err();
-    assert!(format!("{early:#}").contains("pruned"), "{early:#}");
+    blocks_agree(&clients[0], &joined, &known).await;
+
+    // The states follow: the blocks are executed again.
+    let whole = || async {
+        let state: Value = joined.call("cairn_databaseStats", Vec::<Value>::new()).await?;
+        Ok((state["lowestState"] == 0).then_some(()))
+    };
+    until("all states from genesis on", whole).await.unwrap();
+    Observer::new(&original).await.unwrap().reach(height).await.unwrap();
+    assert_eq!(hashes(&original, height).await.unwrap(), known);
+    states_agree(&original, &joined, &known).await;
     let node = network.node(2).unwrap();
     let database = node.database();
     let data = database.parent().unwrap().to_path_buf();
     node.stop(Signal::Terminate).await.unwrap();
+    assert!(!data.join("replay").exists(), "the side folder is gone");
     let spec = network.spec_file();
     let checked = cairn(
         network.folder(),
@@ -210,4 +205,51 @@ async fn archive_that_began_with_a_snapshot_gets_the_blocks_below_while_it_follo
     );
     let checked = checked.unwrap();
     assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+}
+
+/// Two nodes have the same blocks, with events and places of their transactions.
+async fn blocks_agree(original: &Rpc, joined: &Rpc, known: &[String]) {
+    let mut transfers = 0;
+    for hash in known {
+        let theirs: Value = original.call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
+        let ours: Value = joined.call("chain_getBlock", vec![Value::from(hash.clone())]).await.unwrap();
+        assert_eq!(theirs["block"], ours["block"]);
+        let extrinsics = theirs["block"]["extrinsics"].as_array().unwrap();
+        for extrinsic in extrinsics {
+            let bytes = from_hex(extrinsic.as_str().unwrap()).unwrap();
+            let transaction = to_hex(&OpaqueExtrinsic::decode(&mut &*bytes).unwrap().hash().0);
+            let place = vec![Value::from(transaction)];
+            let theirs: Value = original.call("cairn_getTransaction", place.clone()).await.unwrap();
+            let ours: Value = joined.call("cairn_getTransaction", place).await.unwrap();
+            assert_eq!(theirs, ours, "with its events");
+            assert_eq!(ours["blockHash"], *hash);
+        }
+        transfers += extrinsics.len().saturating_sub(1);
+    }
+    assert!(transfers > 0, "transfers lie below the snapshot");
+}
+
+/// Two nodes have the same states with the same proofs.
+async fn states_agree(original: &Rpc, joined: &Rpc, known: &[String]) {
+    let key = to_hex(&keys::system_account(&id("Ferdie")));
+    let absent = to_hex(b"absent");
+    let mut balances = BTreeSet::new();
+    for hash in known {
+        balances.insert(account(joined, "Ferdie", Some(hash)).await.unwrap().data.free);
+        for (method, arguments) in [
+            ("state_getStorage", vec![json!(key), json!(hash)]),
+            ("state_getKeysPaged", vec![json!("0x"), json!(50), Value::Null, json!(hash)]),
+        ] {
+            let theirs: Value = original.call(method, arguments.clone()).await.unwrap();
+            assert_eq!(joined.call::<Value>(method, arguments).await.unwrap(), theirs, "{method} at {hash}");
+            assert!(!theirs.is_null(), "{method} at {hash}");
+        }
+        // Which descendant's finalization shows that the block is final is another matter.
+        let asked = vec![json!([key, absent]), json!(hash)];
+        let theirs: Value = original.call("cairn_getProof", asked.clone()).await.unwrap();
+        let ours: Value = joined.call("cairn_getProof", asked).await.unwrap();
+        assert_eq!((&ours["block"], &ours["items"]), (&theirs["block"], &theirs["items"]));
+        assert_eq!(ours["items"].as_array().map(Vec::len), Some(2));
+    }
+    assert!(balances.len() > 1, "the balance changed below the snapshot");
 }
