@@ -109,7 +109,12 @@ fn prune(tools: &Tools, keep: u32, output: Output) -> anyhow::Result<()> {
         ("head", done.head.to_string()),
         ("states kept from", format!("{} (before: {})", done.lowest, done.lowest_before)),
         ("bytes on disk", format!("{after} (before: {before})")),
-        ("from now on", format!("set state.history = {keep}, or the node keeps all states that follow")),
+        (
+            "from now on",
+            format!(
+                "set state.history = {keep}, or the node keeps all states that follow, and gets the lower ones again"
+            ),
+        ),
     ];
     let value = json!({
         "head": done.head.0, "lowest": done.lowest.0, "lowestBefore": done.lowest_before.0,

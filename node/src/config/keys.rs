@@ -268,7 +268,7 @@ pub const KEYS: &[Key] = &[
         "backfill",
         Kind::Switch,
         "true",
-        "Whether an archive node that began with a snapshot fetches the blocks below it while it runs.",
+        "Whether an archive node gets the blocks and states below those that it began with while it runs.",
     ),
     key(
         "state",

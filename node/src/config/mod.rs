@@ -228,7 +228,7 @@ pub struct SyncSection {
     pub mode: SyncMode,
     /// Blocks between two snapshots that are offered to others; 0 for none.
     pub snapshot_interval: u32,
-    /// Whether an archive node that began with a snapshot gets the blocks below it.
+    /// Whether an archive node gets the blocks and states below those that it began with.
     pub backfill: bool,
 }
 

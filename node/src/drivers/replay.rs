@@ -87,14 +87,14 @@ impl ReplayDriver {
         if self.wait() == Next::Work {
             match self.execute() {
                 Ok(Some(replay)) => self.take_over(replay)?,
-                Ok(None) => return Ok(()),
+                Ok(None) => {}
                 Err(error) => {
                     let (error, folder) = (crate::exit::one_line(&error), self.folder.display());
                     tracing::error!("the states below {} are not filled in, {folder}: {error}", self.merge.to());
                 }
             }
         }
-        // The node goes on without it.
+        // There is nothing more to do, and the node goes on.
         drop(self.runtime.block_on(self.stop.changed()));
         Ok(())
     }
@@ -103,6 +103,7 @@ impl ReplayDriver {
     fn execute(&mut self) -> anyhow::Result<Option<Replay>> {
         let mut replay = self.open()?;
         let to = self.merge.to();
+        self.metrics.replayed(replay.height().0);
         let mut told = Told { at: Instant::now(), height: replay.height() };
         tracing::info!(from = %replay.height(), %to, "filling the archive: executing the blocks below while blocks go on");
         loop {
