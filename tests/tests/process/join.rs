@@ -157,8 +157,12 @@ async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follow
     let (mut network, clients) = offering(2).await;
     network.node(3).unwrap().settings.sync = vec!["mode = \"blocks\"".into()];
     let original = network.node(3).unwrap().start().await.unwrap();
+    let side = network.node(2).unwrap().database().with_file_name("replay");
+    fs::create_dir_all(&side).unwrap();
+    fs::write(side.join("CURRENT"), b"no database").unwrap();
     let joined = network.node(2).unwrap().start().await.unwrap();
     follows(&mut network, &clients[0], 2, &joined).await;
+    assert!(side.join("CURRENT").exists(), "what it may need later is left to it");
     let (height, _) = offered(network.node(2).unwrap());
     let state: Value = joined.call("cairn_syncState", Vec::<Value>::new()).await.unwrap();
     assert_eq!(state["lowestBlock"], height);
@@ -184,7 +188,7 @@ async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follow
     assert_eq!(hashes(&joined, height).await.unwrap(), known);
     blocks_agree(&clients[0], &joined, &known).await;
 
-    // The states follow: the blocks are executed again.
+    // The states follow: the blocks are executed again, in a folder that holds nothing of use.
     let whole = || async {
         let state: Value = joined.call("cairn_databaseStats", Vec::<Value>::new()).await?;
         Ok((state["lowestState"] == 0).then_some(()))
@@ -197,7 +201,7 @@ async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follow
     let database = node.database();
     let data = database.parent().unwrap().to_path_buf();
     node.stop(Signal::Terminate).await.unwrap();
-    assert!(!data.join("replay").exists(), "the side folder is gone");
+    assert!(!side.exists(), "the side folder was begun anew, and is gone");
     let spec = network.spec_file();
     let checked = cairn(
         network.folder(),
