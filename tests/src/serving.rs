@@ -1,8 +1,10 @@
 //! What validators lose while they serve snapshots: time until final and blocks a second, with and without peers that fetch
-//! chunks from every validator, more than it gives.
+//! chunks from every validator, more than it gives. The peers are on a thread of their own that gives way to the validators: what they
+//! do with chunks is not what serving costs.
 
 use crate::harness::{Network, Node, Shape, add_accounts, fast_spec, metric, transfer};
 use crate::hostile::{Attacker, Target, offered_snapshot, percentile, state_request};
+use crate::load::Process;
 use crate::rpc::Rpc;
 use anyhow::Context as _;
 use cairn_primitives::message::{StateRequest, StateResponse};
@@ -11,7 +13,9 @@ use serde_json::json;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 /// Blocks between two snapshots.
@@ -29,6 +33,9 @@ const REQUEST_INTERVAL: Duration = Duration::from_millis(200);
 /// After so many refusals a peer asks again which snapshots there are.
 const REFUSALS_MAX: u32 = 8;
 
+/// How far the peers' thread gives way: as far as can be.
+const PEERS_NICE: i32 = 19;
+
 /// What each transfer moves.
 const VALUE: u128 = 1_000_000_000;
 
@@ -39,6 +46,9 @@ pub struct Options {
     /// Accounts in the state.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
     pub accounts: u32,
+    /// The least time between two blocks in ms: the shorter, the less of the cores is left.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub block_interval: u64,
     /// Seconds of each phase.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
@@ -54,6 +64,8 @@ struct Phase {
     times: Vec<Duration>,
     blocks: f64,
     seconds: f64,
+    /// CPU time of all validators.
+    cpu: Duration,
 }
 
 /// What was seen.
@@ -67,10 +79,15 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, Phase { times, blocks, seconds }) in [("quiet", &self.quiet), ("serving", &self.serving)] {
+        for (name, Phase { times, blocks, seconds, cpu }) in [("quiet", &self.quiet), ("serving", &self.serving)] {
             let [half, most] = [50, 95].map(|percent| percentile(times, percent).as_secs_f64() * 1e3);
             let (rate, count) = (blocks / seconds, times.len());
-            writeln!(f, "{name:8} {rate:>5.1} blocks a second; {count} transfers, p50 {half:.0} ms, p95 {most:.0} ms")?;
+            let busy = cpu.as_secs_f64() / seconds * 1e2;
+            writeln!(
+                f,
+                "{name:8} {rate:>5.1} blocks a second; {count} transfers, p50 {half:.0} ms, p95 {most:.0} ms; \
+                 validators together {busy:.0}% of a core"
+            )?;
         }
         #[allow(clippy::cast_precision_loss, reason = "rates are printed with one digit")]
         let (chunks, mebibytes) = (self.chunks as f64, self.bytes as f64 / f64::from(1 << 20));
@@ -90,6 +107,8 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut document = fast_spec(4, "serving")?.document().clone();
     add_accounts(&mut document, options.accounts)?;
+    document.consensus.block_interval_ms = options.block_interval;
+    document.consensus.idle_block_interval_ms = document.consensus.idle_block_interval_ms.max(options.block_interval);
     let mut network = Network::prepare_chain(document.check()?, Shape { validators: 4, archives: 0 }).await?;
     for node in &mut network.nodes {
         node.settings.sync = vec![format!("snapshot_interval = {SNAPSHOT_INTERVAL}")];
@@ -103,36 +122,71 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         node.logs("a snapshot is offered to new nodes").await?;
         targets.push(Target { address: node.multiaddr().parse()?, genesis });
     }
-    let node = network.nodes.first().context("four validators")?;
     let fetched = Arc::new(Fetched::default());
     let (mut quiet, mut serving) = (Phase::default(), Phase::default());
     for _ in 0..options.rounds {
-        watch(client, node, options.seconds, &mut quiet).await?;
-        let mut peers = JoinSet::new();
-        for target in targets.iter().flat_map(|target| std::iter::repeat_n(target, PEERS)) {
-            peers.spawn(fetch(target.clone(), Arc::clone(&fetched)));
-        }
-        tokio::select! {
-            watched = watch(client, node, options.seconds, &mut serving) => watched?,
-            Some(ended) = peers.join_next() => ended??,
-        }
+        watch(client, &network.nodes, options.seconds, &mut quiet).await?;
+        let peers = Peers::start(targets.clone(), Arc::clone(&fetched))?;
+        watch(client, &network.nodes, options.seconds, &mut serving).await?;
+        peers.stop()?;
     }
     let (chunks, bytes) = (fetched.chunks.load(Ordering::Relaxed), fetched.bytes.load(Ordering::Relaxed));
     Ok(Report { quiet, serving, chunks, bytes })
 }
 
 /// Times transfers, one after the other, and counts blocks.
-async fn watch(client: &Rpc, node: &Node, seconds: u64, phase: &mut Phase) -> anyhow::Result<()> {
+async fn watch(client: &Rpc, nodes: &[Node], seconds: u64, phase: &mut Phase) -> anyhow::Result<()> {
+    let node = nodes.first().context("no validators")?;
     let height = async || metric(node.metrics_address(), "cairn_ledger_head_height").await;
-    let (started, before) = (Instant::now(), height().await?);
+    let cpu = || -> anyhow::Result<Duration> {
+        nodes.iter().map(|node| Ok(Process::usage_of(node.pid().context("a validator ended")?)?.cpu)).sum()
+    };
+    let (started, before, cpu_before) = (Instant::now(), height().await?, cpu()?);
     while started.elapsed() < Duration::from_secs(seconds) {
         let began = Instant::now();
         transfer(client, "Alice", "Ferdie", VALUE).await?;
         phase.times.push(began.elapsed());
     }
+    phase.cpu += cpu()?.saturating_sub(cpu_before);
     phase.blocks += height().await? - before;
     phase.seconds += started.elapsed().as_secs_f64();
     Ok(())
+}
+
+/// Peers that fetch until they are stopped.
+struct Peers {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Peers {
+    fn start(targets: Vec<Target>, fetched: Arc<Fetched>) -> anyhow::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let work = move || {
+            // On Linux this is the thread's own.
+            rustix::process::nice(PEERS_NICE).context("the thread cannot give way")?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut peers = JoinSet::new();
+                for target in targets.iter().flat_map(|target| std::iter::repeat_n(target, PEERS)) {
+                    peers.spawn(fetch(target.clone(), Arc::clone(&fetched)));
+                }
+                tokio::select! {
+                    _ = stopped => Ok(()),
+                    Some(ended) = peers.join_next() => ended?,
+                }
+            })
+        };
+        Ok(Self { stop, thread: thread::Builder::new().name("peers".to_owned()).spawn(work)? })
+    }
+
+    /// # Errors
+    /// A peer failed.
+    fn stop(self) -> anyhow::Result<()> {
+        // Where a peer failed there is nobody to tell.
+        let _ = self.stop.send(());
+        self.thread.join().ok().context("the peers' thread ended by a panic")?
+    }
 }
 
 /// What peers got.

@@ -268,3 +268,18 @@ fn opening_refuses_damaged_pages() {
         }
     }
 }
+
+#[test]
+fn pages_that_no_checkpoint_has_written_are_counted() {
+    let mut chain = Chain::new(StateConfig { unsaved: CheckpointLimits::default(), ..ARCHIVE });
+    let unsaved = |chain: &Chain| chain.store.read_model().unsaved_bytes();
+    assert_eq!(unsaved(&chain), 0);
+    chain.commit((0..100).map(|number| (key(number), Some(vec![1; 80]))).collect());
+    let after_one = unsaved(&chain);
+    assert!(after_one > 100 * 80, "{after_one}");
+    // The same pages again are not twice unsaved.
+    chain.commit((0..100).map(|number| (key(number), Some(vec![2; 80]))).collect());
+    assert_eq!(unsaved(&chain), after_one);
+    chain.save();
+    assert_eq!(unsaved(&chain), 0);
+}
