@@ -1,11 +1,11 @@
 //! Composition: opens the database, puts the parts together, watches them, and takes them apart again.
 
 use crate::bus::Bus;
-use crate::config::{History, NodeConfig, SyncMode};
+use crate::config::{History, SyncMode};
 use crate::drivers::backfill::{self, BackfillDriver, BackfillHandle, FillSigns};
 use crate::drivers::consensus::{ConsensusDriver, ConsensusHandle};
 use crate::drivers::epochs::{EpochWatch, linked};
-use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle, epoch_start};
+use crate::drivers::ledger::{Command, LedgerDriver, LedgerHandle};
 use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::replay::{self, ReplayDriver};
 use crate::drivers::router::Router;
@@ -19,38 +19,27 @@ use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
 use crate::offered::{Offered, joining_folder};
-use crate::peer_file::{PeerFile, Remembered};
+use crate::opening::{block_cache_bytes, block_limits, ledger_config, ledger_failure, open_database, open_ledger};
+use crate::parts::{consensus_config, identity, pool_config, rpc_config, start_network, vote_guards};
+use crate::peer_file::PeerFile;
 use crate::ports;
 use crate::snapshot::Snapshots;
 use crate::supervisor::Supervisor;
-use crate::vote_record::{Found, VoteRecord};
 use anyhow::Context as _;
-use cairn_chain_spec::ChainSpec;
-use cairn_consensus::{Consensus, Head, Timing, VoteGuard};
-use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, LowestBlock, OpenedEpoch, Reader, SignatureChecker};
+use cairn_consensus::Consensus;
+use cairn_ledger::{Ledger, LowestBlock, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
-use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, PeerId, Validators};
-use cairn_primitives::block::BLOCK_BYTES_MAX;
-use cairn_primitives::{PublicKey, TimestampMs, ValidatorSet, View};
-use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, PlannedUpgrade, Ports};
-use cairn_rpc::{RpcConfig, Server};
-use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
-use cairn_runtime::{BlockLimits, Rules, Upgrade};
-use cairn_storage::{Database, HistoryMode, StateConfig, blocks};
-use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
+use cairn_network::{Event, Handle as Network, PeerId, Validators};
+use cairn_primitives::{TimestampMs, ValidatorSet};
+use cairn_rpc::Server;
+use cairn_rpc::ports::Ports;
+use cairn_storage::{Database, StateConfig, blocks};
+use cairn_storage_rocks::RocksDatabase;
 use cairn_sync::{Backfill, BackfillConfig};
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
-
-/// Room in a block for everything but transactions, in bytes.
-const BLOCK_OVERHEAD_BYTES: usize = 16 << 10;
-
-/// For how many views below the last finalized one votes are kept.
-const RETENTION_VIEWS: u64 = 64;
 
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -483,256 +472,6 @@ async fn join(
             Ok(None)
         }
     }
-}
-
-fn state_cache_bytes(config: &NodeConfig) -> usize {
-    usize::try_from(config.state.cache_bytes).unwrap_or(usize::MAX)
-}
-
-/// What the database has of the memory for state, in bytes.
-pub fn block_cache_bytes(config: &NodeConfig) -> usize {
-    state_cache_bytes(config) / 4
-}
-
-/// Opens the database in a folder, or makes a new one.
-///
-/// # Errors
-/// The folder cannot be made; the database is locked, damaged, or of another format.
-pub fn open_database(folder: &Path, cache_bytes: usize) -> anyhow::Result<Arc<RocksDatabase>> {
-    std::fs::create_dir_all(folder)
-        .exit_with(ExitKind::Config, format!("the data folder {} cannot be made (node.data_dir)", folder.display()))?;
-    Ok(Arc::new(open_rocks(folder, cache_bytes)?))
-}
-
-/// Opens the database in a folder, which must exist.
-///
-/// # Errors
-/// It is locked, damaged, foreign or of another format; each with its exit code.
-pub fn open_rocks(folder: &Path, cache_bytes: usize) -> anyhow::Result<RocksDatabase> {
-    RocksDatabase::open(folder, RocksOptions { cache_bytes }).map_err(|error| {
-        let kind = match &error {
-            OpenError::Locked { .. } => ExitKind::DatabaseLocked,
-            OpenError::Newer { .. } | OpenError::Older { .. } | OpenError::Damaged { .. } => ExitKind::DatabaseDamaged,
-            OpenError::Foreign { .. } | OpenError::Inaccessible { .. } | OpenError::Processor => ExitKind::Config,
-        };
-        anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
-    })
-}
-
-/// Opens the chain in a database, which gets its genesis block if it is new.
-///
-/// # Errors
-/// The database fails, is damaged or belongs to another chain; each with its exit code.
-pub fn open_ledger(
-    database: Arc<dyn Database>,
-    config: &NodeConfig,
-    spec: &ChainSpec,
-    genesis: &Genesis,
-) -> anyhow::Result<Ledger> {
-    let history = match config.state.history {
-        History::Archive => HistoryMode::Archive,
-        History::Window(blocks) => HistoryMode::Window(blocks),
-    };
-    // The database has the last quarter.
-    let cache_bytes = state_cache_bytes(config) / 4 * 3;
-    open_ledger_with(database, spec, genesis.clone(), StateConfig::for_memory(history, cache_bytes))
-}
-
-/// Opens the chain of a chain spec in a database.
-///
-/// # Errors
-/// The database holds another chain, part of one, or is damaged.
-pub fn open_ledger_with(
-    database: Arc<dyn Database>,
-    spec: &ChainSpec,
-    genesis: Genesis,
-    state: StateConfig,
-) -> anyhow::Result<Ledger> {
-    Ledger::open(database, ledger_config(spec, genesis, state)).map_err(ledger_failure)
-}
-
-fn ledger_config(spec: &ChainSpec, genesis: Genesis, state: StateConfig) -> LedgerConfig {
-    LedgerConfig {
-        genesis,
-        schedule: spec.epoch_schedule(),
-        rules: spec.rules(),
-        spec_hash: spec.spec_hash(),
-        state,
-        limits: block_limits(),
-    }
-}
-
-/// A failure of the ledger with its exit code.
-pub fn ledger_failure(error: LedgerError) -> anyhow::Error {
-    let kind = match &error {
-        LedgerError::OtherChain { .. } | LedgerError::OtherRules(_) | LedgerError::UnnamedRules { .. } => {
-            ExitKind::WrongChain
-        }
-        LedgerError::UnknownRules(_) => ExitKind::UnknownRules,
-        LedgerError::Database(_)
-        | LedgerError::State(_)
-        | LedgerError::Genesis(_)
-        | LedgerError::UnknownBlock(_)
-        | LedgerError::WrongEpoch { .. }
-        | LedgerError::UnprovedHandover { .. }
-        | LedgerError::NotBelow { .. }
-        | LedgerError::FinalizedInvalid { .. }
-        | LedgerError::Execution(_) => ExitKind::DatabaseDamaged,
-    };
-    anyhow::Error::new(crate::exit::Failure::new(kind, error.to_string()))
-}
-
-fn start_network(launch: &Launch, validators: Validators) -> anyhow::Result<(Network, mpsc::Receiver<Event>)> {
-    let section = &launch.config.network;
-    let node_key = NodeKey::from_seed(*launch.node_key.to_seed());
-    let mut config = NetworkConfig::new(node_key, launch.genesis.hash());
-    config.listen = addresses(&section.listen, "network.listen")?;
-    config.boot_nodes = addresses(&section.boot_nodes, "network.boot_nodes")?;
-    config.boot_nodes.extend(addresses(launch.spec.boot_nodes(), "bootNodes of the chain spec")?);
-    let own = config.node_key.peer_id();
-    config.boot_nodes.retain(|address| cairn_network::split_peer_address(address).is_ok_and(|(peer, _)| peer != own));
-    config.reserved = addresses(&section.reserved, "network.reserved")?;
-    config.reserved_only = section.reserved_only;
-    config.external = addresses(&section.external, "network.external")?;
-    let Remembered { known, banned } = PeerFile::new(&launch.config.node.data_dir, launch.genesis.hash()).load();
-    (config.known, config.banned) = (known, banned);
-    config.consensus_keys = launch.consensus_keys.iter().map(|key| key.pair.clone()).collect();
-    config.validators = validators;
-    config.limits = Limits {
-        inbound: section.peers_in_max,
-        outbound: section.peers_out_max,
-        per_address: section.connections_per_address_max,
-        ..Limits::default()
-    };
-    config.registry = Some(launch.registry.clone());
-    cairn_network::start(config).exit_with(ExitKind::Address, "the peer-to-peer network cannot be started")
-}
-
-fn addresses(texts: &[String], setting: &str) -> anyhow::Result<Vec<cairn_network::Multiaddr>> {
-    let parse = |text: &String| {
-        let message = || format!("{setting}: `{text}` is not a multiaddress such as /ip4/0.0.0.0/tcp/30333");
-        text.parse().map_err(anyhow::Error::new).exit_with(ExitKind::Config, message())
-    };
-    texts.iter().map(parse).collect()
-}
-
-/// The guard of each consensus key with what its record says, and the records to go on with.
-fn vote_guards(launch: &Launch) -> anyhow::Result<(Vec<VoteGuard>, BTreeMap<PublicKey, VoteRecord>)> {
-    let genesis = launch.genesis.hash();
-    let mut guards = Vec::new();
-    let mut records = BTreeMap::new();
-    for ConsensusKey { pair, record } in &launch.consensus_keys {
-        let key = pair.public();
-        let (file, found) = VoteRecord::open(record, key, genesis)?;
-        guards.push(match found {
-            Found::Records(found) => VoteGuard::new(pair.clone(), genesis, found),
-            Found::Lost => {
-                tracing::warn!(
-                    %key,
-                    "{} does not exist: what this key has signed is not known, so it signs nothing until everything it can \
-                     have voted on is final. If it never signed for this chain, make the record with `cairn keys \
-                     new-record`",
-                    record.display()
-                );
-                VoteGuard::without_record(pair.clone(), genesis)
-            }
-        });
-        records.insert(key, file);
-    }
-    Ok((guards, records))
-}
-
-fn consensus_config(
-    launch: &Launch,
-    reader: &Reader,
-    epoch: &OpenedEpoch,
-    guards: Vec<VoteGuard>,
-) -> anyhow::Result<cairn_consensus::Config> {
-    let genesis = reader.genesis_hash();
-    let head = reader.head();
-    let finalization = reader.finalization(head.height)?;
-    let proposed_view = match reader.header(&head.hash)? {
-        Some(header) => header.context()?.view,
-        None => View::ZERO,
-    };
-    let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
-    // The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
-    let view = if head.height == epoch.opening.height { View::ZERO } else { view };
-    Ok(cairn_consensus::Config {
-        genesis,
-        epoch: epoch_start(epoch),
-        guards,
-        timing: timing(&launch.spec),
-        retention: RETENTION_VIEWS,
-        committed: Head { height: head.height, hash: head.hash, view, timestamp: head.timestamp },
-        finalization,
-    })
-}
-
-const fn timing(spec: &ChainSpec) -> Timing {
-    let consensus = spec.consensus();
-    Timing {
-        leader_timeout_ms: consensus.leader_timeout_ms,
-        certify_timeout_ms: consensus.certify_timeout_ms,
-        retry_ms: consensus.retry_ms,
-        skip_timeout_ms: consensus.skip_timeout_ms,
-        block_interval_ms: consensus.block_interval_ms,
-        idle_block_interval_ms: consensus.idle_block_interval_ms,
-    }
-}
-
-const fn block_limits() -> BlockLimits {
-    BlockLimits { bytes_max: BLOCK_BYTES_MAX - BLOCK_OVERHEAD_BYTES, weight_max: BLOCK_WEIGHT_MAX }
-}
-
-fn pool_config(config: &NodeConfig) -> PoolConfig {
-    PoolConfig {
-        transactions_max: usize::try_from(config.mempool.count_max).unwrap_or(usize::MAX),
-        bytes_max: usize::try_from(config.mempool.bytes_max).unwrap_or(usize::MAX),
-        ..PoolConfig::default()
-    }
-}
-
-fn rpc_config(launch: &Launch) -> RpcConfig {
-    let section = &launch.config.rpc;
-    RpcConfig {
-        listen: section.listen,
-        request_bytes_max: section.request_bytes_max,
-        response_bytes_max: section.response_bytes_max,
-        batch_len_max: section.batch_max,
-        connections_max: usize::try_from(section.connections_max).unwrap_or(usize::MAX),
-        subscriptions_per_connection_max: section.subscriptions_max,
-        calls_per_second_max: section.calls_per_second_max,
-        offers_unsafe: section.offers_unsafe(),
-        unsafe_token: launch.unsafe_token.clone(),
-        call_timeout: Duration::from_millis(u64::from(section.request_time_ms_max)),
-        ..RpcConfig::default()
-    }
-}
-
-fn identity(launch: &Launch, network: &Network) -> NodeIdentity {
-    let spec = &launch.spec;
-    let properties = spec.properties();
-    NodeIdentity {
-        chain: spec.name().to_owned(),
-        chain_id: spec.id().to_owned(),
-        chain_type: if spec.is_development() { ChainType::Development } else { ChainType::Live },
-        properties: ChainProperties {
-            ss58_format: properties.ss58_format,
-            token_decimals: properties.token_decimals,
-            token_symbol: properties.token_symbol.clone(),
-        },
-        node_name: launch.config.node.name.clone(),
-        node_version: env!("CARGO_PKG_VERSION").to_owned(),
-        role: launch.config.node.role.word().to_owned(),
-        upgrades: spec.rules().upgrades().iter().map(planned).collect(),
-        peer_id: network.local_peer_id().to_string(),
-    }
-}
-
-fn planned(upgrade: &Upgrade) -> PlannedUpgrade {
-    let Upgrade { height, spec_version } = *upgrade;
-    PlannedUpgrade { height, spec_version, known: Rules::from_spec_version(spec_version).is_some() }
 }
 
 fn now() -> TimestampMs {

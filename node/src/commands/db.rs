@@ -10,7 +10,7 @@ use crate::commands::config::load;
 use crate::config::NodeConfig;
 use crate::exit::{ExitKind, Failure};
 use crate::launch::{database_folder, genesis_of, load_spec};
-use crate::node::{block_cache_bytes, ledger_failure, open_rocks};
+use crate::opening::{block_cache_bytes, ledger_failure, open_rocks};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 use cairn_chain_spec::ChainSpec;

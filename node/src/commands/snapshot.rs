@@ -4,7 +4,7 @@ use crate::cli::SnapshotCommand;
 use crate::client::Client;
 use crate::exit::{ExitKind, Failure};
 use crate::launch::{genesis_of, load_spec};
-use crate::node::{open_database, open_ledger_with};
+use crate::opening::{open_database, open_ledger_with};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 use crate::snapshot::{list, own_folder, read_chunk, read_manifest, write};

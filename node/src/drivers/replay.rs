@@ -10,7 +10,7 @@
 use crate::drivers::backfill::FillSigns;
 use crate::drivers::ledger::{Command, LedgerHandle};
 use crate::metrics::Metrics;
-use crate::node::open_database;
+use crate::opening::open_database;
 use anyhow::Context as _;
 use cairn_ledger::{LedgerConfig, LedgerError, Reader, Replay};
 use cairn_primitives::Height;

@@ -2,7 +2,7 @@
 
 use super::Tools;
 use crate::exit::{ExitContext as _, ExitKind, Failure};
-use crate::node::{block_cache_bytes, ledger_failure, open_ledger, open_rocks};
+use crate::opening::{block_cache_bytes, ledger_failure, open_ledger, open_rocks};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 use cairn_ledger::block_file::{self, BlockFileError};

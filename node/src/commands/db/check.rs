@@ -2,7 +2,7 @@
 
 use super::Tools;
 use crate::exit::{ExitKind, Failure};
-use crate::node::{block_cache_bytes, open_rocks};
+use crate::opening::{block_cache_bytes, open_rocks};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 use cairn_consensus::JournalRecord;
