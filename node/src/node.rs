@@ -354,7 +354,10 @@ impl Common {
     ) -> anyhow::Result<()> {
         let Launch { config, spec, genesis, .. } = &self.launch;
         let folder = replay_folder(config);
-        let Some(merge) = ledger.merge() else { return replay::remove(&folder) };
+        let Some(merge) = ledger.merge() else {
+            replay::remove(&folder);
+            return Ok(());
+        };
         if !config.sync.backfill {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use cairn_runtime::{
     Era, InvalidTransaction, Rules, RulesSchedule, Transaction, TransactionExtra, Upgrade, client, code_marker, keys,
     last_upgrade,
 };
-use cairn_storage::HistoryMode;
+use cairn_storage::{Database as _, Durability, HistoryMode, Table, WriteBatch};
 use std::sync::Arc;
 
 /// The first height under other rules.
@@ -125,4 +125,21 @@ fn ledger_without_the_coming_rules_ends_one_block_before_them() {
     let elsewhere = RulesSchedule::new(Rules::V3, vec![Upgrade { height: Height(HEIGHT + 1), spec_version: 4 }]);
     let refused = try_open(database, history, epochs, elsewhere).err();
     assert!(matches!(refused, Some(LedgerError::OtherRules(_))), "{refused:?}");
+}
+
+#[test]
+fn change_that_the_chain_never_made_is_refused_where_the_header_before_it_is_not_here() {
+    let mut node = Node::under(&RulesSchedule::new(Rules::V3, Vec::new()));
+    (0..4).for_each(|_| drop(node.grow(&[])));
+    let database = Arc::new(node.database.clone());
+    drop(node);
+    let mut batch = WriteBatch::new();
+    batch.delete(Table::Headers, (HEIGHT - 1).to_be_bytes());
+    database.write(batch, Durability::Synced).unwrap();
+    let (history, epochs) = (HistoryMode::Archive, EpochSchedule::new(0));
+    let refused = try_open(database.clone(), history, epochs, schedule(4)).err();
+    assert!(matches!(refused, Some(LedgerError::OtherRules(_))), "{refused:?}");
+    // One that is to come is no such change.
+    let coming = RulesSchedule::new(Rules::V3, vec![Upgrade { height: Height(9), spec_version: 4 }]);
+    assert!(try_open(database, history, epochs, coming).is_ok());
 }

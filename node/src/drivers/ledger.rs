@@ -163,15 +163,10 @@ impl LedgerDriver {
         let mut work = false;
         let mut waiting = Vec::new();
         while let Some(command) = mailbox.commands.blocking_recv() {
-            // More transactions, an old block, or one served or certified, do not end the work, and looking for it costs as much as
-            // the pending blocks are long.
-            let may_end_work = !matches!(
+            // Other commands do not end the work, and looking for it costs as much as the pending blocks are long.
+            let may_end_work = matches!(
                 command,
-                Command::PoolChanged
-                    | Command::Certify(_)
-                    | Command::ServeBlock { .. }
-                    | Command::Fill { .. }
-                    | Command::FinishMerge { .. }
+                Command::Propose(_) | Command::Verify(_) | Command::Commit { .. } | Command::Import { .. }
             );
             match command {
                 Command::Stop => return Ok(()),

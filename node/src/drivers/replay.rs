@@ -4,20 +4,21 @@
 //!   blocks from genesis are here ─► execute them again in `<data>/replay` ─► copy what that has of the past ─► remove it
 //!                                   a step, a rest as long                   a chunk, a rest as long
 //! ```
-//! It works while the node follows the tip, at the lowest priority. What fails while blocks are executed ends the filling and
-//! not the node.
+//! It works while the node follows the tip and the disk has room, and executes at the lowest priority. What fails ends the filling
+//! and not the node.
 
 use crate::drivers::backfill::FillSigns;
 use crate::drivers::ledger::{Command, LedgerHandle};
 use crate::metrics::Metrics;
-use crate::opening::open_database;
 use anyhow::Context as _;
 use cairn_ledger::{LedgerConfig, LedgerError, Reader, Replay};
 use cairn_primitives::Height;
-use cairn_storage::ArchiveMerge;
+use cairn_storage::{ArchiveMerge, DatabaseError, StateError};
+use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions, is_database};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -26,19 +27,17 @@ use tokio::sync::{oneshot, watch};
 const CACHE_BYTES: usize = 8 << 20;
 /// How long it rests after a step at most.
 const REST_MAX: Duration = Duration::from_secs(1);
+/// It waits where less than this part of the disk is free.
+const DISK_FREE_SHARE: u64 = 20;
 /// How often the log tells how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Removes what a filling left.
-///
-/// # Errors
-/// The folder cannot be removed.
-pub fn remove(folder: &Path) -> anyhow::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("the folder {} cannot be removed", folder.display()))
-        }
-        Ok(()) | Err(_) => Ok(()),
+/// Removes what a filling left: a folder that is a database of this program. Where that fails it stays, and the log says so.
+pub fn remove(folder: &Path) {
+    if is_database(folder)
+        && let Err(error) = fs::remove_dir_all(folder)
+    {
+        tracing::warn!(%error, "{} is of no use any more and cannot be removed: delete what is in it", folder.display());
     }
 }
 
@@ -81,22 +80,33 @@ impl ReplayDriver {
     /// Runs until the node stops.
     ///
     /// # Errors
-    /// The node's own database failed, or the ledger has stopped.
+    /// None: what fails ends the filling.
     pub fn run(mut self) -> anyhow::Result<()> {
-        lower_priority();
-        if self.wait() == Next::Work {
-            match self.execute() {
-                Ok(Some(replay)) => self.take_over(replay)?,
-                Ok(None) => {}
-                Err(error) => {
-                    let (error, folder) = (crate::exit::one_line(&error), self.folder.display());
-                    tracing::error!("the states below {} are not filled in, {folder}: {error}", self.merge.to());
-                }
-            }
+        if self.wait() == Next::Work
+            && let Err(error) = self.fill()
+        {
+            let (to, folder, error) = (self.merge.to(), self.folder.display(), crate::exit::one_line(&error));
+            tracing::error!(
+                "the states below {to} are not filled in, the rest of the archive is whole: {error}; to try again restart the node, \
+                 to begin anew delete {folder} before, to do without set sync.backfill = false"
+            );
         }
         // There is nothing more to do, and the node goes on.
         drop(self.runtime.block_on(self.stop.changed()));
         Ok(())
+    }
+
+    fn fill(&mut self) -> anyhow::Result<()> {
+        let executed = thread::scope(|scope| {
+            let work = || {
+                lower_priority();
+                self.execute()
+            };
+            let thread = thread::Builder::new().name("replay execution".to_owned()).spawn_scoped(scope, work)?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        // Whoever waits for the disk must not wait for the processor, too: blocks that are committed may be behind it.
+        executed?.map_or(Ok(()), |replay| self.take_over(replay))
     }
 
     /// Executes all blocks up to where the states begin; `None` if the node stops before.
@@ -110,6 +120,11 @@ impl ReplayDriver {
             if self.wait() == Next::Stop {
                 replay.settle()?;
                 return Ok(None);
+            }
+            if is_disk_short(&self.folder) {
+                told.tell_short(&self.folder);
+                self.rest(REST_MAX);
+                continue;
             }
             let started = Instant::now();
             if !replay.step(&self.reader, to)? {
@@ -125,11 +140,9 @@ impl ReplayDriver {
     fn take_over(&mut self, replay: Replay) -> anyhow::Result<()> {
         tracing::info!("filling the archive: taking over the states below");
         let (mut told, mut chunks) = (Instant::now(), 0_u64);
-        let wrong =
-            format!("the states below cannot be taken over; if {} is damaged, delete it", self.folder.display());
         loop {
             let started = Instant::now();
-            if !self.merge.step(replay.view()).with_context(|| wrong.clone())? {
+            if !self.merge.step(replay.view())? {
                 break;
             }
             chunks = chunks.saturating_add(1);
@@ -145,29 +158,31 @@ impl ReplayDriver {
         let (reply, outcome) = oneshot::channel::<Result<(), LedgerError>>();
         let finish = async {
             self.ledger.send(Command::FinishMerge { reply }).await?;
-            outcome.await.context("the ledger has stopped")?.context("the states below cannot be taken over")
+            Ok::<_, anyhow::Error>(outcome.await.context("the ledger has stopped")??)
         };
         self.runtime.block_on(finish)?;
         drop(replay);
         tracing::info!("the archive has all states from genesis on");
-        remove(&self.folder)
+        remove(&self.folder);
+        Ok(())
     }
 
     /// Opens the side folder, or begins it anew where what it holds is of no use.
     fn open(&self) -> anyhow::Result<Replay> {
-        match self.try_open() {
+        let reason = match self.try_open() {
             Ok(replay) if replay.is_of(&self.reader)? => return Ok(replay),
-            Ok(_) => tracing::warn!("{} is of other blocks: beginning anew", self.folder.display()),
-            Err(error) => {
-                tracing::warn!("{}: {}: beginning anew", self.folder.display(), crate::exit::one_line(&error));
-            }
-        }
-        remove(&self.folder)?;
+            Ok(_) => "it is of other blocks".to_owned(),
+            Err(error) if is_of_no_use(&error) => crate::exit::one_line(&error),
+            Err(error) => return Err(error),
+        };
+        tracing::warn!("{}: {reason}: beginning anew", self.folder.display());
+        fs::remove_dir_all(&self.folder)?;
         self.try_open()
     }
 
     fn try_open(&self) -> anyhow::Result<Replay> {
-        Ok(Replay::open(open_database(&self.folder, CACHE_BYTES)?, self.config.clone())?)
+        let database = RocksDatabase::open(&self.folder, RocksOptions { cache_bytes: CACHE_BYTES })?;
+        Ok(Replay::open(Arc::new(database), self.config.clone())?)
     }
 
     /// Waits until there is something to do.
@@ -200,6 +215,41 @@ impl Told {
         tracing::info!(%height, %to, blocks_per_second, "filling the archive: executing the blocks below");
         *self = Self { at: Instant::now(), height };
     }
+
+    fn tell_short(&mut self, folder: &Path) {
+        if self.at.elapsed() >= TELL_EVERY {
+            self.at = Instant::now();
+            tracing::warn!(
+                "filling the archive waits: less than a {DISK_FREE_SHARE}th of the disk of {} is free; make room, or set \
+                 sync.backfill = false and delete that folder",
+                folder.display()
+            );
+        }
+    }
+}
+
+/// Whether a folder could not be opened for what it holds: nothing that room, rights or another program would mend.
+fn is_of_no_use(error: &anyhow::Error) -> bool {
+    let of_ledger = |error: &LedgerError| {
+        !matches!(
+            error,
+            LedgerError::Database(DatabaseError::Engine { .. })
+                | LedgerError::State(StateError::Database(DatabaseError::Engine { .. }))
+        )
+    };
+    match error.downcast_ref::<OpenError>() {
+        Some(error) => matches!(error, OpenError::Damaged { .. } | OpenError::Older { .. }),
+        None => error.downcast_ref().is_some_and(of_ledger),
+    }
+}
+
+/// Whether so little of the disk is left that blocks come first.
+fn is_disk_short(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    if let Ok(disk) = rustix::fs::statvfs(folder) {
+        return disk.f_bavail < disk.f_blocks / DISK_FREE_SHARE;
+    }
+    false
 }
 
 /// Takes what others leave of the processor. Elsewhere than on Linux a priority is that of the whole process.

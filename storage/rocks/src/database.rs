@@ -8,7 +8,7 @@ use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
 use rocksdb::{
-    Cache, ColumnFamily, DBWithThreadMode, ErrorKind, FlushOptions, LiveFile, ReadOptions, SingleThreaded,
+    Cache, ColumnFamily, DBWithThreadMode, Env, ErrorKind, FlushOptions, LiveFile, ReadOptions, SingleThreaded,
     SnapshotWithThreadMode, WriteOptions,
 };
 use std::fs;
@@ -36,6 +36,7 @@ impl RocksDatabase {
             return Err(OpenError::Processor);
         }
         format::check_or_create(path)?;
+        share_threads().map_err(|error| open_error(path, &error))?;
         let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
         let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
             .map_err(|error| open_error(path, &error))?;
@@ -236,6 +237,14 @@ fn check_sizes(path: &Path, rocks: &Rocks) -> Result<(), OpenError> {
 
 pub(crate) fn engine(operation: &'static str, error: &rocksdb::Error) -> DatabaseError {
     DatabaseError::Engine { operation, reason: error.to_string() }
+}
+
+/// The databases of a process share threads for flushes and merges: two of each, so that one does not wait for another's.
+fn share_threads() -> Result<(), rocksdb::Error> {
+    let mut environment = Env::new()?;
+    environment.set_high_priority_background_threads(2);
+    environment.set_low_priority_background_threads(2);
+    Ok(())
 }
 
 fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {

@@ -12,6 +12,12 @@ const FORMAT_FIRST: u32 = 1;
 /// What the file says before the version.
 const TITLE: &str = "cairn database format ";
 
+/// Whether a directory is a database of this program, of whatever version.
+#[must_use]
+pub fn is_database(path: &Path) -> bool {
+    path.join(FILE).is_file()
+}
+
 /// Checks the directory, or makes it a database directory if it is new or empty.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ mod stats;
 
 pub use database::RocksDatabase;
 pub use error::OpenError;
+pub use format::is_database;
 pub use framing::{FileDamage, check_logs, check_values};
 pub use options::RocksOptions;
 pub use stats::{DirectoryStats, TableStats};

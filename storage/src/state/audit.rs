@@ -53,8 +53,8 @@ pub struct StateFacts {
     pub undoable: Height,
     /// Blocks up to this height are being taken back.
     pub undo: Option<Height>,
-    /// Records of an archive up to this height are on their way here and not read yet.
-    pub merging: Option<Height>,
+    /// Records of an archive up to this height are read by nobody: they are on their way here, or below where it begins.
+    pub unread: Option<Height>,
 }
 
 /// The names of the state's records in [`Table::Meta`].
@@ -75,8 +75,8 @@ pub fn facts(view: &dyn DatabaseView) -> Result<Option<StateFacts>, DatabaseErro
     let lowest_diff = diff::lowest(view)?.unwrap_or_else(|| height.next());
     let undoable = Height(lowest_diff.0.saturating_sub(1)).max(lowest);
     let (next, undo) = (read_checkpoint(view)?, read_undo(view)?);
-    let merging = Merged::read(view)?.map(|merged| merged.to);
-    Ok(Some(StateFacts { height, root, lowest, next, archive, undoable, undo, merging }))
+    let unread = Merged::read(view)?.map(|merged| merged.to).max(archive.map(|(from, _)| from));
+    Ok(Some(StateFacts { height, root, lowest, next, archive, undoable, undo, unread }))
 }
 
 /// Told the number of what was looked at.
@@ -186,7 +186,7 @@ impl StateAudit<'_> {
         }
         let lowest_diff = diff::lowest(view).ok().flatten().unwrap_or_else(|| self.facts.height.next());
         let heights = self.facts.archive.unwrap_or_default();
-        let nodes = PastNodes::scan(view, heights, self.facts.merging, damages);
+        let nodes = PastNodes::scan(view, heights, self.facts.unread, damages);
         let mut past = Past { audit: self, scratch, nodes, states: 0 };
         for height in (self.lowest_change(lowest_diff).0..=self.facts.height.0).rev().map(Height) {
             if !past.step(&mut copy, height, height >= lowest_diff, damages) {
@@ -245,7 +245,7 @@ impl StateAudit<'_> {
                 Ok((key, height)) if holds(height) => {
                     batch.put(Table::StateHistory, [&height.0.to_be_bytes()[..], &key].concat(), value);
                 }
-                Ok((_, height)) if Some(height) <= self.facts.merging => {}
+                Ok((_, height)) if Some(height) <= self.facts.unread => {}
                 Ok((_, height)) => {
                     damages.add_key(Table::StateHistory, record, format!("the archive holds no block {height}"));
                 }

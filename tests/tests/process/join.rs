@@ -159,10 +159,10 @@ async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follow
     let original = network.node(3).unwrap().start().await.unwrap();
     let side = network.node(2).unwrap().database().with_file_name("replay");
     fs::create_dir_all(&side).unwrap();
-    fs::write(side.join("CURRENT"), b"no database").unwrap();
+    fs::write(side.join("FORMAT"), b"no database").unwrap();
     let joined = network.node(2).unwrap().start().await.unwrap();
     follows(&mut network, &clients[0], 2, &joined).await;
-    assert!(side.join("CURRENT").exists(), "what it may need later is left to it");
+    assert_eq!(fs::read(side.join("FORMAT")).unwrap(), b"no database", "what it may need later is left to it");
     let (height, _) = offered(network.node(2).unwrap());
     let state: Value = joined.call("cairn_syncState", Vec::<Value>::new()).await.unwrap();
     assert_eq!(state["lowestBlock"], height);

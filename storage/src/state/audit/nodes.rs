@@ -35,11 +35,11 @@ struct BlockNodes<'a> {
 }
 
 impl<'a> PastNodes<'a> {
-    /// Counts the records and checks their form; those up to `merging`, if there are such, are of no account yet.
+    /// Counts the records and checks their form; those up to `unread`, if there are such, are of no account.
     pub(super) fn scan(
         view: &'a dyn DatabaseView,
         heights: (Height, Height),
-        merging: Option<Height>,
+        unread: Option<Height>,
         damages: &mut Damages,
     ) -> Self {
         let blocks = usize::try_from(heights.1.0.saturating_sub(heights.0.0)).unwrap_or(usize::MAX);
@@ -47,7 +47,7 @@ impl<'a> PastNodes<'a> {
         let mut nodes = Self { view, heights, counts: vec![0; blocks] };
         scan_table(view, Table::StateNodes, KeyRange::all(), super::CHUNK, damages, &mut |key, record, damages| {
             let height = key.last_chunk().map(|height| Height(u32::from_be_bytes(*height)));
-            if height <= merging && height.is_some() {
+            if height <= unread && height.is_some() {
                 return;
             }
             match height.and_then(|height| nodes.place(height)).and_then(|place| nodes.counts.get_mut(place)) {
