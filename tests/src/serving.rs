@@ -155,6 +155,7 @@ async fn watch(client: &Rpc, nodes: &[Node], seconds: u64, phase: &mut Phase) ->
 
 /// Peers that fetch until they are stopped.
 struct Peers {
+    /// Dropped when they are to stop.
     stop: oneshot::Sender<()>,
     thread: JoinHandle<anyhow::Result<()>>,
 }
@@ -183,8 +184,7 @@ impl Peers {
     /// # Errors
     /// A peer failed.
     fn stop(self) -> anyhow::Result<()> {
-        // Where a peer failed there is nobody to tell.
-        let _ = self.stop.send(());
+        drop(self.stop);
         self.thread.join().ok().context("the peers' thread ended by a panic")?
     }
 }
