@@ -12,7 +12,7 @@ use crate::snapshot::SnapshotSource;
 use cairn_primitives::list_tree::{InclusionProof, ListAccumulator};
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
-    Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet,
+    Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet, View,
 };
 use cairn_runtime::{BlockHashes, CallContext, CallError, RulesSchedule, StateReadError, StateReader, keys};
 use cairn_storage::{Database, DatabaseError, DatabaseView, StateReadModel, StateView, Table, blocks};
@@ -259,6 +259,25 @@ impl Reader {
     /// The database failed.
     pub fn finalization(&self, height: Height) -> Result<Option<Certificate>, ReadError> {
         Ok(blocks::finalization(self.view(), height)?)
+    }
+
+    /// What the head has of the running epoch: the view of its finalization, or else the one in which it was proposed; and that
+    /// finalization. The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
+    ///
+    /// # Errors
+    /// The database failed or is damaged.
+    pub fn head_view(&self) -> Result<(View, Option<Certificate>), ReadError> {
+        let (head, opening) = (self.head(), self.current_epoch().opening);
+        let finalization = self.finalization(head.height)?;
+        let view = match (&finalization, self.header(&head.hash)?) {
+            _ if head.height == opening.height => View::ZERO,
+            (Some(certificate), _) => certificate.subject.view(),
+            (None, Some(header)) => {
+                header.context().map_err(|error| DatabaseError::damaged(Table::Headers, error))?.view
+            }
+            (None, None) => View::ZERO,
+        };
+        Ok((view, finalization))
     }
 
     /// Where a transaction is: height and index.

@@ -372,7 +372,10 @@ impl Common {
             stop,
             runtime: tokio::runtime::Handle::current(),
         };
-        supervisor.thread("replay", move || driver.run())
+        supervisor.thread("replay", move || {
+            driver.run();
+            Ok(())
+        })
     }
 
     async fn start_servers(

@@ -11,7 +11,7 @@ use cairn_consensus::{Head, Timing, VoteGuard};
 use cairn_ledger::{OpenedEpoch, Reader};
 use cairn_mempool::PoolConfig;
 use cairn_network::{Event, Handle as Network, Limits, NetworkConfig, NodeKey, Validators};
-use cairn_primitives::{PublicKey, View};
+use cairn_primitives::PublicKey;
 use cairn_rpc::RpcConfig;
 use cairn_rpc::ports::{ChainProperties, ChainType, NodeIdentity, PlannedUpgrade};
 use cairn_runtime::{Rules, Upgrade};
@@ -101,14 +101,7 @@ pub fn consensus_config(
 ) -> anyhow::Result<cairn_consensus::Config> {
     let genesis = reader.genesis_hash();
     let head = reader.head();
-    let finalization = reader.finalization(head.height)?;
-    let proposed_view = match reader.header(&head.hash)? {
-        Some(header) => header.context()?.view,
-        None => View::ZERO,
-    };
-    let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
-    // The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
-    let view = if head.height == epoch.opening.height { View::ZERO } else { view };
+    let (view, finalization) = reader.head_view()?;
     Ok(cairn_consensus::Config {
         genesis,
         epoch: epoch_start(epoch),

@@ -99,10 +99,14 @@ impl RulesSchedule {
     /// # Errors
     /// This binary does not have them.
     pub fn at(&self, height: Height) -> Result<Rules, UnknownRules> {
-        let Some(upgrade) = self.upgrades.iter().rev().find(|upgrade| upgrade.height <= height) else {
-            return Ok(self.first);
-        };
-        Rules::from_spec_version(upgrade.spec_version).ok_or(UnknownRules(*upgrade))
+        let Some(upgrade) = self.last_change(height) else { return Ok(self.first) };
+        Rules::from_spec_version(upgrade.spec_version).ok_or(UnknownRules(upgrade))
+    }
+
+    /// The change that brought the rules of the block at `height`; none where they are the first ones.
+    #[must_use]
+    pub fn last_change(&self, height: Height) -> Option<Upgrade> {
+        self.upgrades.iter().rev().copied().find(|upgrade| upgrade.height <= height)
     }
 
     /// The rules by which is told what clients ask at the block of `height`: those of the next one.

@@ -90,13 +90,12 @@ fn check_rules(
     // Headers may be missing, the state is here; versions rise, so that the last change tells of all.
     let made = last_upgrade(&BranchState { state, overlay: None });
     let made = made.map_err(|error| LedgerError::Execution(error.to_string()))?;
-    let named: Vec<_> = rules.upgrades().iter().filter(|upgrade| upgrade.height <= head).collect();
-    match (named.last(), made) {
+    let is_named =
+        |version| rules.upgrades().iter().any(|upgrade| upgrade.height <= head && upgrade.spec_version == version);
+    match (rules.last_change(head), made) {
         (Some(last), Some(found)) if last.spec_version == found => Ok(()),
-        (_, Some(found)) if named.iter().all(|upgrade| upgrade.spec_version != found) => {
-            Err(LedgerError::UnnamedRules { found, head })
-        }
-        (Some(last), _) => Err(LedgerError::OtherRules(**last)),
+        (_, Some(found)) if !is_named(found) => Err(LedgerError::UnnamedRules { found, head }),
+        (Some(last), _) => Err(LedgerError::OtherRules(last)),
         (None, _) => Ok(()),
     }
 }

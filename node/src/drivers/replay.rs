@@ -77,11 +77,8 @@ struct Told {
 }
 
 impl ReplayDriver {
-    /// Runs until the node stops.
-    ///
-    /// # Errors
-    /// None: what fails ends the filling.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    /// Runs until the node stops; what fails ends the filling.
+    pub fn run(mut self) {
         if self.wait() == Next::Work
             && let Err(error) = self.fill()
         {
@@ -93,7 +90,6 @@ impl ReplayDriver {
         }
         // There is nothing more to do, and the node goes on.
         drop(self.runtime.block_on(self.stop.changed()));
-        Ok(())
     }
 
     fn fill(&mut self) -> anyhow::Result<()> {

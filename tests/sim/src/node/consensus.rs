@@ -307,18 +307,10 @@ fn guard(setup: &Setup, key: &KeyPair, disk: &Disk) -> anyhow::Result<(VoteGuard
 fn config(setup: &Setup, guard: VoteGuard, reader: &Reader) -> anyhow::Result<Config> {
     let genesis = reader.genesis_hash();
     let head = reader.head();
-    let finalization = reader.finalization(head.height)?;
-    let proposed_view = match reader.header(&head.hash)? {
-        Some(header) => header.context()?.view,
-        None => View::ZERO,
-    };
-    let view = finalization.as_ref().map_or(proposed_view, |certificate| certificate.subject.view());
-    let epoch = reader.current_epoch();
-    // The block that opened the epoch is its view 0, whatever view of the last epoch it was proposed in.
-    let view = if head.height == epoch.opening.height { View::ZERO } else { view };
+    let (view, finalization) = reader.head_view()?;
     Ok(Config {
         genesis,
-        epoch: epoch_start(&epoch),
+        epoch: epoch_start(&reader.current_epoch()),
         guards: vec![guard],
         timing: timing(&setup.times),
         retention: RETENTION_VIEWS,
