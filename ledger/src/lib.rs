@@ -34,15 +34,14 @@ mod error;
 mod events;
 mod genesis;
 mod history;
-mod key_points;
 mod known;
-mod parallel;
 mod pending;
 mod prepare;
 mod reader;
 mod replay;
 pub mod rework;
 mod signatures;
+mod signers;
 mod snapshot;
 mod writer;
 
@@ -57,6 +56,7 @@ pub use prepare::PreparedBlock;
 pub use reader::{Head, HeadState, Reader, StateAt};
 pub use replay::Replay;
 pub use signatures::SignatureChecker;
+pub use signers::Signers;
 pub use snapshot::{Restore, RestoreError, SnapshotSource, verify_snapshot, verify_snapshot_events};
 pub use writer::{Built, CommittedBlock, Ledger, LedgerConfig, ProposalRequest};
 

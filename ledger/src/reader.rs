@@ -390,6 +390,11 @@ impl StateReader for HeadState {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError> {
         self.0.get(key).map_err(StateReadError::new)
     }
+
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        self.0.get_many(&keys).map_err(StateReadError::new)
+    }
 }
 
 /// The state after one committed block, virtual keys included.

@@ -4,21 +4,25 @@
 //! are verified in batches on all cores; the answers do not depend on how many there are.
 
 use crate::error::LedgerError;
-use crate::key_points::KeyPoints;
 use crate::known::KnownTransactions;
-use crate::parallel::map_chunks;
 use crate::reader::Reader;
+use crate::signers::Signers;
 use cairn_primitives::crypto::{BATCH_MAX, Scheme, SignedMessage, sr25519, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
 use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
 use cairn_runtime::{
     BLOCK_HASH_COUNT, InvalidTransaction, Rules, RulesSchedule, SignatureClaim, Transaction, TransactionError,
 };
+use cairn_storage_cpu::Workers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Extrinsics that one thread decodes at a time.
 const DECODED_TOGETHER: usize = 512;
+/// More threads than this do not help a node whose writer is one thread.
+const THREADS_MAX: usize = 16;
+/// Pool, ledger and block sync may verify at the same time; rarely do more than two.
+const CALLERS_USUAL: usize = 2;
 
 /// Where the hashes of earlier blocks come from: a transaction's era names one of them.
 pub(crate) trait Ancestors {
@@ -31,8 +35,9 @@ pub(crate) trait Ancestors {
 pub struct SignatureChecker {
     genesis: Hash,
     rules: RulesSchedule,
-    keys: Arc<KeyPoints>,
+    signers: Signers,
     known: KnownTransactions,
+    workers: Arc<Workers>,
     /// Whether all that comes is in final blocks.
     is_final: bool,
 }
@@ -41,8 +46,10 @@ pub struct SignatureChecker {
 type Open = (usize, Hash);
 
 impl SignatureChecker {
-    pub(crate) fn new(genesis: Hash, rules: RulesSchedule) -> Self {
-        Self { genesis, rules, keys: Arc::default(), known: KnownTransactions::default(), is_final: false }
+    pub(crate) fn new(genesis: Hash, rules: RulesSchedule, signers: Signers) -> Self {
+        let workers = Workers::new("signatures", Workers::cores(THREADS_MAX), CALLERS_USUAL);
+        let known = KnownTransactions::default();
+        Self { genesis, rules, signers, known, workers: Arc::new(workers), is_final: false }
     }
 
     /// One for the transactions of final blocks alone: it takes the word of the quorum that verified them.
@@ -58,7 +65,8 @@ impl SignatureChecker {
             .zip(extrinsics)
             .filter_map(|((place, known), extrinsic)| known.is_none().then_some((place, extrinsic)))
             .collect();
-        let decoded = map_chunks(&missing, DECODED_TOGETHER, |chunk| {
+        let missing: Vec<_> = missing.chunks(DECODED_TOGETHER).collect();
+        let decoded = self.workers.map(&missing, |chunk| {
             let decode = |(place, extrinsic): &(usize, &OpaqueExtrinsic)| {
                 let transaction = Transaction::decode(OpaqueExtrinsic::clone(extrinsic));
                 transaction.map(|transaction| (*place, transaction)).map_err(|error| (*place, error))
@@ -103,7 +111,8 @@ impl SignatureChecker {
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        let verdicts = map_chunks(&open, BATCH_MAX, |batch| self.verify(rules, transactions, batch));
+        let batches: Vec<_> = open.chunks(BATCH_MAX).collect();
+        let verdicts = self.workers.map(&batches, |batch| self.verify(rules, transactions, batch));
         let mut verified = Vec::with_capacity(open.len());
         for ((position, era_block), verdict) in open.into_iter().zip(verdicts.into_iter().flatten()) {
             match (verdict, transactions.get(position)) {
@@ -161,7 +170,7 @@ impl SignatureChecker {
                 .map(|(claim, _)| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
                 .collect();
             let verdicts = match scheme {
-                Scheme::Ed25519 => verify_batch_with(&messages, &mut |key| self.keys.point(key)),
+                Scheme::Ed25519 => verify_batch_with(&messages, &mut |key| self.signers.point(key)),
                 Scheme::Sr25519 => sr25519::verify_batch(&messages),
             };
             for ((_, place), verdict) in of_scheme().zip(verdicts) {

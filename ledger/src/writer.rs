@@ -11,6 +11,7 @@ use crate::genesis::Genesis;
 use crate::pending::{Ancestor, Execution, Parent, Pending, PendingBlocks, StoredBlocks};
 use crate::reader::{Head, Reader};
 use crate::signatures::{Ancestors, SignatureChecker};
+use crate::signers::Signers;
 use cairn_primitives::header::{ConsensusContext, DigestItem, PROTOCOL_VERSION};
 use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{
@@ -39,6 +40,8 @@ pub struct LedgerConfig {
     pub state: StateConfig,
     /// Bounds of the blocks that are built here.
     pub limits: BlockLimits,
+    /// The keys that signed lately; those of a closed ledger may be given to the next one.
+    pub signers: Signers,
 }
 
 /// What consensus wants a block for.

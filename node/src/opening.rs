@@ -3,7 +3,7 @@
 use crate::config::{History, NodeConfig};
 use crate::exit::{ExitContext as _, ExitKind};
 use cairn_chain_spec::ChainSpec;
-use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError};
+use cairn_ledger::{Genesis, Ledger, LedgerConfig, LedgerError, Signers};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_runtime::BlockLimits;
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
@@ -65,7 +65,10 @@ pub fn open_ledger(
     };
     // The database has the last quarter.
     let cache_bytes = state_cache_bytes(config) / 4 * 3;
-    open_ledger_with(database, spec, genesis.clone(), StateConfig::for_memory(history, cache_bytes))
+    let signers = Signers::with_memory(usize::try_from(config.state.signers_bytes).unwrap_or(usize::MAX));
+    let state = StateConfig::for_memory(history, cache_bytes);
+    let config = LedgerConfig { signers, ..ledger_config(spec, genesis.clone(), state) };
+    Ledger::open(database, config).map_err(ledger_failure)
 }
 
 /// Opens the chain of a chain spec in a database.
@@ -90,6 +93,7 @@ pub fn ledger_config(spec: &ChainSpec, genesis: Genesis, state: StateConfig) -> 
         spec_hash: spec.spec_hash(),
         state,
         limits: block_limits(),
+        signers: Signers::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, ensure};
 use cairn_chain_spec::{Amount, BalanceEntry, ChainSpec, development};
 use cairn_consensus::JournalRecord;
-use cairn_ledger::{Genesis, Ledger, LedgerConfig, ProposalRequest};
+use cairn_ledger::{Genesis, Ledger, LedgerConfig, ProposalRequest, Signers};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::{
@@ -104,6 +104,7 @@ impl LongChain {
             spec_hash: self.spec.spec_hash(),
             state: StateConfig { history, ..StateConfig::default() },
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },
+            signers: Signers::default(),
         };
         let mut ledger = Ledger::open(Arc::clone(&database), config)?;
         let checkpointer = ledger.checkpointer();

@@ -35,7 +35,7 @@ fn check(checker: &SignatureChecker, transaction: &Transaction, height: u32) -> 
 
 #[test]
 fn signature_that_was_verified_is_not_verified_again() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let forged = transaction(Era::Immortal, Hash([1; 32]));
     assert_eq!(check(&checker, &forged, 5), Err(InvalidTransaction::BadProof));
     assert!(!forged.is_signature_known(Rules::NEWEST, &GENESIS, &GENESIS), "a bad signature is not remembered");
@@ -70,14 +70,16 @@ fn signatures_of_both_schemes_are_checked_in_one_block() {
         transaction(Era::Immortal, forged),
         sr25519(3, GENESIS),
     ];
-    let results = SignatureChecker::new(GENESIS, RulesSchedule::default()).check(&block, Height(5), &Heights).unwrap();
+    let results = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default())
+        .check(&block, Height(5), &Heights)
+        .unwrap();
     let bad = || Err(InvalidTransaction::BadProof);
     assert_eq!(results, [Ok(()), Ok(()), bad(), bad(), Ok(())]);
 }
 
 #[test]
 fn remembered_signature_counts_for_its_era_block_only() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let mortal = transaction(Era::mortal(64, 100), hash_at(100));
     assert_eq!(check(&checker, &mortal, 101), Ok(()));
     assert_eq!(check(&checker, &mortal, 163), Ok(()));
@@ -87,7 +89,7 @@ fn remembered_signature_counts_for_its_era_block_only() {
 
 #[test]
 fn era_without_a_block_before_it_is_refused() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let mortal = transaction(Era::mortal(64, 100), hash_at(100));
     assert_eq!(check(&checker, &mortal, 100), Err(InvalidTransaction::AncientBirthBlock), "born in this very block");
     let missing = transaction(Era::mortal(64, 2_000_000), hash_at(2_000_000));
@@ -96,7 +98,7 @@ fn era_without_a_block_before_it_is_refused() {
 
 #[test]
 fn batch_answers_in_order() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let good = transaction(Era::Immortal, GENESIS);
     let forged = transaction(Era::Immortal, Hash([1; 32]));
     let batch = [forged.clone(), good.clone(), forged, good];
@@ -106,7 +108,7 @@ fn batch_answers_in_order() {
 
 #[test]
 fn answers_of_many_batches_come_in_order() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let signed = |number: u32| {
         let extra = TransactionExtra { era: Era::Immortal, nonce: number, tip: 0 };
         let key = KeyPair::from_seed(&[u8::try_from(number % 7).unwrap(); 32]);
@@ -123,7 +125,7 @@ fn answers_of_many_batches_come_in_order() {
 
 #[test]
 fn first_extrinsic_that_does_not_decode_is_named() {
-    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default());
+    let checker = SignatureChecker::new(GENESIS, RulesSchedule::default(), Signers::default());
     let good = transaction(Era::Immortal, GENESIS).bytes().clone();
     let mut extrinsics = vec![good; 1_200];
     for place in [1_100, 700] {

@@ -1,6 +1,6 @@
 //! A chain of four validators and five funded accounts.
 
-use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, LedgerError, ProposalRequest};
+use crate::{Built, CommittedBlock, Genesis, Ledger, LedgerConfig, LedgerError, ProposalRequest, Signers};
 use cairn_primitives::{
     AccountId32, Block, Certificate, ConsensusContext, EpochSchedule, FinalizedBlock, Hash, Header, KeyPair, Power,
     Proposal, Subject, TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
@@ -77,7 +77,15 @@ pub(super) fn config(history: HistoryMode, schedule: EpochSchedule, rules: Rules
     let unsaved = CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
     let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
-    LedgerConfig { genesis: genesis().clone(), schedule, rules, spec_hash: SPEC, state, limits }
+    LedgerConfig {
+        genesis: genesis().clone(),
+        schedule,
+        rules,
+        spec_hash: SPEC,
+        state,
+        limits,
+        signers: Signers::default(),
+    }
 }
 
 /// A transaction that may be included at any time.

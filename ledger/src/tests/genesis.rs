@@ -1,7 +1,7 @@
 //! The genesis block.
 
 use super::fixture::{SPEC, START, genesis, genesis_config, open, validators};
-use crate::{Genesis, Ledger, LedgerConfig, LedgerError};
+use crate::{Genesis, Ledger, LedgerConfig, LedgerError, Signers};
 use cairn_primitives::header::DigestItem;
 use cairn_primitives::{EpochSchedule, Hash, Height, TimestampMs, ValidatorSet};
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
@@ -68,6 +68,7 @@ fn database_of_another_chain_is_refused() {
         spec_hash: SPEC,
         state: StateConfig::default(),
         limits,
+        signers: Signers::default(),
     };
     match Ledger::open(database, config) {
         Err(LedgerError::OtherChain { found, expected }) => {

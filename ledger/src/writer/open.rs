@@ -19,7 +19,7 @@ impl Ledger {
     /// # Errors
     /// The database fails, is damaged or belongs to another chain or one whose rules changed elsewhere.
     pub fn open(database: Arc<dyn Database>, config: LedgerConfig) -> Result<Self, LedgerError> {
-        let LedgerConfig { genesis, schedule, rules, spec_hash, state, limits } = config;
+        let LedgerConfig { genesis, schedule, rules, spec_hash, state, limits, signers } = config;
         let mut state = StateStore::open(database.clone(), state)?;
         match blocks::chain_identity(&*database)? {
             Some(identity) if identity.genesis_hash != genesis.hash() => {
@@ -48,7 +48,7 @@ impl Ledger {
             history: head.history.clone(),
         };
         let reader = Reader::new(database.clone(), &genesis, (schedule, rules.clone()), published, state.read_model());
-        let signatures = SignatureChecker::new(genesis.hash(), rules.clone());
+        let signatures = SignatureChecker::new(genesis.hash(), rules.clone(), signers);
         Ok(Self {
             database,
             state,

@@ -240,6 +240,8 @@ pub struct StateSection {
     pub history: History,
     /// Memory for cached state, in bytes.
     pub cache_bytes: u64,
+    /// Memory for the keys of accounts that signed lately, in bytes.
+    pub signers_bytes: u64,
 }
 
 /// `[log]`.

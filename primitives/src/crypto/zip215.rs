@@ -39,7 +39,6 @@ pub(super) struct Claim {
     minus_commitment: EdwardsPoint,
     response: Scalar,
     challenge: Scalar,
-    signature: [u8; 64],
 }
 
 impl Claim {
@@ -51,7 +50,7 @@ impl Claim {
         let minus_commitment = -CompressedEdwardsY(*commitment).decompress()?;
         let hash = Sha512::new_with_prefix(commitment).chain_update(item.key.0).chain_update(item.message).finalize();
         let challenge = Scalar::from_bytes_mod_order_wide(&hash.into());
-        Some(Self { key: item.key, minus_key: key.minus, minus_commitment, response, challenge, signature })
+        Some(Self { key: item.key, minus_key: key.minus, minus_commitment, response, challenge })
     }
 
     /// The equation of this signature alone.
@@ -84,21 +83,22 @@ pub(super) fn all_hold(claims: &[&Claim]) -> bool {
 }
 
 /// The factors of a sum, drawn from a hash of all claims: whoever makes the signatures cannot choose them so that errors
-/// cancel, and the pure core needs no source of randomness. A challenge stands for its message.
+/// cancel, and the pure core needs no source of randomness. A challenge stands for R, key and message, of which it is the hash.
 struct Factors {
     seed: [u8; 64],
     drawn: u64,
+    /// The hash that gives the next factors, four in all.
+    hash: [u8; 64],
 }
 
 impl Factors {
     fn new(claims: &[&Claim]) -> Self {
         let mut transcript = Sha512::new_with_prefix(b"cairn batch verification");
         for claim in claims {
-            transcript.update(claim.key.0);
-            transcript.update(claim.signature);
+            transcript.update(claim.response.as_bytes());
             transcript.update(claim.challenge.as_bytes());
         }
-        Self { seed: transcript.finalize().into(), drawn: 0 }
+        Self { seed: transcript.finalize().into(), drawn: 0, hash: [0; 64] }
     }
 }
 
@@ -106,10 +106,12 @@ impl Iterator for Factors {
     type Item = Scalar;
 
     fn next(&mut self) -> Option<Scalar> {
-        let hash: [u8; 64] =
-            Sha512::new_with_prefix(self.seed).chain_update(self.drawn.to_le_bytes()).finalize().into();
+        let place = usize::try_from(self.drawn % 4).ok()?;
+        if place == 0 {
+            self.hash = Sha512::new_with_prefix(self.seed).chain_update(self.drawn.to_le_bytes()).finalize().into();
+        }
         self.drawn = self.drawn.checked_add(1)?;
-        hash.first_chunk::<16>().map(|bytes| Scalar::from(u128::from_le_bytes(*bytes)))
+        self.hash.as_chunks::<16>().0.get(place).map(|bytes| Scalar::from(u128::from_le_bytes(*bytes)))
     }
 }
 

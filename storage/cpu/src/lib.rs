@@ -1,4 +1,4 @@
-//! What the state tree asks of the processor: many SHA-256 digests at once, and memory ahead of time.
+//! What state and ledger ask of the processor: many SHA-256 digests at once, memory ahead of time, several threads.
 //!
 //! ```text
 //!   messages ──► AVX-512 on this processor? ──yes──► `wide`: 16 messages, one in each lane, block after block
@@ -8,7 +8,8 @@
 //! half the time of the processor's own SHA instructions. A message of more than [`WIDE_BYTES_MAX`] bytes is hashed alone:
 //! lanes of shorter messages would wait for it.
 //!
-//! [`fetch_ahead`] asks for memory without waiting for it; elsewhere than on x86-64 it does nothing.
+//! [`fetch_ahead`] asks for memory without waiting for it; elsewhere than on x86-64 it does nothing. [`Workers`] are threads for
+//! pieces of work that do not depend on each other.
 //!
 //! This is the only crate of the core with `unsafe` code: the call of a function that is compiled for a processor with
 //! AVX-512, behind the check that this is one, and the prefetch instruction, which cannot fault.
@@ -18,12 +19,14 @@ mod fetch;
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "lanes of fixed width; words wrap")]
 mod wide;
+mod workers;
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "tests: a failure here is the point")]
 mod tests;
 
 pub use fetch::fetch_ahead;
+pub use workers::Workers;
 
 use sha2::{Digest, Sha256};
 

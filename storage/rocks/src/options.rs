@@ -23,7 +23,7 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 512;
 /// Filter size: one lookup in a hundred of an absent key reads a block.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// The level of compression for what stays: half the time of the default one, for a twentieth more bytes.
+/// The level of that compression: half the time of the default one, for a twentieth more bytes.
 const ZSTD_LEVEL_FAST: i32 = 1;
 /// RocksDB's default; only zlib heeds it.
 const ZLIB_WINDOW_BITS: i32 = -14;
@@ -51,7 +51,8 @@ enum Access {
     Log,
     /// In order or by height, small records.
     Ordered,
-    /// In order or by height, records worth a slow compression once they are old.
+    /// In order or by height, records worth a good compression: the same at all levels, so that files that follow one another are
+    /// not written again on their way down.
     Bulk,
 }
 
@@ -126,9 +127,8 @@ fn column_family(table: Table, cache: &Cache) -> Options {
         Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
         Access::Bulk => {
             blocks.set_block_size(16 << 10);
-            options.set_compression_type(DBCompressionType::Lz4);
-            options.set_bottommost_compression_type(DBCompressionType::Zstd);
-            options.set_bottommost_compression_options(ZLIB_WINDOW_BITS, ZSTD_LEVEL_FAST, 0, 0, true);
+            options.set_compression_type(DBCompressionType::Zstd);
+            options.set_compression_options(ZLIB_WINDOW_BITS, ZSTD_LEVEL_FAST, 0, 0);
         }
     }
     options.set_block_based_table_factory(&blocks);

@@ -12,7 +12,6 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::subtree_hash;
-use cairn_storage_cpu::fetch_ahead;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -61,18 +60,9 @@ impl Bucket {
         residence.page.clone().filter(|_| !residence.saved).map(|page| (page, residence.changes))
     }
 
-    /// Has the processor fetch the page, without its leaves.
-    pub(super) fn fetch_page(&self) {
-        if let Some(page) = &self.lock().page {
-            fetch_ahead(&**page);
-        }
-    }
-
-    /// Has the processor fetch the leaves of a page that is at hand.
-    pub(super) fn fetch_leaves(&self) {
-        if let Some(page) = &self.lock().page {
-            page.fetch_leaves();
-        }
+    /// The page, if it is in memory.
+    pub(super) fn page_in_memory(&self) -> Option<Arc<Page>> {
+        self.lock().page.clone()
     }
 
     /// Changes the page, which has left memory unless it is the one that is given; in place where nobody else reads it.

@@ -4,10 +4,9 @@ use super::StateError;
 use super::diff::first_bits;
 use super::overlay::Changes;
 use super::page::{INLINE_VALUE_MAX, Leaf, ValueRef};
-use super::threads::Workers;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{KEY_BYTES_MAX, LEAF_DOMAIN, VALUE_BYTES_MAX};
-use cairn_storage_cpu::{digest_all, digest_pairs};
+use cairn_storage_cpu::{Workers, digest_all, digest_pairs};
 use std::sync::Arc;
 
 /// A change on its way to its leaf.

@@ -14,11 +14,10 @@
 
 use super::cache::{Bucket, PageCache, Swapped};
 use super::page::Page;
-use super::threads::Workers;
 use super::tree::{CHILDREN, Child, Location, NODE_BITS, Slot, child_index};
 use crate::error::DatabaseError;
 use cairn_primitives::Hash;
-use cairn_storage_cpu::fetch_ahead;
+use cairn_storage_cpu::{Workers, fetch_ahead};
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -458,12 +457,14 @@ impl<'a> Tree<'a> {
             }
             depth = depth.saturating_add(NODE_BITS);
         }
-        let buckets = || {
-            ends.iter()
-                .filter_map(|(slot, _)| if let Child::Bucket(_, bucket) = &slot.child { Some(bucket) } else { None })
+        let in_memory = |(slot, key_hash): (&'a Slot, &'k Hash)| match &slot.child {
+            Child::Bucket(_, bucket) => Some((bucket.page_in_memory()?, key_hash)),
+            Child::Empty | Child::Node(_) => None,
         };
-        buckets().for_each(|bucket| bucket.fetch_page());
-        buckets().for_each(|bucket| bucket.fetch_leaves());
+        let pages: Vec<_> = ends.into_iter().filter_map(in_memory).collect();
+        pages.iter().for_each(|(page, _)| fetch_ahead(&**page));
+        pages.iter().for_each(|(page, _)| page.fetch_heads());
+        pages.iter().for_each(|(page, key_hash)| page.fetch_value(key_hash));
     }
 
     /// The page of a bucket, which lies at a place; of anything else, an empty one.

@@ -51,7 +51,6 @@ mod prove;
 mod rework;
 mod shared;
 mod store;
-mod threads;
 mod tree;
 mod unsaved;
 mod update;

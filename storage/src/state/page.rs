@@ -175,10 +175,17 @@ impl Page {
         self.depth
     }
 
-    /// Has the processor fetch the leaves.
-    pub(super) fn fetch_leaves(&self) {
+    /// Has the processor fetch hashes and places of the leaves.
+    pub(super) fn fetch_heads(&self) {
         fetch_ahead(&*self.heads);
-        fetch_ahead(&*self.data);
+    }
+
+    /// Has the processor fetch the value of a leaf; the heads should be at hand.
+    pub(super) fn fetch_value(&self, key_hash: &Hash) {
+        let head = self.heads.iter().find(|head| head.key_hash == *key_hash);
+        if let Some(value) = head.and_then(|head| self.data.get(head.key_end as usize..head.value_end as usize)) {
+            fetch_ahead(value);
+        }
     }
 
     /// Has the processor fetch one of them.

@@ -11,7 +11,6 @@ use super::open;
 use super::overlay::{Changes, Overlay};
 use super::page::INLINE_VALUE_MAX;
 use super::shared::{Current, Dropped, Shared, Trees, Version};
-use super::threads::Workers;
 use super::unsaved::{Archive, ArchiveMarker, put_checkpoint, read_checkpoint, read_undo};
 use super::update::{Replaced, update};
 use super::view::{StateReadModel, StateView};
@@ -22,9 +21,9 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::state_proof::EMPTY_SUBTREE;
 use cairn_primitives::{Hash, Height};
+use cairn_storage_cpu::Workers;
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 
@@ -86,7 +85,7 @@ impl StateConfig {
         let usual = CheckpointLimits::default();
         let diff_bytes = usual.diff_bytes.max(cache_bytes / 4);
         let unsaved = CheckpointLimits { bytes: cache_bytes / 2, diff_bytes, ..usual };
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX);
+        let threads = Workers::cores(THREADS_MAX);
         Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }
 }
@@ -181,7 +180,7 @@ impl StateStore {
             checkpoints: Checkpoints::new(next, lowest_diff, &stored),
             database,
             cache,
-            workers: Workers::new(config.threads),
+            workers: Workers::new("state", config.threads, 1),
             config,
             trees: RwLock::new(Trees::new(stored, head.id)),
             unsaved: RwLock::default(),

@@ -15,9 +15,9 @@ use super::hashing::Hashing;
 use super::layer::{Layer, LayerNode, LayerPart, Tree, Twig};
 use super::overlay::Changes;
 use super::page::{Leaf, MERGE_LEAVES_MAX, Page, ValueRef};
-use super::threads::Workers;
 use super::tree::{CHILDREN, Location, child_index};
 use cairn_primitives::Hash;
+use cairn_storage_cpu::Workers;
 use part::{Effect, Update};
 use std::sync::Arc;
 

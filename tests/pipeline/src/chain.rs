@@ -3,12 +3,12 @@
 use crate::Options;
 use crate::accounts::{KEYED_MAX, in_parts, key, keyless};
 use crate::meter::{Cost, timed};
-use anyhow::Context;
-use cairn_ledger::{Genesis, Ledger, LedgerConfig, ProposalRequest};
+use anyhow::{Context, ensure};
+use cairn_ledger::{Genesis, Ledger, LedgerConfig, ProposalRequest, Signers};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
 use cairn_primitives::{
-    AccountId32, Block, Certificate, Epoch, EpochSchedule, Hash, KeyPair, Power, Proposal, Subject, TimestampMs,
-    Validator, ValidatorIndex, ValidatorSet, View, Vote,
+    AccountId32, Block, Certificate, Epoch, EpochSchedule, Hash, KeyPair, Power, Proposal, PublicKey, Subject,
+    TimestampMs, Validator, ValidatorIndex, ValidatorSet, View, Vote,
 };
 use cairn_runtime::weight::BLOCK_WEIGHT_MAX;
 use cairn_runtime::{BlockLimits, FeeParameters, GenesisConfig, RulesSchedule, genesis_state};
@@ -33,6 +33,8 @@ pub(crate) struct Chain {
     set: ValidatorSet,
     /// The accounts with keys.
     keyed: Vec<AccountId32>,
+    /// The keys that passes begin with, if they do not begin with none.
+    signers: Option<Signers>,
 }
 
 /// Who funds the accounts that are not in the genesis state.
@@ -55,7 +57,13 @@ impl Chain {
             authority: None,
         };
         let genesis = Genesis::new(genesis_state(&config)?, set.clone(), START, SPEC)?;
-        Ok(Self { genesis, validator, set, keyed })
+        let signers = options.all_signed_before.then(|| Signers::with_memory(options.signers << 20));
+        if let Some(signers) = &signers {
+            let meet = |place: u32| signers.point(&PublicKey(keyed.get(usize::try_from(place).ok()?)?.0));
+            let met = in_parts(u32::try_from(keyed.len())?, meet)?;
+            ensure!(met.iter().all(Option::is_some), "a key of our own is no point");
+        }
+        Ok(Self { genesis, validator, set, keyed, signers })
     }
 
     pub(crate) const fn genesis(&self) -> &Genesis {
@@ -104,6 +112,7 @@ impl Chain {
             spec_hash: SPEC,
             state: StateConfig::for_memory(HistoryMode::Window(WINDOW), options.state_cache << 20),
             limits: BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX },
+            signers: self.signers.clone().unwrap_or_else(|| Signers::with_memory(options.signers << 20)),
         };
         Ok(Ledger::open(Arc::new(database), config)?)
     }

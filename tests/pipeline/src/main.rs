@@ -47,6 +47,12 @@ pub(crate) struct Options {
     /// Memory for the block cache of RocksDB, in MiB.
     #[arg(long, default_value_t = 64)]
     pub(crate) block_cache: usize,
+    /// Memory for the keys of accounts that signed lately, in MiB.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) signers: usize,
+    /// Begin each pass with the keys of all accounts known, as on a node on which each has signed before.
+    #[arg(long)]
+    pub(crate) all_signed_before: bool,
     /// Measure a snapshot of the accounts instead.
     #[arg(long)]
     pub(crate) snapshot: bool,

@@ -4,7 +4,7 @@ use super::*;
 use crate::drivers::consensus::{Mailbox as ConsensusMailbox, Request};
 use crate::drivers::mempool::Surroundings;
 use cairn_chain_spec::ChainSpec;
-use cairn_ledger::{Genesis, LedgerConfig};
+use cairn_ledger::{Genesis, LedgerConfig, Signers};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{NetworkConfig, NodeKey};
 use cairn_primitives::block::BLOCK_BYTES_MAX;
@@ -21,7 +21,8 @@ fn open() -> Ledger {
     let genesis = Genesis::new(state, set, spec.genesis_time(), spec.spec_hash()).unwrap();
     let (schedule, spec_hash) = (spec.epoch_schedule(), spec.spec_hash());
     let (rules, state) = (spec.rules(), StateConfig::default());
-    let config = LedgerConfig { genesis, schedule, rules, spec_hash, state, limits: LIMITS };
+    let config =
+        LedgerConfig { genesis, schedule, rules, spec_hash, state, limits: LIMITS, signers: Signers::default() };
     Ledger::open(Arc::new(MemoryDatabase::new()), config).unwrap()
 }
 

@@ -11,7 +11,7 @@ use crate::setup::Setup;
 use crate::villain::Kind;
 use cairn_ledger::{
     CommittedBlock, ErrorClass, Ledger, LedgerConfig, LedgerError, OpenedEpoch, ProposalRequest, Reader,
-    SignatureChecker, Verdict,
+    SignatureChecker, Signers, Verdict,
 };
 use cairn_primitives::message::ConsensusMessage;
 use cairn_primitives::{
@@ -87,6 +87,7 @@ impl LedgerPart {
             // So little that a run has many checkpoints.
             state: StateConfig { unsaved: UNSAVED, ..StateConfig::default() },
             limits: setup.limits,
+            signers: Signers::default(),
         };
         let ledger = Ledger::open(Arc::new(disk.clone()), config)?;
         let tip = ledger.reader().head().hash;
