@@ -7,7 +7,7 @@ use crate::observability::Readiness;
 use crate::vote_record;
 use cairn_chain_spec::{ChainSpec, DOCUMENT_BYTES_MAX};
 use cairn_ledger::Genesis;
-use cairn_primitives::KeyPair;
+use cairn_primitives::{KeyPair, PublicKey};
 use cairn_rpc::Token;
 use prometheus::Registry;
 use std::io::Read as _;
@@ -36,6 +36,12 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The public halves of the keys that vote.
+    #[must_use]
+    pub fn own_keys(&self) -> Vec<PublicKey> {
+        self.consensus_keys.iter().map(|key| key.pair.public()).collect()
+    }
+
     /// Reads the chain spec and the keys that the configuration names. A missing node key is made.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
 use crate::drivers::upgrades::UpgradeWatch;
 use crate::exit::{ExitContext as _, ExitKind};
 use crate::join::{Join, Joined};
-use crate::launch::{ConsensusKey, Launch, database_folder, replay_folder};
+use crate::launch::{Launch, database_folder, replay_folder};
 use crate::logging::Banner;
 use crate::metrics::Metrics;
 use crate::observability::ObservabilityServer;
@@ -39,7 +39,7 @@ use cairn_sync::{Backfill, BackfillConfig};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -65,6 +65,8 @@ struct Running {
     consensus: Option<ConsensusHandle>,
     /// Dropped when the node stops.
     stopping: watch::Sender<()>,
+    /// Ends once the peers of this run are on disk, for which the network has to be asked.
+    remembered: oneshot::Receiver<()>,
 }
 
 /// What the parts have in common.
@@ -144,10 +146,12 @@ impl Running {
             }
             failure = self.supervisor.first_failure() => Err(failure),
         };
-        let Self { supervisor, network, rpc, ledger, consensus, stopping } = self;
+        let Self { supervisor, network, rpc, ledger, consensus, stopping, remembered } = self;
         drop(stopping);
         let take_apart = async {
             rpc.stop().await;
+            // Nothing is ever sent: the other end is dropped.
+            drop(remembered.await);
             network.stop().await;
             if let Some(consensus) = &consensus {
                 consensus.stop().await;
@@ -210,7 +214,13 @@ impl Common {
             told: self.epoch.epoch,
         };
         let peers = PeerFile::new(&self.launch.config.node.data_dir, self.launch.genesis.hash());
-        supervisor.task("peer file", peers.keep(network.clone(), epochs.stop.clone()));
+        let (remembering, remembered) = oneshot::channel();
+        let keep = peers.keep(network.clone(), epochs.stop.clone());
+        supervisor.task("peer file", async move {
+            let outcome = keep.await;
+            drop::<oneshot::Sender<()>>(remembering);
+            outcome
+        });
         supervisor.task("epochs", epochs.run());
         self.start_watches(&mut supervisor, &stopping);
         supervisor.task("network", router.run(events));
@@ -225,13 +235,13 @@ impl Common {
             ledger,
             mempool,
             consensus: consensus.clone(),
-            own_keys: self.launch.consensus_keys.iter().map(|key| key.pair.public()).collect(),
+            own_keys: self.launch.own_keys(),
             network: network.clone(),
             bus: self.bus,
             metrics: self.metrics,
         };
         supervisor.thread("ledger", move || driver.run(ledger_box))?;
-        Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus, stopping })
+        Ok(Running { supervisor, network, rpc, ledger: ledger_handle, consensus, stopping, remembered })
     }
 
     /// Starts what looks at committed blocks now and then.
@@ -292,13 +302,6 @@ impl Common {
         let sets = cairn_sync::ValidatorSets::new(self.reader.schedule(), epoch, validators);
         let genesis = self.reader.genesis_hash();
         let machine = cairn_sync::Sync::new(cairn_sync::SyncConfig::default(), genesis, sets, head.height, head.hash);
-        if self.has_peers() {
-            self.launch.readiness.not_ready(READINESS, "no peers");
-        } else {
-            self.launch.readiness.ready(READINESS);
-            mailbox.caught_up();
-            backfill.at_tip(true);
-        }
         let driver = SyncDriver {
             sync: machine,
             network: network.clone(),
@@ -308,6 +311,8 @@ impl Common {
             bus: self.bus.clone(),
             readiness: self.launch.readiness.clone(),
             backfill,
+            own_keys: self.launch.own_keys(),
+            is_alone: !self.has_peers(),
         };
         supervisor.task("sync", driver.run(mailbox));
     }
@@ -445,8 +450,7 @@ impl Common {
 
 /// Whether a chain with these validators has others to follow than the node itself.
 fn has_peers(launch: &Launch, validators: &ValidatorSet) -> bool {
-    let is_own = |key: &ConsensusKey| validators.index_of(&key.pair.public()).is_some();
-    validators.len() > 1 || !launch.consensus_keys.iter().any(is_own)
+    !sync::is_alone(validators, &launch.own_keys())
 }
 
 /// Serves metrics and health, where they are wanted.

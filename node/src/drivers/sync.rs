@@ -11,7 +11,7 @@ use anyhow::bail;
 use cairn_ledger::{ErrorClass, Reader, SignatureChecker};
 use cairn_network::{GossipId, Handle as Network, Offence, PeerId, SyncError, Verdict};
 use cairn_primitives::message::{SyncRequest, SyncResponse};
-use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Height, ValidatorSet};
+use cairn_primitives::{Certificate, Epoch, FinalizedBlock, Height, PublicKey, ValidatorSet};
 use cairn_sync::{Answer, Input, Output, PeerRef, RequestId, Severity, State, Sync, TICK_INTERVAL_MS};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -115,13 +115,6 @@ impl SyncHandle {
     }
 }
 
-impl Mailbox {
-    /// Says before the start that there is nobody to catch up with.
-    pub fn caught_up(&self) {
-        lock(&self.seen).syncing = false;
-    }
-}
-
 /// What the network is told of an offence.
 pub fn offence_of(severity: Severity) -> Offence {
     match severity {
@@ -173,6 +166,15 @@ pub struct SyncDriver {
     pub readiness: Readiness,
     /// What is told which blocks peers have, and whether the node follows the tip.
     pub backfill: BackfillHandle,
+    /// The node's own keys.
+    pub own_keys: Vec<PublicKey>,
+    /// Whether the chain goes on without peers: see [`is_alone`].
+    pub is_alone: bool,
+}
+
+/// Whether a chain with these validators has nobody to follow but the node with these keys.
+pub fn is_alone(validators: &ValidatorSet, own_keys: &[PublicKey]) -> bool {
+    validators.len() == 1 && own_keys.iter().any(|key| validators.index_of(key).is_some())
 }
 
 /// The loop's own records.
@@ -194,7 +196,31 @@ impl SyncDriver {
     ///
     /// # Errors
     /// A final block does not hold here, or the ledger has stopped.
-    pub async fn run(self, mut mailbox: Mailbox) -> anyhow::Result<()> {
+    pub fn run(self, mailbox: Mailbox) -> impl Future<Output = anyhow::Result<()>> {
+        // Whoever asks before the first step must not take the node for one that has caught up.
+        self.tell(State::Idle, &mailbox.seen);
+        self.run_steps(mailbox)
+    }
+
+    /// Tells the rest of the node where block sync stands.
+    fn tell(&self, state: State, seen: &Mutex<Seen>) {
+        let waits_for = match state {
+            State::CaughtUp => None,
+            State::Idle if self.is_alone => None,
+            State::Idle => Some("no peers"),
+            State::Discovering => Some("asking peers for their heads"),
+            State::Blocks => Some("catching up with the network"),
+            State::Failed => Some("a finalized block cannot be imported"),
+        };
+        lock(seen).syncing = waits_for.is_some();
+        self.backfill.at_tip(waits_for.is_none());
+        match waits_for {
+            None => self.readiness.ready(READINESS),
+            Some(reason) => self.readiness.not_ready(READINESS, reason),
+        }
+    }
+
+    async fn run_steps(self, mut mailbox: Mailbox) -> anyhow::Result<()> {
         let mut blocks = self.bus.blocks();
         let mut heads = self.bus.heads();
         let (imports, import_box) = mpsc::channel::<Vec<FinalizedBlock>>(IMPORTS_MAX);
@@ -262,7 +288,11 @@ impl Loop {
                 Some(Input::Announced { message, peer: reference, block: Arc::new(*block) })
             }
             Event::Behind => Some(Input::Behind),
-            Event::Validators { epoch, set } => Some(Input::Validators { epoch, set }),
+            Event::Validators { epoch, set } => {
+                self.driver.is_alone = is_alone(&set, &self.driver.own_keys);
+                self.driver.tell(self.driver.sync.progress().state, &self.seen);
+                Some(Input::Validators { epoch, set })
+            }
         }
     }
 
@@ -348,15 +378,6 @@ impl Loop {
     fn changed(&self, from: State, to: State) {
         let progress = self.driver.sync.progress();
         tracing::info!(%from, %to, ?progress, "block sync");
-        let syncing = to != State::CaughtUp;
-        lock(&self.seen).syncing = syncing;
-        self.driver.backfill.at_tip(!syncing);
-        match to {
-            State::CaughtUp => self.driver.readiness.ready(READINESS),
-            State::Idle => self.driver.readiness.not_ready(READINESS, "no peers"),
-            State::Discovering => self.driver.readiness.not_ready(READINESS, "asking peers for their heads"),
-            State::Blocks => self.driver.readiness.not_ready(READINESS, "catching up with the network"),
-            State::Failed => self.driver.readiness.not_ready(READINESS, "a finalized block cannot be imported"),
-        }
+        self.driver.tell(to, &self.seen);
     }
 }

@@ -69,10 +69,24 @@ async fn blocks_and_transactions_pass_a_sentry_to_and_from_a_node_that_sees_no_v
     let sentry_id = network.nodes[4].multiaddr().rsplit('/').next().unwrap().to_owned();
     assert_eq!(seen, [sentry_id].into(), "it is connected with the sentry alone");
     for validator in &clients[..4] {
-        assert_eq!(peers(validator).await.unwrap().len(), 4);
+        assert_eq!(wait_for_peers(validator, 4).await.len(), 4);
     }
     network.nodes[5].stop(Signal::Terminate).await.unwrap();
     let remembered = std::fs::read_to_string(network.nodes[5].folder.join("peers.json")).unwrap();
     let remembered: Value = serde_json::from_str(&remembered).unwrap();
     assert_eq!(remembered["known"].as_array().unwrap().len(), 1, "the sentry told of no validator: {remembered}");
+}
+
+#[tokio::test]
+async fn only_validator_stays_caught_up_when_its_last_peer_leaves() {
+    let (mut network, clients) = Network::start(Shape { validators: 1, archives: 1 }).await.unwrap();
+    let is_syncing = async || -> anyhow::Result<bool> {
+        let health: Value = clients[0].call("system_health", Vec::<Value>::new()).await?;
+        Ok(health["isSyncing"].as_bool().unwrap())
+    };
+    wait_for_peers(&clients[0], 1).await;
+    until("the validator has caught up", async || Ok((!is_syncing().await?).then_some(()))).await.unwrap();
+    network.nodes[1].stop(Signal::Terminate).await.unwrap();
+    network.nodes[0].logs("to=idle").await.unwrap();
+    assert!(!is_syncing().await.unwrap(), "there is nobody whose blocks it could lack");
 }
