@@ -21,8 +21,10 @@ use std::sync::Arc;
 const DECODED_TOGETHER: usize = 512;
 /// More threads than this do not help a node whose writer is one thread.
 const THREADS_MAX: usize = 16;
-/// Pool, ledger and block sync may verify at the same time; rarely do more than two.
-const CALLERS_USUAL: usize = 2;
+/// Pool, ledger and block sync may verify at the same time.
+const CALLERS_USUAL: usize = 3;
+/// Fewer signatures are not worth an equation, and a thread, of their own.
+const SHARE_MIN: usize = 64;
 
 /// Where the hashes of earlier blocks come from: a transaction's era names one of them.
 pub(crate) trait Ancestors {
@@ -111,7 +113,8 @@ impl SignatureChecker {
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        let batches: Vec<_> = open.chunks(BATCH_MAX).collect();
+        let share = open.len().div_ceil(self.workers.count()).clamp(SHARE_MIN, BATCH_MAX);
+        let batches: Vec<_> = open.chunks(share).collect();
         let verdicts = self.workers.map(&batches, |batch| self.verify(rules, transactions, batch));
         let mut verified = Vec::with_capacity(open.len());
         for ((position, era_block), verdict) in open.into_iter().zip(verdicts.into_iter().flatten()) {

@@ -15,8 +15,8 @@ type Entry = (PublicKey, KeyPoint);
 
 /// Keys that signed lately, with their points, in a bounded amount of memory; clones share it.
 ///
-/// Each key has a place by its bytes, which it shares with a few others; there the last ones to come stay. Memory is taken as
-/// keys come.
+/// Each key has a place by its bytes, which it shares with a few others; there the last ones to come stay. A twenty-fifth of the
+/// memory is taken at once, the rest as keys come.
 #[derive(Clone)]
 pub struct Signers(Arc<[Mutex<Shard>]>);
 

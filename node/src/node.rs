@@ -43,6 +43,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long the parts may take to end before the process ends without them.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long of it may go into the file of peers.
+const REMEMBER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Runs a node until `stop` resolves or a part of it ends.
 ///
@@ -150,8 +152,8 @@ impl Running {
         drop(stopping);
         let take_apart = async {
             rpc.stop().await;
-            // Nothing is ever sent: the other end is dropped.
-            drop(remembered.await);
+            // Nothing is ever sent: the other end is dropped. A disk that hangs must not keep the other parts from ending.
+            drop(tokio::time::timeout(REMEMBER_TIME_MAX, remembered).await);
             network.stop().await;
             if let Some(consensus) = &consensus {
                 consensus.stop().await;
@@ -404,7 +406,6 @@ impl Common {
             database_folder: database_folder(config),
             started_at: now(),
             starting_block: self.reader.head().height,
-            should_have_peers: self.has_peers(),
         };
         let transactions =
             ports::Transactions { mempool: mempool.clone(), reader: self.reader.clone(), config: pool_config };

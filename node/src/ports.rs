@@ -259,8 +259,6 @@ pub struct Node {
     pub started_at: TimestampMs,
     /// The head at the start.
     pub starting_block: Height,
-    /// Whether a node of this chain has peers at all.
-    pub should_have_peers: bool,
 }
 
 #[async_trait]
@@ -271,7 +269,7 @@ impl NodePort for Node {
 
     async fn health(&self) -> Health {
         let peers = self.network.status().await.map_or(0, |status| status.connected.len());
-        Health { peers, is_syncing: self.sync.is_syncing(), should_have_peers: self.should_have_peers }
+        Health { peers, is_syncing: self.sync.is_syncing(), should_have_peers: !self.sync.is_alone() }
     }
 
     async fn sync_state(&self) -> SyncState {
@@ -340,7 +338,7 @@ impl NodePort for Node {
         let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let around = Surroundings {
             peers: self.network.status().await.map_or(0, |status| status.connected.len()),
-            should_have_peers: self.should_have_peers,
+            should_have_peers: !self.sync.is_alone(),
             is_syncing: self.sync.is_syncing(),
             head: head.height,
             head_hash: head.hash,

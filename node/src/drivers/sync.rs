@@ -43,6 +43,7 @@ enum Event {
 #[derive(Debug, Default)]
 struct Seen {
     syncing: bool,
+    is_alone: bool,
     heads: BTreeMap<PeerId, Height>,
 }
 
@@ -64,7 +65,7 @@ impl SyncHandle {
     #[must_use]
     pub fn new() -> (Self, Mailbox) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let seen = Arc::new(Mutex::new(Seen { syncing: true, heads: BTreeMap::new() }));
+        let seen = Arc::new(Mutex::new(Seen { syncing: true, ..Seen::default() }));
         (Self { events: sender, seen: seen.clone() }, Mailbox { events, seen })
     }
 
@@ -100,6 +101,12 @@ impl SyncHandle {
     #[must_use]
     pub fn is_syncing(&self) -> bool {
         lock(&self.seen).syncing
+    }
+
+    /// Whether the chain goes on without peers: see [`is_alone`].
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        lock(&self.seen).is_alone
     }
 
     /// The highest head any connected peer proved.
@@ -206,13 +213,17 @@ impl SyncDriver {
     fn tell(&self, state: State, seen: &Mutex<Seen>) {
         let waits_for = match state {
             State::CaughtUp => None,
-            State::Idle if self.is_alone => None,
+            // Nobody else makes blocks; a peer that has some nevertheless leads to `Blocks`.
+            State::Idle | State::Discovering if self.is_alone => None,
             State::Idle => Some("no peers"),
             State::Discovering => Some("asking peers for their heads"),
             State::Blocks => Some("catching up with the network"),
             State::Failed => Some("a finalized block cannot be imported"),
         };
-        lock(seen).syncing = waits_for.is_some();
+        {
+            let mut seen = lock(seen);
+            (seen.syncing, seen.is_alone) = (waits_for.is_some(), self.is_alone);
+        }
         self.backfill.at_tip(waits_for.is_none());
         match waits_for {
             None => self.readiness.ready(READINESS),

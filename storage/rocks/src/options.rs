@@ -23,7 +23,7 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 512;
 /// Filter size: one lookup in a hundred of an absent key reads a block.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// The level of that compression: half the time of the default one, for a twentieth more bytes.
+/// The level of compression for bulk: half the time of the default one, for a twentieth more bytes.
 const ZSTD_LEVEL_FAST: i32 = 1;
 /// RocksDB's default; only zlib heeds it.
 const ZLIB_WINDOW_BITS: i32 = -14;

@@ -12,6 +12,7 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::subtree_hash;
+use cairn_storage_cpu::fetch_ahead;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -58,6 +59,13 @@ impl Bucket {
     pub(super) fn unsaved_page(&self) -> Option<(Arc<Page>, u32)> {
         let residence = self.lock();
         residence.page.clone().filter(|_| !residence.saved).map(|page| (page, residence.changes))
+    }
+
+    /// Has the processor fetch the page, without its leaves.
+    pub(super) fn fetch_page(&self) {
+        if let Some(page) = &self.lock().page {
+            fetch_ahead(&**page);
+        }
     }
 
     /// The page, if it is in memory.

@@ -457,12 +457,17 @@ impl<'a> Tree<'a> {
             }
             depth = depth.saturating_add(NODE_BITS);
         }
+        // Pages are asked for before the first of them is touched.
+        for (slot, _) in &ends {
+            if let Child::Bucket(_, bucket) = &slot.child {
+                bucket.fetch_page();
+            }
+        }
         let in_memory = |(slot, key_hash): (&'a Slot, &'k Hash)| match &slot.child {
             Child::Bucket(_, bucket) => Some((bucket.page_in_memory()?, key_hash)),
             Child::Empty | Child::Node(_) => None,
         };
         let pages: Vec<_> = ends.into_iter().filter_map(in_memory).collect();
-        pages.iter().for_each(|(page, _)| fetch_ahead(&**page));
         pages.iter().for_each(|(page, _)| page.fetch_heads());
         pages.iter().for_each(|(page, key_hash)| page.fetch_value(key_hash));
     }
