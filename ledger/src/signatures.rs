@@ -6,10 +6,10 @@
 use crate::error::LedgerError;
 use crate::known::KnownTransactions;
 use crate::reader::Reader;
-use crate::signers::Signers;
+use crate::signers::{FETCHED_AT_ONCE, Signers};
 use cairn_primitives::crypto::{BATCH_MAX, Scheme, SignedMessage, sr25519, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
-use cairn_primitives::{Hash, Height, OpaqueExtrinsic};
+use cairn_primitives::{Hash, Height, OpaqueExtrinsic, PublicKey};
 use cairn_runtime::{
     BLOCK_HASH_COUNT, InvalidTransaction, Rules, RulesSchedule, SignatureClaim, Transaction, TransactionError,
 };
@@ -173,7 +173,7 @@ impl SignatureChecker {
                 .map(|(claim, _)| SignedMessage { key: claim.key, message: &claim.payload, signature: claim.signature })
                 .collect();
             let verdicts = match scheme {
-                Scheme::Ed25519 => verify_batch_with(&messages, &mut |key| self.signers.point(key)),
+                Scheme::Ed25519 => self.verify_ed25519(&messages),
                 Scheme::Sr25519 => sr25519::verify_batch(&messages),
             };
             for ((_, place), verdict) in of_scheme().zip(verdicts) {
@@ -186,6 +186,23 @@ impl SignatureChecker {
             claim.and(if valid { Ok(()) } else { Err(InvalidTransaction::BadProof) })
         };
         claims.into_iter().zip(valid).map(verdict).collect()
+    }
+
+    /// Verifies signatures with the points of keys that are remembered.
+    fn verify_ed25519(&self, messages: &[SignedMessage<'_>]) -> Vec<bool> {
+        // The keys are asked for one after the other.
+        let mut groups = messages.chunks(FETCHED_AT_ONCE);
+        let mut fetched = 0_usize;
+        let mut point = |key: &PublicKey| {
+            if fetched == 0 {
+                let group = groups.next().unwrap_or_default();
+                self.signers.fetch_ahead(group.iter().map(|message| &message.key));
+                fetched = group.len();
+            }
+            fetched = fetched.saturating_sub(1);
+            self.signers.point(key)
+        };
+        verify_batch_with(messages, &mut point)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use cairn_primitives::PublicKey;
 use cairn_primitives::crypto::KeyPoint;
+use cairn_storage_cpu::fetch_ahead;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Parts with a lock of their own, so that threads which verify together do not wait for each other.
@@ -9,6 +10,9 @@ const SHARDS: usize = 64;
 
 /// Keys that share a place: few enough to look at all of them, enough that few keys in use are pushed out by others.
 const WAYS: usize = 4;
+
+/// Keys of which everything that is remembered is fetched together.
+pub(crate) const FETCHED_AT_ONCE: usize = 16;
 
 /// A key and its point.
 type Entry = (PublicKey, KeyPoint);
@@ -46,7 +50,7 @@ impl Default for Signers {
 
 impl Signers {
     /// What a key takes, in bytes.
-    pub const KEY_BYTES: usize = size_of::<Entry>();
+    const KEY_BYTES: usize = size_of::<Entry>();
 
     /// So much memory, in bytes; room for a few hundred keys at least.
     #[must_use]
@@ -60,15 +64,35 @@ impl Signers {
     /// The point of a key, remembered or found; `None` if the key is no point.
     #[must_use]
     pub fn point(&self, key: &PublicKey) -> Option<KeyPoint> {
-        let word = key.0.first_chunk().map_or(0, |word| usize::try_from(u32::from_le_bytes(*word)).unwrap_or(0));
-        let shard = self.0.get(word % SHARDS)?;
-        let place = word / SHARDS;
-        if let Some(point) = lock(shard).place(place)?.find(key) {
+        let (mut shard, place) = self.shard(key)?;
+        if let Some(point) = shard.place(place)?.find(key) {
             return Some(point);
         }
+        drop(shard);
         let point = KeyPoint::new(key)?;
-        lock(shard).place(place)?.insert(*key, point);
+        let (mut shard, place) = self.shard(key)?;
+        shard.place(place)?.insert(*key, point);
         Some(point)
+    }
+
+    /// Has the processor fetch what is remembered of some keys; as many as its nearest cache holds, [`FETCHED_AT_ONCE`].
+    pub(crate) fn fetch_ahead<'a>(&self, keys: impl Iterator<Item = &'a PublicKey> + Clone) {
+        let places = |fetch: fn(&Place)| {
+            for key in keys.clone() {
+                let Some((mut shard, place)) = self.shard(key) else { continue };
+                if let Some(place) = shard.place(place) {
+                    fetch(place);
+                }
+            }
+        };
+        places(fetch_ahead);
+        places(|place| fetch_ahead(&*place.entries));
+    }
+
+    /// The part where a key has its place, and the number of that.
+    fn shard(&self, key: &PublicKey) -> Option<(MutexGuard<'_, Shard>, usize)> {
+        let word = key.0.first_chunk().map_or(0, |word| usize::try_from(u32::from_le_bytes(*word)).unwrap_or(0));
+        Some((lock(self.0.get(word % SHARDS)?), word / SHARDS))
     }
 }
 

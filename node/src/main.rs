@@ -40,10 +40,8 @@ use cli::{Cli, Command};
 use output::Output;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    cairn_node_allocator::keep_free_memory();
     let cli = Cli::parse();
     let output = Output::of_flag(cli.json);
     match dispatch(&cli.command, output) {

@@ -10,7 +10,7 @@ use crate::drivers::mempool::{MempoolHandle, Surroundings};
 use crate::drivers::replay::{self, ReplayDriver};
 use crate::drivers::router::Router;
 use crate::drivers::snapshots::SnapshotDriver;
-use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle};
+use crate::drivers::sync::{self, READINESS, SyncDriver, SyncHandle, is_alone};
 use crate::drivers::upgrades::UpgradeWatch;
 use crate::exit::{ExitContext as _, ExitKind};
 use crate::join::{Join, Joined};
@@ -30,7 +30,7 @@ use cairn_consensus::Consensus;
 use cairn_ledger::{Ledger, LowestBlock, OpenedEpoch, Reader, SignatureChecker};
 use cairn_mempool::{Pool, PoolConfig};
 use cairn_network::{Event, Handle as Network, PeerId, Validators};
-use cairn_primitives::{TimestampMs, ValidatorSet};
+use cairn_primitives::TimestampMs;
 use cairn_rpc::Server;
 use cairn_rpc::ports::Ports;
 use cairn_storage::{Database, StateConfig, blocks};
@@ -101,7 +101,8 @@ impl Running {
         let metrics = Metrics::register(&launch.registry)?;
         launch.readiness.not_ready(READINESS, "opening the database");
         serve_metrics(&launch).await?;
-        let joins = config.sync.mode == SyncMode::Snapshot && has_peers(&launch, launch.spec.validator_set());
+        let joins =
+            config.sync.mode == SyncMode::Snapshot && !is_alone(launch.spec.validator_set(), &launch.own_keys());
         let joined = if joins && blocks::head(&*database)?.is_none() {
             let joined = join(&launch, database.clone(), &metrics, stop).await?;
             if joined.is_none() {
@@ -216,11 +217,11 @@ impl Common {
             told: self.epoch.epoch,
         };
         let peers = PeerFile::new(&self.launch.config.node.data_dir, self.launch.genesis.hash());
-        let (remembering, remembered) = oneshot::channel();
+        let (remembering, remembered) = oneshot::channel::<()>();
         let keep = peers.keep(network.clone(), epochs.stop.clone());
         supervisor.task("peer file", async move {
             let outcome = keep.await;
-            drop::<oneshot::Sender<()>>(remembering);
+            drop(remembering);
             outcome
         });
         supervisor.task("epochs", epochs.run());
@@ -314,7 +315,6 @@ impl Common {
             readiness: self.launch.readiness.clone(),
             backfill,
             own_keys: self.launch.own_keys(),
-            is_alone: !self.has_peers(),
         };
         supervisor.task("sync", driver.run(mailbox));
     }
@@ -406,6 +406,7 @@ impl Common {
             database_folder: database_folder(config),
             started_at: now(),
             starting_block: self.reader.head().height,
+            own_keys: self.launch.own_keys(),
         };
         let transactions =
             ports::Transactions { mempool: mempool.clone(), reader: self.reader.clone(), config: pool_config };
@@ -420,11 +421,6 @@ impl Common {
             .exit_with(ExitKind::Address, "JSON-RPC cannot be served")?;
         tracing::debug!(parts = ?supervisor, "servers are up");
         Ok(rpc)
-    }
-
-    /// Whether there are others to follow: not so on a chain whose only validator this is.
-    fn has_peers(&self) -> bool {
-        has_peers(&self.launch, &self.epoch.validators)
     }
 
     async fn banner(&self, rpc: &cairn_rpc::ServerHandle, network: &Network) {
@@ -447,11 +443,6 @@ impl Common {
         };
         banner.print();
     }
-}
-
-/// Whether a chain with these validators has others to follow than the node itself.
-fn has_peers(launch: &Launch, validators: &ValidatorSet) -> bool {
-    !sync::is_alone(validators, &launch.own_keys())
 }
 
 /// Serves metrics and health, where they are wanted.

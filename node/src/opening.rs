@@ -71,19 +71,6 @@ pub fn open_ledger(
     Ledger::open(database, config).map_err(ledger_failure)
 }
 
-/// Opens the chain of a chain spec in a database.
-///
-/// # Errors
-/// The database holds another chain, part of one, or is damaged.
-pub fn open_ledger_with(
-    database: Arc<dyn Database>,
-    spec: &ChainSpec,
-    genesis: Genesis,
-    state: StateConfig,
-) -> anyhow::Result<Ledger> {
-    Ledger::open(database, ledger_config(spec, genesis, state)).map_err(ledger_failure)
-}
-
 /// The chain of a chain spec, as a ledger keeps it.
 pub fn ledger_config(spec: &ChainSpec, genesis: Genesis, state: StateConfig) -> LedgerConfig {
     LedgerConfig {

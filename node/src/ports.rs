@@ -2,7 +2,7 @@
 
 use crate::drivers::consensus::ConsensusHandle;
 use crate::drivers::mempool::MempoolHandle;
-use crate::drivers::sync::SyncHandle;
+use crate::drivers::sync::{SyncHandle, is_alone};
 use crate::explain::{self, Surroundings};
 use crate::sizes;
 use crate::snapshot::Snapshots;
@@ -13,7 +13,8 @@ use cairn_network::{Direction, Handle as Network};
 use cairn_primitives::list_tree::InclusionProof;
 use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
-    AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, TimestampMs, ValidatorSet,
+    AccountId32, Certificate, Epoch, FinalizedBlock, Hash, Header, Height, OpaqueExtrinsic, PublicKey, TimestampMs,
+    ValidatorSet,
 };
 use cairn_rpc::ports::{
     BannedPeer, CallError, ChainPort, EventEntry, Handover, Head, Health, MempoolStatus, NodeIdentity, NodePort, Peer,
@@ -259,6 +260,15 @@ pub struct Node {
     pub started_at: TimestampMs,
     /// The head at the start.
     pub starting_block: Height,
+    /// The node's own keys.
+    pub own_keys: Vec<PublicKey>,
+}
+
+impl Node {
+    /// Whether the chain needs others than this node.
+    fn should_have_peers(&self) -> bool {
+        !is_alone(&self.reader.current_epoch().validators, &self.own_keys)
+    }
 }
 
 #[async_trait]
@@ -269,7 +279,7 @@ impl NodePort for Node {
 
     async fn health(&self) -> Health {
         let peers = self.network.status().await.map_or(0, |status| status.connected.len());
-        Health { peers, is_syncing: self.sync.is_syncing(), should_have_peers: !self.sync.is_alone() }
+        Health { peers, is_syncing: self.sync.is_syncing(), should_have_peers: self.should_have_peers() }
     }
 
     async fn sync_state(&self) -> SyncState {
@@ -338,7 +348,7 @@ impl NodePort for Node {
         let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let around = Surroundings {
             peers: self.network.status().await.map_or(0, |status| status.connected.len()),
-            should_have_peers: !self.sync.is_alone(),
+            should_have_peers: self.should_have_peers(),
             is_syncing: self.sync.is_syncing(),
             head: head.height,
             head_hash: head.hash,

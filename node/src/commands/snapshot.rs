@@ -4,12 +4,12 @@ use crate::cli::SnapshotCommand;
 use crate::client::Client;
 use crate::exit::{ExitKind, Failure};
 use crate::launch::{genesis_of, load_spec};
-use crate::opening::{open_database, open_ledger_with};
+use crate::opening::{ledger_config, ledger_failure, open_database};
 use crate::output::{Output, table};
 use crate::progress::Progress;
 use crate::snapshot::{list, own_folder, read_chunk, read_manifest, write};
 use cairn_chain_spec::ChainSpec;
-use cairn_ledger::{Genesis, LedgerError, Reader, Restore, RestoreError, verify_snapshot};
+use cairn_ledger::{Genesis, Ledger, LedgerError, Reader, Restore, RestoreError, verify_snapshot};
 use cairn_primitives::snapshot::{SnapshotError, SnapshotManifest, VerifiedManifest};
 use cairn_storage::{HistoryMode, StateConfig, StateError};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ fn create(data_dir: &Path, chain: &str, out: Option<&Path>, output: Output) -> a
 fn open_reader(data_dir: &Path, spec: &ChainSpec, genesis: Genesis) -> anyhow::Result<Reader> {
     let database = open_database(&data_dir.join("db"), CACHE_BYTES)?;
     let state = StateConfig { history: ANY_WINDOW, ..StateConfig::default() };
-    Ok(open_ledger_with(database, spec, genesis, state)?.reader())
+    Ok(Ledger::open(database, ledger_config(spec, genesis, state)).map_err(ledger_failure)?.reader())
 }
 
 fn chain_of(chain: &str) -> anyhow::Result<(ChainSpec, Genesis)> {

@@ -43,7 +43,6 @@ enum Event {
 #[derive(Debug, Default)]
 struct Seen {
     syncing: bool,
-    is_alone: bool,
     heads: BTreeMap<PeerId, Height>,
 }
 
@@ -65,7 +64,7 @@ impl SyncHandle {
     #[must_use]
     pub fn new() -> (Self, Mailbox) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
-        let seen = Arc::new(Mutex::new(Seen { syncing: true, ..Seen::default() }));
+        let seen = Arc::new(Mutex::new(Seen { syncing: true, heads: BTreeMap::new() }));
         (Self { events: sender, seen: seen.clone() }, Mailbox { events, seen })
     }
 
@@ -101,12 +100,6 @@ impl SyncHandle {
     #[must_use]
     pub fn is_syncing(&self) -> bool {
         lock(&self.seen).syncing
-    }
-
-    /// Whether the chain goes on without peers: see [`is_alone`].
-    #[must_use]
-    pub fn is_alone(&self) -> bool {
-        lock(&self.seen).is_alone
     }
 
     /// The highest head any connected peer proved.
@@ -175,8 +168,6 @@ pub struct SyncDriver {
     pub backfill: BackfillHandle,
     /// The node's own keys.
     pub own_keys: Vec<PublicKey>,
-    /// Whether the chain goes on without peers: see [`is_alone`].
-    pub is_alone: bool,
 }
 
 /// Whether a chain with these validators has nobody to follow but the node with these keys.
@@ -211,19 +202,17 @@ impl SyncDriver {
 
     /// Tells the rest of the node where block sync stands.
     fn tell(&self, state: State, seen: &Mutex<Seen>) {
+        let is_alone = is_alone(&self.reader.current_epoch().validators, &self.own_keys);
         let waits_for = match state {
             State::CaughtUp => None,
             // Nobody else makes blocks; a peer that has some nevertheless leads to `Blocks`.
-            State::Idle | State::Discovering if self.is_alone => None,
+            State::Idle | State::Discovering if is_alone => None,
             State::Idle => Some("no peers"),
             State::Discovering => Some("asking peers for their heads"),
             State::Blocks => Some("catching up with the network"),
             State::Failed => Some("a finalized block cannot be imported"),
         };
-        {
-            let mut seen = lock(seen);
-            (seen.syncing, seen.is_alone) = (waits_for.is_some(), self.is_alone);
-        }
+        lock(seen).syncing = waits_for.is_some();
         self.backfill.at_tip(waits_for.is_none());
         match waits_for {
             None => self.readiness.ready(READINESS),
@@ -300,7 +289,7 @@ impl Loop {
             }
             Event::Behind => Some(Input::Behind),
             Event::Validators { epoch, set } => {
-                self.driver.is_alone = is_alone(&set, &self.driver.own_keys);
+                // The node may be the only validator from now on, or not any more.
                 self.driver.tell(self.driver.sync.progress().state, &self.seen);
                 Some(Input::Validators { epoch, set })
             }

@@ -6,8 +6,10 @@
 //! - followed by a storage key: a chunk of changes in the order of storage keys, the first of which is of that key.
 //!
 //! A change in a chunk: how many bytes its key has in common with the one before it, the lengths of the rest of its key, of
-//! the old value and of the new one (each a SCALE compact; a value without length is none), then these three.
+//! the old value and of the new one (each a SCALE compact; a value without length is none), then the rest of the key and the
+//! values as [`packed`](super::packed) has them, the new one by its difference to the old one.
 
+use super::packed::{pack, unpack};
 use crate::batch::WriteBatch;
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
@@ -53,9 +55,9 @@ impl<'a> DiffWriter<'a> {
             // Keys and values are far shorter than 4 GiB.
             Compact(u32::try_from(length).unwrap_or(u32::MAX)).encode_to(&mut self.chunk);
         }
-        for part in [rest, old, new] {
-            self.chunk.extend_from_slice(part);
-        }
+        self.chunk.extend_from_slice(rest);
+        pack(&mut self.chunk, old, &[]);
+        pack(&mut self.chunk, new, old);
         self.last.clear();
         self.last.extend_from_slice(key);
         if self.chunk.len() >= CHUNK_BYTES {
@@ -183,14 +185,13 @@ fn damaged(height: Height) -> DatabaseError {
 fn decode_change(rest: &mut &[u8], last: &[u8]) -> Option<KeyChange> {
     let mut length = || Some(Compact::<u32>::decode(rest).ok()?.0 as usize);
     let [shared, own, old, new] = [length()?, length()?, length()?, length()?];
-    let mut take = |length| {
-        let (part, after) = rest.split_at_checked(length)?;
-        *rest = after;
-        Some(part)
-    };
-    let key = [last.get(..shared)?, take(own)?].concat();
-    let value = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
-    Some(KeyChange { key, old: value(take(old)?), new: value(take(new)?) })
+    let (own, after) = rest.split_at_checked(own)?;
+    *rest = after;
+    let key = [last.get(..shared)?, own].concat();
+    let old = unpack(rest, old, &[])?;
+    let new = unpack(rest, new, &old)?;
+    let value = |bytes: Vec<u8>| (!bytes.is_empty()).then_some(bytes);
+    Some(KeyChange { key, old: value(old), new: value(new) })
 }
 
 /// Whether a block may have changed a key: a Bloom filter in words of 64 bits, four of which stand for a key. It is wrong for

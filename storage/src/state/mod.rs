@@ -45,6 +45,7 @@ mod load;
 mod merge;
 mod open;
 mod overlay;
+mod packed;
 mod page;
 mod past;
 mod prove;

@@ -6,6 +6,7 @@ mod batch;
 mod crash;
 mod history;
 mod merge;
+mod packed;
 mod proofs;
 mod roots;
 mod snapshot;

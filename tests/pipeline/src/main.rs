@@ -23,9 +23,6 @@ use anyhow::Context;
 use clap::Parser;
 use std::path::PathBuf;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures the way of a block of signed transfers through one node.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Options {
@@ -59,6 +56,7 @@ pub(crate) struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    cairn_node_allocator::keep_free_memory();
     let options = Options::parse();
     std::fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
     eprintln!("{} accounts: genesis", options.accounts);

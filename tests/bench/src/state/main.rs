@@ -20,9 +20,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The node's allocator, for all peers.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Compares the cost of state writes.
 #[derive(Parser, Clone, Debug)]
 struct Arguments {
@@ -59,6 +56,7 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    cairn_node_allocator::keep_free_memory();
     let arguments = Arguments::parse();
     if let Some(first_block) = arguments.step {
         let [name] = arguments.peers[..] else { bail!("a step is of one peer") };

@@ -1,0 +1,76 @@
+//! Values as diffs have them: words of eight bytes (little-endian, the last one filled up with zeros), each by the bytes that
+//! are left without its leading zeros. Before two words a byte tells how many these are: of the first in its low four bits, of
+//! the second in its high ones.
+//!
+//! An account is zeros for the most part, and of its bytes a block changes few: where a value takes the place of another of the
+//! same length, its words are what the two differ in (XOR).
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// The word of a value that begins at a byte; zero beyond its end.
+fn word(value: &[u8], at: usize) -> u64 {
+    let rest = value.get(at..).unwrap_or_default();
+    if let Some(word) = rest.first_chunk() {
+        return u64::from_le_bytes(*word);
+    }
+    let mut word = [0; WORD_BYTES];
+    word.iter_mut().zip(rest).for_each(|(byte, own)| *byte = *own);
+    u64::from_le_bytes(word)
+}
+
+/// How many bytes a word has without leading zeros.
+fn length(word: u64) -> u8 {
+    u8::try_from(u64::BITS.saturating_sub(word.leading_zeros()).div_ceil(8)).unwrap_or_default()
+}
+
+/// What a value is told by the difference to: another one of the same length.
+fn base(other: &[u8], bytes: usize) -> &[u8] {
+    if other.len() == bytes { other } else { &[] }
+}
+
+/// Appends a value, given what it takes the place of.
+pub(super) fn pack(out: &mut Vec<u8>, value: &[u8], other: &[u8]) {
+    let other = base(other, value.len());
+    out.reserve(value.len().saturating_add(value.len() / 8).saturating_add(2 * WORD_BYTES));
+    for at in (0..value.len()).step_by(2 * WORD_BYTES) {
+        let [first, second] = [at, at.saturating_add(WORD_BYTES)].map(|at| word(value, at) ^ word(other, at));
+        let lengths = [length(first), length(second)];
+        out.push(lengths[0] | lengths[1].wrapping_shl(4));
+        for (word, length) in [first, second].into_iter().zip(lengths) {
+            // To copy a whole word and cut it is faster than to copy as many bytes as it has.
+            let end = out.len().saturating_add(length.into());
+            out.extend_from_slice(&word.to_le_bytes());
+            out.truncate(end);
+        }
+    }
+}
+
+/// Takes a value of so many bytes off `rest`, given what it takes the place of; `None` if it is not there whole, or not as
+/// [`pack`] writes it.
+pub(super) fn unpack(rest: &mut &[u8], bytes: usize, other: &[u8]) -> Option<Vec<u8>> {
+    let other = base(other, bytes);
+    // Each two words take a byte at least: no length is believed that the rest cannot have.
+    if bytes.div_ceil(2 * WORD_BYTES) > rest.len() {
+        return None;
+    }
+    let mut value = Vec::with_capacity(bytes.saturating_add(2 * WORD_BYTES));
+    while value.len() < bytes {
+        let (lengths, mut after) = rest.split_first()?;
+        for length in [lengths & 15, lengths.wrapping_shr(4)] {
+            let (own, next) = after.split_at_checked(length.into())?;
+            let mut packed = [0; WORD_BYTES];
+            packed.get_mut(..own.len())?.copy_from_slice(own);
+            if own.last() == Some(&0) {
+                return None;
+            }
+            let at = value.len();
+            value.extend_from_slice(&(u64::from_le_bytes(packed) ^ word(other, at)).to_le_bytes());
+            after = next;
+        }
+        *rest = after;
+    }
+    // Nothing was told beyond the end.
+    let is_whole = value.get(bytes..)?.iter().all(|byte| *byte == 0);
+    value.truncate(bytes);
+    is_whole.then_some(value)
+}
