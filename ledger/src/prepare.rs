@@ -46,9 +46,8 @@ impl PreparedBlock {
         self.transactions.as_deref()
     }
 
-    /// Decodes the transactions, and computes the root of the body, which the block remembers.
+    /// Decodes the transactions.
     pub fn decode(&mut self, signatures: &SignatureChecker) {
-        let _remembered = self.block.extrinsics_root();
         self.transactions = signatures.decode(&self.block.extrinsics).ok();
     }
 

@@ -55,8 +55,8 @@ pub enum Table {
     /// or the leaves that the block of the height replaced there. As [`Table::StateHistory`] otherwise.
     StateNodes,
     /// Key: height (u32), or height and storage key. Value: a filter of the keys that the block changed, or some of its
-    /// changes from that key on: storage keys with the values before and after. Deleted once the height has left
-    /// the window and what the derived tables take from it is on disk for good.
+    /// changes from that key on: storage keys with the value before and what the one after differs in. Deleted once the
+    /// height has left the window and what the derived tables take from it is on disk for good.
     StateDiffs,
 }
 

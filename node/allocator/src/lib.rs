@@ -2,11 +2,10 @@
 //! the system: with one for both, an idle node has a third more memory, and is not faster.
 //!
 //! A block needs some tens of MiB for a moment, and the next one needs them again. Given back to the system in between they
-//! come back as pages of zeros, one page fault at a time, up to a
-//! twelfth of all processor time of an import. So what is free stays
-//! with the process for [`KEPT_MS`].
+//! come back as pages of zeros, one page fault at a time: up to a twelfth of all processor time of an import. So what is free
+//! stays with the process for [`KEPT_MS`].
 
-use libmimalloc_sys::{mi_option_set, mi_option_t, mi_option_use_numa_nodes};
+use libmimalloc_sys::{mi_option_set_default, mi_option_t, mi_option_use_numa_nodes};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,12 +17,12 @@ pub const KEPT_MS: i32 = 10_000;
 /// The allocator's option for it, `purge_delay`, has no name in the bindings: it is the one before this.
 const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
 
-/// Has the allocator keep free memory for [`KEPT_MS`]. To be called once, before there are threads.
+/// Has the allocator keep free memory for [`KEPT_MS`], unless the environment (`MIMALLOC_PURGE_DELAY`) says otherwise. To be called once, before there are threads.
 #[allow(unsafe_code, reason = "the allocator's options are set through C")]
 pub fn keep_free_memory() {
     // SAFETY: the function stores a number in a table of the allocator, at an index below its length; that it does so without
     // a lock is why no other thread may call it at the same time.
-    unsafe { mi_option_set(PURGE_DELAY, KEPT_MS.into()) }
+    unsafe { mi_option_set_default(PURGE_DELAY, KEPT_MS.into()) }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ const NAP: Duration = Duration::from_secs(1);
 pub struct CheckpointLimits {
     /// Bytes of pages that are not on disk; of trees that wait for the archive as much again.
     pub bytes: usize,
-    /// Bytes of diffs that opening would have to apply.
+    /// Bytes of diffs that opening would have to apply, as they are in memory.
     pub diff_bytes: usize,
     /// Blocks.
     pub blocks: usize,

@@ -58,6 +58,9 @@ impl<'a> DiffWriter<'a> {
         self.chunk.extend_from_slice(rest);
         pack(&mut self.chunk, old, &[]);
         pack(&mut self.chunk, new, old);
+        for part in [rest, old, new] {
+            self.bytes = self.bytes.saturating_add(part.len());
+        }
         self.last.clear();
         self.last.extend_from_slice(key);
         if self.chunk.len() >= CHUNK_BYTES {
@@ -68,12 +71,11 @@ impl<'a> DiffWriter<'a> {
     fn close_chunk(&mut self) {
         if !self.chunk.is_empty() {
             let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES.saturating_add(512)));
-            self.bytes = self.bytes.saturating_add(chunk.len());
             self.batch.put(Table::StateDiffs, std::mem::take(&mut self.first), chunk);
         }
     }
 
-    /// Ends the diff with the filter of its keys; returns about how many bytes it has.
+    /// Ends the diff with the filter of its keys; returns about how many bytes it has in memory once it is read.
     pub(super) fn finish(mut self, filter: &Filter) -> usize {
         self.close_chunk();
         self.batch.put(Table::StateDiffs, self.height.0.to_be_bytes(), filter.to_bytes());

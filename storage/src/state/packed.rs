@@ -1,5 +1,5 @@
-//! Values as diffs have them: words of eight bytes (little-endian, the last one filled up with zeros), each by the bytes that
-//! are left without its leading zeros. Before two words a byte tells how many these are: of the first in its low four bits, of
+//! Values as diffs have them: words of eight bytes (little-endian, the last one filled up with zeros), each without those of
+//! its most significant bytes that are zero. Before two words a byte tells how many these are: of the first in its low four bits, of
 //! the second in its high ones.
 //!
 //! An account is zeros for the most part, and of its bytes a block changes few: where a value takes the place of another of the
@@ -18,7 +18,7 @@ fn word(value: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// How many bytes a word has without leading zeros.
+/// How many bytes a word has without its most significant ones that are zero.
 fn length(word: u64) -> u8 {
     u8::try_from(u64::BITS.saturating_sub(word.leading_zeros()).div_ceil(8)).unwrap_or_default()
 }

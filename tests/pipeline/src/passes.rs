@@ -155,8 +155,11 @@ fn prepare(
     Ok(())
 }
 
+/// Block sync compares the body with its root before it hands a block on, and the block remembers the root.
 fn decode(bytes: &[u8], signatures: &SignatureChecker) -> anyhow::Result<PreparedBlock> {
-    let mut prepared = PreparedBlock::new(FinalizedBlock::decode(&mut &*bytes)?);
+    let finalized = FinalizedBlock::decode(&mut &*bytes)?;
+    ensure!(finalized.block.extrinsics_root() == finalized.block.header.extrinsics_root, "a body has another root");
+    let mut prepared = PreparedBlock::new(finalized);
     prepared.decode(signatures);
     Ok(prepared)
 }

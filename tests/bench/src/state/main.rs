@@ -19,7 +19,6 @@ use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The node's allocator, for all peers.
 /// Compares the cost of state writes.
 #[derive(Parser, Clone, Debug)]
 struct Arguments {
