@@ -17,7 +17,8 @@ pub const KEPT_MS: i32 = 10_000;
 /// The allocator's option for it, `purge_delay`, has no name in the bindings: it is the one before this.
 const PURGE_DELAY: mi_option_t = mi_option_use_numa_nodes - 1;
 
-/// Has the allocator keep free memory for [`KEPT_MS`], unless the environment (`MIMALLOC_PURGE_DELAY`) says otherwise. To be called once, before there are threads.
+/// Has the allocator keep free memory for [`KEPT_MS`], unless the environment (`MIMALLOC_PURGE_DELAY`) says otherwise. To be
+/// called once, before there are threads.
 #[allow(unsafe_code, reason = "the allocator's options are set through C")]
 pub fn keep_free_memory() {
     // SAFETY: the function stores a number in a table of the allocator, at an index below its length; that it does so without

@@ -96,7 +96,8 @@ pub(crate) fn stages(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> an
 }
 
 fn take_one(chain: &Chain, ledger: &mut Ledger, bytes: &[u8], costs: &mut Stages) -> anyhow::Result<()> {
-    let prepared = add_to(&mut costs.decode, || decode(bytes, &ledger.signatures()))?;
+    let finalized = add_to(&mut costs.check, || receive(bytes))?;
+    let prepared = add_to(&mut costs.decode, || Ok(decode(finalized, &ledger.signatures())))?;
     add_to(&mut costs.verify, || Ok(prepared.verify(&ledger.signatures(), &ledger.reader())?))?;
     // Execution alone, first on cold pages, which is what it costs, then again, to be taken off what comes below.
     add_to(&mut costs.execute, || execute_alone(ledger, &prepared))?;
@@ -146,7 +147,7 @@ fn prepare(
     sender: SyncSender<PreparedBlock>,
 ) -> anyhow::Result<()> {
     for bytes in blocks {
-        let prepared = decode(bytes, signatures)?;
+        let prepared = decode(receive(bytes)?, signatures);
         prepared.verify(signatures, reader)?;
         if sender.send(prepared).is_err() {
             break;
@@ -155,13 +156,17 @@ fn prepare(
     Ok(())
 }
 
-/// Block sync compares the body with its root before it hands a block on, and the block remembers the root.
-fn decode(bytes: &[u8], signatures: &SignatureChecker) -> anyhow::Result<PreparedBlock> {
+/// A block from its bytes. Block sync compares the body with its root, which the block remembers, before it hands it on.
+fn receive(bytes: &[u8]) -> anyhow::Result<FinalizedBlock> {
     let finalized = FinalizedBlock::decode(&mut &*bytes)?;
     ensure!(finalized.block.extrinsics_root() == finalized.block.header.extrinsics_root, "a body has another root");
+    Ok(finalized)
+}
+
+fn decode(finalized: FinalizedBlock, signatures: &SignatureChecker) -> PreparedBlock {
     let mut prepared = PreparedBlock::new(finalized);
     prepared.decode(signatures);
-    Ok(prepared)
+    prepared
 }
 
 /// Executes a block on the committed state and throws the outcome away.
