@@ -1,5 +1,6 @@
 //! The adapter: the port's suite, what survives closing, and every reason not to open.
 
+use cairn_storage::table::FORMAT_VERSION;
 use cairn_storage::{Database, DatabaseView, Durability, Table, WriteBatch, conformance};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::fs;
@@ -69,7 +70,7 @@ fn older_format_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).unwrap());
     fs::write(directory.path().join("FORMAT"), "cairn database format 1\n").unwrap();
-    assert!(matches!(open(directory.path()), Err(OpenError::Older { found: 1, known: 7, .. })));
+    assert!(matches!(open(directory.path()), Err(OpenError::Older { found: 1, known: FORMAT_VERSION, .. })));
     assert_eq!(fs::read_to_string(directory.path().join("FORMAT")).unwrap(), "cairn database format 1\n");
     fs::write(directory.path().join("FORMAT"), "cairn database format 0\n").unwrap();
     assert!(matches!(open(directory.path()), Err(OpenError::Damaged { .. })));
