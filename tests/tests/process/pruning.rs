@@ -79,7 +79,8 @@ fn archive_becomes_a_window_and_an_archive_again_in_place() {
     data.grow(HistoryMode::Window(WINDOW), 1_200);
     data.db(&["prune", "--keep", &WINDOW.to_string()]);
     let after = data.bytes();
-    assert!(after < before / 2, "{before} bytes before, {after} after, with 200 blocks more");
+    // Blocks, events and indexes stay, and there are a fifth more of them.
+    assert!(after < before * 3 / 5, "{before} bytes before, {after} after, with 200 blocks more");
     assert_eq!(data.past_states(), u64::from(WINDOW));
     data.grow(HistoryMode::Archive, 1_400);
     assert_eq!(data.past_states(), 200 + u64::from(WINDOW));
