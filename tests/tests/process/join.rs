@@ -174,13 +174,18 @@ async fn archive_that_began_with_a_snapshot_gets_what_lies_below_while_it_follow
     node.spawn().unwrap();
     node.logs("filling the archive").await.unwrap();
     node.kill().await.unwrap();
+    let all_blocks = "the archive has all blocks from genesis on";
+    // There are few: a busy machine may have them before it is killed.
+    let has_all_blocks = node.log().contains(all_blocks);
     let joined = node.start().await.unwrap();
     let whole = || async {
         let state: Value = joined.call("cairn_syncState", Vec::<Value>::new()).await?;
         Ok((state["lowestBlock"] == 0).then_some(()))
     };
     until("all blocks from genesis on", whole).await.unwrap();
-    node.logs("the archive has all blocks from genesis on").await.unwrap();
+    if !has_all_blocks {
+        node.logs(all_blocks).await.unwrap();
+    }
     assert_eq!(metric(node.metrics_address(), "cairn_sync_lowest_block").await.unwrap(), 0.0);
     assert!(!node.log().contains("misbehaves"), "{}", node.tail());
 
