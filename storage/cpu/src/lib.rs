@@ -34,6 +34,11 @@ use sha2::{Digest, Sha256};
 pub const LANES: usize = 16;
 /// A longer message is hashed alone, in bytes.
 pub const WIDE_BYTES_MAX: usize = 503;
+/// As many messages or fewer are hashed one by one: most lanes would be idle.
+#[cfg(target_arch = "x86_64")]
+const WIDE_MIN: usize = LANES / 4;
+/// Two blocks of SHA-256.
+const PADDED_BYTES: usize = 128;
 /// The longest tag of [`digest_pairs`], in bytes: with two hashes it fills two blocks.
 pub const TAG_BYTES_MAX: usize = 55;
 
@@ -71,33 +76,53 @@ pub fn digest_pairs<'a>(
     mut put: impl FnMut([u8; 32]),
 ) {
     assert!(tag.len() <= TAG_BYTES_MAX, "a tag of {} bytes", tag.len());
+    let length = tag.len() + 64;
+    let mut padded = padding(length);
+    padded[..tag.len()].copy_from_slice(tag);
+    let mut messages = [padded; LANES];
     let mut pairs = pairs.into_iter();
-    let mut buffer = [[0; TAG_BYTES_MAX + 64]; LANES];
-    for message in &mut buffer {
-        message[..tag.len()].copy_from_slice(tag);
-    }
     loop {
         let mut count = 0;
-        for (message, (left, right)) in buffer.iter_mut().zip(pairs.by_ref()) {
+        for (message, (left, right)) in messages.iter_mut().zip(pairs.by_ref()) {
             message[tag.len()..tag.len() + 32].copy_from_slice(left);
-            message[tag.len() + 32..tag.len() + 64].copy_from_slice(right);
+            message[tag.len() + 32..length].copy_from_slice(right);
             count += 1;
         }
-        let mut group: [&[u8]; LANES] = [&[]; LANES];
-        for (place, message) in group.iter_mut().zip(&buffer) {
-            *place = &message[..tag.len() + 64];
-        }
-        digest_group(&group[..count], &mut put);
+        digest_padded(&messages, count, length, &mut put);
         if count < LANES {
             return;
         }
     }
 }
 
+/// What SHA-256 adds to a message that takes two blocks with it: the bit that ends it, and its bits.
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "lengths of two blocks")]
+fn padding(length: usize) -> [u8; PADDED_BYTES] {
+    let mut padded = [0; PADDED_BYTES];
+    padded[length] = 0x80;
+    padded[PADDED_BYTES - 8..].copy_from_slice(&(length as u64 * 8).to_be_bytes());
+    padded
+}
+
+/// The first `count` of padded messages, `length` bytes of each without the padding.
+#[allow(clippy::indexing_slicing, reason = "within buffers of a fixed size")]
+fn digest_padded(messages: &[[u8; PADDED_BYTES]; LANES], count: usize, length: usize, put: &mut impl FnMut([u8; 32])) {
+    #[cfg(target_arch = "x86_64")]
+    if count > WIDE_MIN
+        && let Some(digests) = wide::digest_padded(messages)
+    {
+        digests.into_iter().take(count).for_each(put);
+        return;
+    }
+    for message in &messages[..count] {
+        put(Sha256::digest(&message[..length]).into());
+    }
+}
+
 /// At most [`LANES`] messages.
 fn digest_group(group: &[&[u8]], put: &mut impl FnMut([u8; 32])) {
     #[cfg(target_arch = "x86_64")]
-    if group.len() > LANES / 4
+    if group.len() > WIDE_MIN
         && group.iter().all(|message| message.len() <= WIDE_BYTES_MAX)
         && let Some(digests) = wide::digest_group(group)
     {

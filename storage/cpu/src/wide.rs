@@ -1,6 +1,6 @@
 //! Sixteen messages in the lanes of AVX-512 registers.
 
-use super::LANES;
+use super::{LANES, PADDED_BYTES, padding};
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_loadu_si512, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_set4_epi32,
     _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_si512,
@@ -44,6 +44,13 @@ pub(super) fn digest_group(group: &[&[u8]]) -> Option<[[u8; 32]; LANES]> {
     if !*IS_AVAILABLE {
         return None;
     }
+    if let Some(length) = length_of_two_blocks(group) {
+        let mut messages = [padding(length); LANES];
+        for (padded, message) in messages.iter_mut().zip(group) {
+            padded[..length].copy_from_slice(message);
+        }
+        return digest_padded(&messages);
+    }
     let blocks_of = |message: &[u8]| message.len() / 64 + if message.len() % 64 < 56 { 1 } else { 2 };
     let longest = group.iter().map(|message| blocks_of(message)).max()?;
     let mut state = INITIAL.map(|word| [word; LANES]);
@@ -55,16 +62,42 @@ pub(super) fn digest_group(group: &[&[u8]]) -> Option<[[u8; 32]; LANES]> {
                 load(message, index, block);
             }
         }
-        compress(&mut state, &blocks);
+        compress(&mut state, &blocks.each_ref());
         for (lane, (message, digest)) in group.iter().zip(&mut digests).enumerate() {
             if index + 1 == blocks_of(message) {
-                for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(&state) {
-                    *bytes = word[lane].to_be_bytes();
-                }
+                *digest = digest_of(&state, lane);
             }
         }
     }
     Some(digests)
+}
+
+/// The digests of 16 messages of two blocks with their padding; `None` where the processor has no AVX-512.
+pub(super) fn digest_padded(messages: &[[u8; PADDED_BYTES]; LANES]) -> Option<[[u8; 32]; LANES]> {
+    if !*IS_AVAILABLE {
+        return None;
+    }
+    const NONE: &Block = &[0; 64];
+    let mut state = INITIAL.map(|word| [word; LANES]);
+    compress(&mut state, &messages.each_ref().map(|message| message.first_chunk().unwrap_or(NONE)));
+    compress(&mut state, &messages.each_ref().map(|message| message.last_chunk().unwrap_or(NONE)));
+    Some(std::array::from_fn(|lane| digest_of(&state, lane)))
+}
+
+/// What a lane holds after the last block of its message.
+fn digest_of(state: &[Lanes; 8], lane: usize) -> [u8; 32] {
+    let mut digest = [0; 32];
+    for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+        *bytes = word[lane].to_be_bytes();
+    }
+    digest
+}
+
+/// The length that all messages have, as keys and values of accounts do, if they take two blocks each.
+fn length_of_two_blocks(group: &[&[u8]]) -> Option<usize> {
+    let length = group.first()?.len();
+    let is_it = (56..=PADDED_BYTES - 9).contains(&length) && group.iter().all(|message| message.len() == length);
+    is_it.then_some(length)
 }
 
 /// A block of a message, padded where the message ends.
@@ -85,7 +118,7 @@ fn load(message: &[u8], index: usize, block: &mut Block) {
     }
 }
 
-fn compress(state: &mut [Lanes; 8], blocks: &[Block; LANES]) {
+fn compress(state: &mut [Lanes; 8], blocks: &[&Block; LANES]) {
     assert!(*IS_AVAILABLE, "no AVX-512");
     // SAFETY: the processor has AVX-512 F and BW, as asserted; the function has no other requirement.
     #[allow(unsafe_code, reason = "calls a function compiled for a processor feature")]
@@ -153,7 +186,7 @@ macro_rules! sixteen_rounds {
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn compress_avx512(state: &mut [Lanes; 8], blocks: &[Block; LANES]) {
+fn compress_avx512(state: &mut [Lanes; 8], blocks: &[&Block; LANES]) {
     let mut w = [_mm512_setzero_si512(); 16];
     for (register, block) in w.iter_mut().zip(blocks) {
         *register = load_bytes(block);
