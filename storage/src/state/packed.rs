@@ -30,18 +30,18 @@ fn base(other: &[u8], bytes: usize) -> &[u8] {
 
 /// Appends a value, given what it takes the place of.
 pub(super) fn pack(out: &mut Vec<u8>, value: &[u8], other: &[u8]) {
-    let other = base(other, value.len());
-    out.reserve(value.len().saturating_add(value.len() / 8).saturating_add(2 * WORD_BYTES));
-    for at in (0..value.len()).step_by(2 * WORD_BYTES) {
-        let [first, second] = [at, at.saturating_add(WORD_BYTES)].map(|at| word(value, at) ^ word(other, at));
+    let mut others = base(other, value.len()).chunks(2 * WORD_BYTES);
+    out.reserve(value.len().saturating_add(value.len() / 8).saturating_add(4 * WORD_BYTES));
+    for own in value.chunks(2 * WORD_BYTES) {
+        let other = others.next().unwrap_or_default();
+        let [first, second] = [0, WORD_BYTES].map(|at| word(own, at) ^ word(other, at));
         let lengths = [length(first), length(second)];
         out.push(lengths[0] | lengths[1].wrapping_shl(4));
-        for (word, length) in [first, second].into_iter().zip(lengths) {
-            // To copy a whole word and cut it is faster than to copy as many bytes as it has.
-            let end = out.len().saturating_add(length.into());
-            out.extend_from_slice(&word.to_le_bytes());
-            out.truncate(end);
-        }
+        // To copy two whole words and cut them is faster than to copy as many bytes as they have.
+        let end = out.len().saturating_add(lengths[0].into()).saturating_add(lengths[1].into());
+        let second = u128::from(second).wrapping_shl(u32::from(lengths[0]).wrapping_mul(8));
+        out.extend_from_slice(&(u128::from(first) | second).to_le_bytes());
+        out.truncate(end);
     }
 }
 
