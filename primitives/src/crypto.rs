@@ -139,7 +139,7 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
 
 /// As many signatures are checked in one equation: more would gain little and make one bad signature dearer. Whoever has
 /// several cores gives each a part of the list, of no more than that.
-pub const BATCH_MAX: usize = 256;
+pub const BATCH_MAX: usize = 1_024;
 
 /// Below this many signatures an equation of their own is not worth its set-up.
 const BATCH_MIN: usize = 4;
