@@ -15,6 +15,9 @@ const WRITE_BUFFERS_BYTES: usize = 48 * MIB;
 const LEVEL_0_FILES: i32 = 8;
 /// Values of tables of large records lie in files of this size beside the sorted ones, in bytes, so that merging moves keys only.
 const BLOB_FILE_BYTES: u64 = 32 << 20;
+/// Values that are moved together are read so far ahead, in bytes: they lie in the order of their keys. One by one, each would be
+/// a read of its own.
+const BLOB_READ_AHEAD_BYTES: u64 = 2 << 20;
 /// Shorter values lie with their keys, in bytes.
 const BLOB_BYTES_MIN: u64 = 128;
 /// The log is cut by flushing the oldest buffers above this size, in bytes: it bounds the time of recovery.
@@ -143,4 +146,5 @@ fn separate_values(options: &mut Options) {
     options.set_enable_blob_gc(true);
     options.set_blob_gc_age_cutoff(0.25);
     options.set_blob_gc_force_threshold(0.5);
+    options.set_blob_compaction_readahead_size(BLOB_READ_AHEAD_BYTES);
 }
