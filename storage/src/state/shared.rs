@@ -8,7 +8,7 @@ use super::history;
 use super::layer::{Layer, LayerCell, Tree};
 use super::overlay::Overlay;
 use super::prove::Reading;
-use super::store::{HistoryMode, RECENT_VERSIONS_MAX, StateConfig};
+use super::store::{HistoryMode, RECENT_VERSIONS_MAX, StateConfig, StateRecord};
 use super::tree::Slot;
 use super::unsaved::Unsaved;
 use crate::database::Database;
@@ -289,7 +289,8 @@ impl Shared {
         if let Some(value) = self.database.get(Table::StateKeys, key)?.filter(is_it) {
             return Ok(value);
         }
-        let head = self.current().head.height.unwrap_or_default();
+        // Not the head: a block that is on disk may not be the head yet, and has replaced the value.
+        let head = StateRecord::read(&*self.database)?.map_or(height, |record| record.height);
         let replaced = self.replaced_after(height, head, key)?.flatten().filter(is_it);
         replaced.ok_or_else(|| {
             let reason = format!("value {hash} of key {key:?} at height {height}");

@@ -163,3 +163,35 @@ fn pages_in_memory_stay_within_budget() {
     }
     assert!(chain.store.read_model().page_cache_bytes() > 10_000);
 }
+
+#[test]
+fn readers_see_the_head_while_the_next_block_is_on_disk_and_not_the_head() {
+    let window = StateConfig { history: HistoryMode::Window(4), ..ARCHIVE };
+    for config in [ARCHIVE, window] {
+        readers_between_write_and_head(Chain::new(config));
+    }
+}
+
+fn readers_between_write_and_head(mut chain: Chain) {
+    let value = |byte| Some(vec![byte; 3_000]);
+    chain.commit(Changes::from([(key(0), value(1)), (key(1), value(1)), (key(2), Some(vec![1]))]));
+    // Pages that come from disk do not hold long values.
+    chain.save();
+    chain.reopen();
+    let changes = Changes::from([(key(0), value(2)), (key(1), None), (key(2), Some(vec![2])), (key(3), value(2))]);
+    let overlay = chain.store.overlay(None, changes).unwrap();
+    let mut batch = WriteBatch::new();
+    let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
+    chain.database.write(batch, Durability::Synced).unwrap();
+    // A reader comes between the write and what follows it.
+    let (view, model) = (chain.store.view(), chain.store.read_model());
+    for number in 0..4 {
+        let expected = chain.values().get(&key(number)).cloned();
+        assert_eq!(view.get(&key(number)).unwrap(), expected, "key {number}");
+        assert_eq!(model.get_at(Height(0), &key(number)).unwrap(), expected, "key {number}");
+        view.prove(&key(number)).unwrap().verify(&view.root(), &key(number), expected.as_deref()).unwrap();
+    }
+    assert_eq!(model.keys_at(Height(0), b"key", None, 10).unwrap(), [key(0), key(1), key(2)]);
+    chain.store.apply(staged);
+    assert_eq!(chain.store.view().get(&key(0)).unwrap(), value(2));
+}
