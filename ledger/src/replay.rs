@@ -26,7 +26,13 @@ const STATE: StateConfig = StateConfig {
     history: HistoryMode::Archive,
     cache_bytes: 24 << 20,
     recent_bytes: 4 << 20,
-    unsaved: CheckpointLimits { bytes: 8 << 20, diff_bytes: 64 << 20, blocks: 4_096, chunk_bytes: 1 << 20 },
+    unsaved: CheckpointLimits {
+        bytes: 8 << 20,
+        archive_bytes: 8 << 20,
+        diff_bytes: 64 << 20,
+        blocks: 4_096,
+        chunk_bytes: 1 << 20,
+    },
     threads: 1,
 };
 /// Blocks that are executed in one step.

@@ -74,7 +74,13 @@ pub(super) fn try_open(
 
 pub(super) fn config(history: HistoryMode, schedule: EpochSchedule, rules: RulesSchedule) -> LedgerConfig {
     // So little that every other block brings a checkpoint.
-    let unsaved = CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
+    let unsaved = CheckpointLimits {
+        bytes: 4 << 10,
+        archive_bytes: 4 << 10,
+        diff_bytes: 1 << 20,
+        blocks: 2,
+        chunk_bytes: 1 << 10,
+    };
     let state = StateConfig { history, unsaved, ..StateConfig::default() };
     let limits = BlockLimits { bytes_max: 1 << 20, weight_max: BLOCK_WEIGHT_MAX };
     LedgerConfig {

@@ -33,11 +33,13 @@ const REGION_BITS: u16 = 8;
 /// How long a checkpointer sleeps at most.
 const NAP: Duration = Duration::from_secs(1);
 
-/// How much may be unsaved before a checkpoint is due; the writer helps at twice that.
+/// How much may be unsaved before a checkpoint is due; the writer helps at a third more pages, or twice of anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointLimits {
-    /// Bytes of pages that are not on disk; of trees that wait for the archive as much again.
+    /// Bytes of pages that are not on disk.
     pub bytes: usize,
+    /// Bytes of trees that wait for the archive.
+    pub archive_bytes: usize,
     /// Bytes of diffs that opening would have to apply, as they are in memory.
     pub diff_bytes: usize,
     /// Blocks.
@@ -48,15 +50,16 @@ pub struct CheckpointLimits {
 
 impl Default for CheckpointLimits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, diff_bytes: 256 << 20, blocks: 4_096, chunk_bytes: 1 << 20 }
+        Self { bytes: 16 << 20, archive_bytes: 16 << 20, diff_bytes: 256 << 20, blocks: 4_096, chunk_bytes: 1 << 20 }
     }
 }
 
 impl CheckpointLimits {
-    /// Twice as much.
-    pub(super) const fn doubled(self) -> Self {
+    /// What the writer does not go beyond: pages that the cache would have no room for, twice of anything else.
+    pub(super) const fn utmost(self) -> Self {
         Self {
-            bytes: self.bytes.saturating_mul(2),
+            bytes: self.bytes.saturating_add(self.bytes / 3),
+            archive_bytes: self.archive_bytes.saturating_mul(2),
             diff_bytes: self.diff_bytes.saturating_mul(2),
             blocks: self.blocks.saturating_mul(2),
             chunk_bytes: self.chunk_bytes,

@@ -203,7 +203,7 @@ impl Shared {
     pub(super) fn is_archive_due(&self, limits: CheckpointLimits) -> bool {
         let unsaved = self.unsaved();
         unsaved.archive.as_ref().is_some_and(|archive| {
-            !self.is_archive() || archive.exceeds(limits.bytes, limits.blocks.min(RECENT_VERSIONS_MAX))
+            !self.is_archive() || archive.exceeds(limits.archive_bytes, limits.blocks.min(RECENT_VERSIONS_MAX))
         })
     }
 

@@ -77,14 +77,15 @@ impl Default for StateConfig {
 }
 
 impl StateConfig {
-    /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, and a quarter as many
-    /// bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
+    /// What a machine with so much memory for pages does best: three quarters of them may wait for a checkpoint, and a quarter
+    /// as many bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
     /// [`THREADS_MAX`].
     #[must_use]
     pub fn for_memory(history: HistoryMode, cache_bytes: usize) -> Self {
         let usual = CheckpointLimits::default();
         let diff_bytes = usual.diff_bytes.max(cache_bytes / 4);
-        let unsaved = CheckpointLimits { bytes: cache_bytes / 2, diff_bytes, ..usual };
+        let unsaved =
+            CheckpointLimits { bytes: cache_bytes / 4 * 3, archive_bytes: cache_bytes / 2, diff_bytes, ..usual };
         let threads = Workers::cores(THREADS_MAX);
         Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }
@@ -392,13 +393,13 @@ impl StateStore {
         dropped
     }
 
-    /// Writes chunks of the checkpoint until no more than twice the limits is unsaved: nothing where a thread that runs a
-    /// [`Checkpointer`] keeps up. To be called after each block.
+    /// Writes chunks of the checkpoint until no more is unsaved than [`CheckpointLimits`] let the writer leave: nothing where a
+    /// thread that runs a [`Checkpointer`] keeps up. To be called after each block.
     ///
     /// # Errors
     /// The database failed.
     pub fn relieve(&self) -> Result<(), StateError> {
-        let limits = self.shared.limits().doubled();
+        let limits = self.shared.limits().utmost();
         if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {
             let checkpointer = self.checkpointer();
             while checkpointer.step_if_due()? {}

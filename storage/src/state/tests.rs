@@ -46,7 +46,13 @@ const ARCHIVE: StateConfig = StateConfig {
     history: HistoryMode::Archive,
     cache_bytes: 4 << 10,
     recent_bytes: 64 << 20,
-    unsaved: CheckpointLimits { bytes: 16 << 10, diff_bytes: 64 << 10, blocks: 3, chunk_bytes: 2 << 10 },
+    unsaved: CheckpointLimits {
+        bytes: 16 << 10,
+        archive_bytes: 16 << 10,
+        diff_bytes: 64 << 10,
+        blocks: 3,
+        chunk_bytes: 2 << 10,
+    },
     threads: 1,
 };
 

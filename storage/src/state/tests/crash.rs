@@ -179,7 +179,13 @@ fn first(keys: u64) -> Changes {
 
 #[test]
 fn crash_at_any_write_of_a_small_state_opens_to_the_last_commit() {
-    let small = CheckpointLimits { bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 << 10 };
+    let small = CheckpointLimits {
+        bytes: 8 << 10,
+        archive_bytes: 8 << 10,
+        diff_bytes: 1 << 20,
+        blocks: 2,
+        chunk_bytes: 1 << 10,
+    };
     for history in [HistoryMode::Archive, HistoryMode::Window(3)] {
         let crashes = sweep(StateConfig { history, unsaved: small, ..ARCHIVE }, first(60), 24);
         assert!(crashes > 100, "{crashes}");
@@ -188,7 +194,8 @@ fn crash_at_any_write_of_a_small_state_opens_to_the_last_commit() {
 
 #[test]
 fn crash_between_two_chunks_of_pages_opens_to_the_last_commit() {
-    let unsaved = CheckpointLimits { bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 512 };
+    let unsaved =
+        CheckpointLimits { bytes: 8 << 10, archive_bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 512 };
     let config = StateConfig { cache_bytes: 64 << 10, unsaved, ..ARCHIVE };
     let keys: Changes = (0..6_000).map(|number| (key(number), Some(vec![1, 2, 3]))).collect();
     let (chain, states) = life(config, keys, 6);
@@ -209,7 +216,8 @@ fn crash_between_two_chunks_of_pages_opens_to_the_last_commit() {
 #[test]
 fn crash_of_an_archive_leaves_every_past_tree_provable() {
     // Pages get ahead of the archive by up to two blocks.
-    let unsaved = CheckpointLimits { bytes: 1 << 20, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 };
+    let unsaved =
+        CheckpointLimits { bytes: 1 << 20, archive_bytes: 1 << 20, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 1 };
     let config = StateConfig { recent_bytes: 0, unsaved, ..ARCHIVE };
     // What lies below one place of a recorded level goes from more leaves than a bucket takes to fewer, and then to so few
     // that buckets merge.

@@ -13,7 +13,13 @@ use std::collections::BTreeSet;
 /// No version but the head stays in memory, and chunks are small.
 const COLD: StateConfig = StateConfig {
     recent_bytes: 0,
-    unsaved: CheckpointLimits { bytes: 16 << 10, diff_bytes: 64 << 10, blocks: 3, chunk_bytes: 1 << 10 },
+    unsaved: CheckpointLimits {
+        bytes: 16 << 10,
+        archive_bytes: 16 << 10,
+        diff_bytes: 64 << 10,
+        blocks: 3,
+        chunk_bytes: 1 << 10,
+    },
     ..ARCHIVE
 };
 const KEYS: u64 = 220;

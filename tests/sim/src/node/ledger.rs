@@ -26,7 +26,7 @@ use std::sync::Arc;
 const WAITING_MAX: usize = 64;
 
 const UNSAVED: CheckpointLimits =
-    CheckpointLimits { bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 3, chunk_bytes: 1 << 10 };
+    CheckpointLimits { bytes: 4 << 10, archive_bytes: 4 << 10, diff_bytes: 1 << 20, blocks: 3, chunk_bytes: 1 << 10 };
 
 /// What the ledger is asked to do.
 pub(crate) enum Command {
