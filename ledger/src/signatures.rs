@@ -113,7 +113,10 @@ impl SignatureChecker {
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        let share = open.len().div_ceil(self.workers.count()).clamp(SHARE_MIN, BATCH_MAX);
+        // Batches of one size, as many for each thread.
+        let threads = self.workers.count();
+        let rounds = open.len().div_ceil(threads.saturating_mul(BATCH_MAX)).max(1);
+        let share = open.len().div_ceil(threads.saturating_mul(rounds)).clamp(SHARE_MIN, BATCH_MAX);
         let batches: Vec<_> = open.chunks(share).collect();
         let verdicts = self.workers.map(&batches, |batch| self.verify(rules, transactions, batch));
         let mut verified = Vec::with_capacity(open.len());

@@ -16,8 +16,8 @@ const LEVEL_0_FILES: i32 = 8;
 /// Values of tables of large records lie in files of this size beside the sorted ones, in bytes, so that merging moves keys only.
 const BLOB_FILE_BYTES: u64 = 32 << 20;
 /// Values that are moved together are read so far ahead, in bytes: they lie in the order of their keys. One by one, each would be
-/// a read of its own.
-const BLOB_READ_AHEAD_BYTES: u64 = 2 << 20;
+/// a read of its own. A merge has such a buffer for each file that it moves values from, a quarter of all at most.
+const BLOB_READ_AHEAD_BYTES: u64 = 128 << 10;
 /// Shorter values lie with their keys, in bytes.
 const BLOB_BYTES_MIN: u64 = 128;
 /// The log is cut by flushing the oldest buffers above this size, in bytes: it bounds the time of recovery.

@@ -124,7 +124,7 @@ impl StateAudit<'_> {
             Some((_, height)) if height >= self.facts.lowest => HistoryMode::Archive,
             _ => HistoryMode::Window(u32::MAX),
         };
-        let unsaved = CheckpointLimits { bytes: usize::MAX, ..CheckpointLimits::default() };
+        let unsaved = CheckpointLimits { bytes: usize::MAX, archive_bytes: usize::MAX, ..CheckpointLimits::default() };
         StateStore::open_untouched(
             Arc::clone(self.database),
             StateConfig { history, unsaved, ..StateConfig::default() },

@@ -33,7 +33,7 @@ const REGION_BITS: u16 = 8;
 /// How long a checkpointer sleeps at most.
 const NAP: Duration = Duration::from_secs(1);
 
-/// How much may be unsaved before a checkpoint is due; the writer helps at a third more pages, or twice of anything else.
+/// How much may be unsaved before a checkpoint is due; the writer helps at twice that, or when pages fill the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointLimits {
     /// Bytes of pages that are not on disk.
@@ -55,10 +55,12 @@ impl Default for CheckpointLimits {
 }
 
 impl CheckpointLimits {
-    /// What the writer does not go beyond: pages that the cache would have no room for, twice of anything else.
-    pub(super) const fn utmost(self) -> Self {
+    /// What the writer does not go beyond: twice as much, and of pages no more than the cache holds, unless that is hardly more
+    /// than what is due anyway.
+    pub(super) fn utmost(self, cache_bytes: usize) -> Self {
+        let full = cache_bytes.max(self.bytes.saturating_add(self.bytes / 3));
         Self {
-            bytes: self.bytes.saturating_add(self.bytes / 3),
+            bytes: self.bytes.saturating_mul(2).min(full),
             archive_bytes: self.archive_bytes.saturating_mul(2),
             diff_bytes: self.diff_bytes.saturating_mul(2),
             blocks: self.blocks.saturating_mul(2),

@@ -87,7 +87,7 @@ impl StateStore {
             let diff = diff::read(&*self.shared.database, height)?;
             let changes = diff.into_iter().map(|change| (change.key, change.new)).collect();
             self.replay_changes(record, height, changes)?;
-            let bytes = self.shared.limits().bytes;
+            let bytes = self.shared.limits().archive_bytes;
             let exceeds =
                 || self.shared.unsaved().archive.as_ref().is_some_and(|archive| archive.exceeds(bytes, usize::MAX));
             while exceeds() {

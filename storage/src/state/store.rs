@@ -45,6 +45,8 @@ pub enum HistoryMode {
     Window(u32),
 }
 
+/// Of the memory for pages, what is left for new ones while a checkpoint is written, in bytes.
+const HEADROOM_BYTES: usize = 128 << 20;
 /// More threads for a block's changes wait for memory.
 const THREADS_MAX: usize = 4;
 
@@ -77,15 +79,16 @@ impl Default for StateConfig {
 }
 
 impl StateConfig {
-    /// What a machine with so much memory for pages does best: three quarters of them may wait for a checkpoint, and a quarter
-    /// as many bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
+    /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, more where that leaves
+    /// [`HEADROOM_BYTES`], up to three quarters; and a quarter as many bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
     /// [`THREADS_MAX`].
     #[must_use]
     pub fn for_memory(history: HistoryMode, cache_bytes: usize) -> Self {
         let usual = CheckpointLimits::default();
         let diff_bytes = usual.diff_bytes.max(cache_bytes / 4);
+        let bytes = cache_bytes.saturating_sub(HEADROOM_BYTES).min(cache_bytes.saturating_sub(cache_bytes / 4));
         let unsaved =
-            CheckpointLimits { bytes: cache_bytes / 4 * 3, archive_bytes: cache_bytes / 2, diff_bytes, ..usual };
+            CheckpointLimits { bytes: bytes.max(cache_bytes / 2), archive_bytes: cache_bytes / 2, diff_bytes, ..usual };
         let threads = Workers::cores(THREADS_MAX);
         Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }
@@ -393,13 +396,14 @@ impl StateStore {
         dropped
     }
 
-    /// Writes chunks of the checkpoint until no more is unsaved than [`CheckpointLimits`] let the writer leave: nothing where a
-    /// thread that runs a [`Checkpointer`] keeps up. To be called after each block.
+    /// Brings a checkpoint to its end where more is unsaved than [`CheckpointLimits`] let the writer leave: not where a thread
+    /// that runs a [`Checkpointer`] keeps up, and no single block changes a large part of what the cache holds. To be called
+    /// after each block.
     ///
     /// # Errors
     /// The database failed.
     pub fn relieve(&self) -> Result<(), StateError> {
-        let limits = self.shared.limits().utmost();
+        let limits = self.shared.limits().utmost(self.shared.config.cache_bytes);
         if self.shared.are_pages_due(limits) || self.shared.is_archive_due(limits) {
             let checkpointer = self.checkpointer();
             while checkpointer.step_if_due()? {}

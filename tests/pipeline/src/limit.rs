@@ -47,7 +47,9 @@ fn valid(claims: Vec<SignatureClaim>) -> anyhow::Result<Vec<SignatureClaim>> {
 }
 
 fn verify_all(claims: &[SignatureClaim], threads: usize) -> anyhow::Result<()> {
-    let chunks: Vec<_> = claims.chunks(BATCH_MAX).collect();
+    // Batches of one size, as many for each thread.
+    let rounds = claims.len().div_ceil(threads * BATCH_MAX).max(1);
+    let chunks: Vec<_> = claims.chunks(claims.len().div_ceil(threads * rounds).max(1)).collect();
     let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..threads {
