@@ -7,7 +7,7 @@ use crate::error::LedgerError;
 use crate::known::KnownTransactions;
 use crate::reader::Reader;
 use crate::signers::{FETCHED_AT_ONCE, Signers};
-use cairn_primitives::crypto::{BATCH_MAX, Scheme, SignedMessage, sr25519, verify_batch_with};
+use cairn_primitives::crypto::{Scheme, SignedMessage, batch_size, sr25519, verify_batch_with};
 use cairn_primitives::extrinsic::Era;
 use cairn_primitives::{Hash, Height, OpaqueExtrinsic, PublicKey};
 use cairn_runtime::{
@@ -113,10 +113,7 @@ impl SignatureChecker {
                 Err(invalid) => set(&mut results, position, invalid),
             }
         }
-        // Batches of one size, as many for each thread.
-        let threads = self.workers.count();
-        let rounds = open.len().div_ceil(threads.saturating_mul(BATCH_MAX)).max(1);
-        let share = open.len().div_ceil(threads.saturating_mul(rounds)).clamp(SHARE_MIN, BATCH_MAX);
+        let share = batch_size(open.len(), self.workers.count()).max(SHARE_MIN);
         let batches: Vec<_> = open.chunks(share).collect();
         let verdicts = self.workers.map(&batches, |batch| self.verify(rules, transactions, batch));
         let mut verified = Vec::with_capacity(open.len());

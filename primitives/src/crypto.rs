@@ -141,6 +141,14 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
 /// several cores gives each a part of the list, of no more than that.
 pub const BATCH_MAX: usize = 1_024;
 
+/// How many of `count` signatures make a batch so that each of some threads has as many of one size, none over [`BATCH_MAX`].
+#[must_use]
+pub fn batch_size(count: usize, threads: usize) -> usize {
+    let threads = threads.max(1);
+    let rounds = count.div_ceil(threads.saturating_mul(BATCH_MAX)).max(1);
+    count.div_ceil(threads.saturating_mul(rounds)).max(1)
+}
+
 /// Below this many signatures an equation of their own is not worth its set-up.
 const BATCH_MIN: usize = 4;
 

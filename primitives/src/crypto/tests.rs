@@ -283,3 +283,13 @@ fn batch_full_of_offenders_names_every_one() {
     let items: Vec<_> = claims.iter().map(Claim::item).collect();
     assert!(verify_batch(&items).into_iter().all(|valid| !valid));
 }
+
+#[test]
+fn batches_are_of_one_size_and_as_many_for_each_thread() {
+    for (count, threads, size) in
+        [(0, 2, 1), (1, 2, 1), (600, 2, 300), (2_049, 2, 513), (10_000, 2, 1_000), (10_000, 8, 625)]
+    {
+        assert_eq!(batch_size(count, threads), size, "{count} signatures on {threads} threads");
+    }
+    assert_eq!(batch_size(BATCH_MAX * 3, 3), BATCH_MAX);
+}

@@ -80,15 +80,15 @@ impl Default for StateConfig {
 
 impl StateConfig {
     /// What a machine with so much memory for pages does best: half of them may wait for a checkpoint, more where that leaves
-    /// [`HEADROOM_BYTES`], up to three quarters; and a quarter as many bytes of diffs, so that a page that many blocks change is written once; blocks are hashed on all cores, up to
-    /// [`THREADS_MAX`].
+    /// [`HEADROOM_BYTES`], up to three quarters; and a quarter as many bytes of diffs, so that a page that many blocks change is
+    /// written once; blocks are hashed on all cores, up to [`THREADS_MAX`].
     #[must_use]
     pub fn for_memory(history: HistoryMode, cache_bytes: usize) -> Self {
         let usual = CheckpointLimits::default();
         let diff_bytes = usual.diff_bytes.max(cache_bytes / 4);
-        let bytes = cache_bytes.saturating_sub(HEADROOM_BYTES).min(cache_bytes.saturating_sub(cache_bytes / 4));
-        let unsaved =
-            CheckpointLimits { bytes: bytes.max(cache_bytes / 2), archive_bytes: cache_bytes / 2, diff_bytes, ..usual };
+        let half = cache_bytes / 2;
+        let bytes = cache_bytes.saturating_sub(HEADROOM_BYTES).clamp(half, cache_bytes.saturating_sub(cache_bytes / 4));
+        let unsaved = CheckpointLimits { bytes, archive_bytes: half, diff_bytes, ..usual };
         let threads = Workers::cores(THREADS_MAX);
         Self { history, cache_bytes, unsaved, threads, ..Self::default() }
     }

@@ -2,7 +2,7 @@
 
 use crate::meter::{Cost, timed};
 use anyhow::{Context, ensure};
-use cairn_primitives::crypto::{BATCH_MAX, SignedMessage, verify_batch};
+use cairn_primitives::crypto::{SignedMessage, batch_size, verify_batch};
 use cairn_primitives::{Hash, OpaqueExtrinsic};
 use cairn_runtime::{Rules, SignatureClaim, Transaction};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,9 +47,7 @@ fn valid(claims: Vec<SignatureClaim>) -> anyhow::Result<Vec<SignatureClaim>> {
 }
 
 fn verify_all(claims: &[SignatureClaim], threads: usize) -> anyhow::Result<()> {
-    // Batches of one size, as many for each thread.
-    let rounds = claims.len().div_ceil(threads * BATCH_MAX).max(1);
-    let chunks: Vec<_> = claims.chunks(claims.len().div_ceil(threads * rounds).max(1)).collect();
+    let chunks: Vec<_> = claims.chunks(batch_size(claims.len(), threads)).collect();
     let (next, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..threads {
