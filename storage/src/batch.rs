@@ -57,6 +57,12 @@ impl WriteBatch {
         }
     }
 
+    /// Adds all that another batch has, after what is there; its deletions of ranges come first like those that are here.
+    pub fn append(&mut self, other: Self) {
+        self.deletions.extend(other.deletions);
+        self.operations.extend(other.operations);
+    }
+
     /// How many operations were added.
     #[must_use]
     pub fn len(&self) -> usize {

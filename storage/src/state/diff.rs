@@ -28,7 +28,7 @@ pub(super) struct KeyChange {
     pub(super) new: Option<Vec<u8>>,
 }
 
-/// Writes the changes of a block, which come in the order of keys.
+/// Writes changes of a block, which come in the order of keys: all, or a part that others go on after.
 pub(super) struct DiffWriter<'a> {
     batch: &'a mut WriteBatch,
     height: Height,
@@ -75,12 +75,19 @@ impl<'a> DiffWriter<'a> {
         }
     }
 
-    /// Ends the diff with the filter of its keys; returns about how many bytes it has in memory once it is read.
-    pub(super) fn finish(mut self, filter: &Filter) -> usize {
+    /// Ends this part of the diff; returns about how many bytes it has in memory once it is read.
+    pub(super) fn finish(mut self) -> usize {
         self.close_chunk();
-        self.batch.put(Table::StateDiffs, self.height.0.to_be_bytes(), filter.to_bytes());
-        self.bytes.saturating_add(64)
+        self.bytes
     }
+}
+
+/// Adds the filter of a block's keys, without which there is no diff; returns about how many bytes it adds to it.
+pub(super) fn put_filter(batch: &mut WriteBatch, height: Height, filter: &Filter) -> usize {
+    let filter = filter.to_bytes();
+    let bytes = filter.len();
+    batch.put(Table::StateDiffs, height.0.to_be_bytes(), filter);
+    bytes
 }
 
 /// All changes of a block, in the order of keys.

@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// What a block does to the state: new values by storage key, `None` for a deletion.
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
+/// A storage key that a block changed, its new value (none after a deletion), and what that replaced.
+pub(super) type EffectiveChange<'a> = (&'a Vec<u8>, Option<&'a Vec<u8>>, &'a Replaced);
+
 /// The state after a block that is not committed: what it has otherwise than its parent.
 ///
 /// It needs no parent object: a parent may be committed, dropped or kept. It can be read and built on until the versions
@@ -53,7 +56,7 @@ impl Overlay {
     }
 
     /// The same with what they replace.
-    pub(super) fn effects(&self) -> impl Iterator<Item = (&Vec<u8>, Option<&Vec<u8>>, &Replaced)> {
+    pub(super) fn effects(&self) -> impl Iterator<Item = EffectiveChange<'_>> {
         let all = self.changes.iter().zip(&self.replaced);
         let effective = all.filter(|(_, replaced)| !matches!(replaced, Replaced::Equal));
         effective.map(|((key, value), replaced)| (key, value.as_ref(), replaced))

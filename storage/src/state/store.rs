@@ -8,7 +8,7 @@ use super::keys;
 use super::layer::LayerCell;
 use super::load;
 use super::open;
-use super::overlay::{Changes, Overlay};
+use super::overlay::{Changes, EffectiveChange, Overlay};
 use super::page::INLINE_VALUE_MAX;
 use super::shared::{Current, Dropped, Shared, Trees, Version};
 use super::unsaved::{Archive, ArchiveMarker, put_checkpoint, read_checkpoint, read_undo};
@@ -33,6 +33,8 @@ pub const RECENT_VERSIONS_MAX: usize = 64;
 const ARCHIVE_DIFFS: u32 = 1_024;
 /// Diffs are deleted so many heights at a time: a deletion of a range costs the same for one and for many.
 const DIFFS_DELETED_MIN: u32 = 32;
+/// So many changes of a diff are written by one thread at a time.
+const DIFF_SHARE: usize = 1_024;
 /// Key in [`Table::Meta`] of the [`StateRecord`].
 pub(super) const META_STATE: &[u8] = b"state";
 
@@ -305,10 +307,25 @@ impl StateStore {
 
     /// Adds what a block changed: the diff, and the table of keys. Returns the bytes of the diff.
     fn put_diff(&self, overlay: &Overlay, height: Height, batch: &mut WriteBatch) -> Result<usize, StateError> {
+        let effects: Vec<_> = overlay.effects().collect();
+        // Shares of one size, so that what lies on disk is the same for any number of threads.
+        let shares: Vec<_> = effects.chunks(DIFF_SHARE).collect();
+        let mut bytes = diff::put_filter(batch, height, &overlay.filter);
+        for share in self.shared.workers.map(&shares, |effects| self.diff_of(effects, height)) {
+            let (written, share) = share?;
+            bytes = bytes.saturating_add(written);
+            batch.append(share);
+        }
+        Ok(bytes)
+    }
+
+    /// A part of the diff of a block, with its bytes, and what it does to the table of keys.
+    fn diff_of(&self, effects: &[EffectiveChange<'_>], height: Height) -> Result<(usize, WriteBatch), StateError> {
         let is_long = |value: &[u8]| value.len() > INLINE_VALUE_MAX;
+        let mut batch = WriteBatch::new();
         let mut changed = Vec::new();
-        let mut diff = DiffWriter::new(batch, height);
-        for (key, new, replaced) in overlay.effects() {
+        let mut diff = DiffWriter::new(&mut batch, height);
+        for (key, new, replaced) in effects {
             let new = new.map(Vec::as_slice);
             let long;
             let old = match replaced {
@@ -326,9 +343,9 @@ impl StateStore {
                 changed.push((key, new));
             }
         }
-        let bytes = diff.finish(&overlay.filter);
-        changed.into_iter().for_each(|(key, value)| keys::put(batch, key, value));
-        Ok(bytes)
+        let bytes = diff.finish();
+        changed.into_iter().for_each(|(key, value)| keys::put(&mut batch, key, value));
+        Ok((bytes, batch))
     }
 
     /// Deletes diffs that nothing needs any more; returns the lowest height that still has one.

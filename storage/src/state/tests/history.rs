@@ -195,3 +195,27 @@ fn readers_between_write_and_head(mut chain: Chain) {
     chain.store.apply(staged);
     assert_eq!(chain.store.view().get(&key(0)).unwrap(), value(2));
 }
+
+#[test]
+fn what_lies_on_disk_of_a_large_block_is_the_same_for_any_number_of_threads() {
+    let mut chains = [1, 2, 3].map(|threads| Chain::new(StateConfig { threads, ..ARCHIVE }));
+    // Several shares of a diff; the second block replaces and deletes what the first one put, long values too.
+    for block in 0..2 {
+        let changes = random_changes(&mut Random(block), 4_000, 6_000, block * 3);
+        for chain in &mut chains {
+            chain.commit(changes.clone());
+        }
+    }
+    let [one, two, three] = chains.each_ref().map(|chain| {
+        [Table::StateDiffs, Table::StateKeys]
+            .map(|table| chain.database.scan(table, &KeyRange::all(), Direction::Forward, usize::MAX).unwrap())
+    });
+    assert!(one[0].len() > 20, "{} records of diffs", one[0].len());
+    assert_eq!(one, two);
+    assert_eq!(one, three);
+    let values = chains[2].model[0].clone();
+    let reads = chains[2].store.read_model();
+    for (key, value) in values {
+        assert_eq!(reads.get_at(Height(0), &key).unwrap(), Some(value), "{key:?}");
+    }
+}

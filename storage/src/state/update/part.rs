@@ -139,6 +139,7 @@ impl<'a> Update<'a> {
 
     pub(super) fn run(mut self, tree: &Tree<'_>, at: Location, changes: &[Change<'_>]) -> Result<Part, StateError> {
         self.layer.reserve(changes.len());
+        self.effects.reserve(changes.len());
         let fresh = self.apply(tree, at, changes)?;
         self.hashing.run();
         let mut made = self.make_drafts();
