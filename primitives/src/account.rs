@@ -3,7 +3,7 @@
 
 use crate::crypto::PublicKey;
 use crate::hash::compare_32;
-use blake2::{Blake2b512, Digest};
+use blake2b_simd::State;
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 use std::cmp::Ordering;
@@ -12,6 +12,12 @@ use std::fmt;
 /// An account: for ed25519 and sr25519 the public key itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode, TypeInfo)]
 pub struct AccountId32(pub [u8; 32]);
+
+impl AsRef<[u8]> for AccountId32 {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl PartialOrd for AccountId32 {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -147,7 +153,8 @@ fn parse_ss58_prefix(head: &[u8]) -> Option<u16> {
 }
 
 fn ss58_checksum(bytes: &[u8]) -> [u8; 2] {
-    let [first, second, ..]: [u8; 64] = Blake2b512::new_with_prefix(b"SS58PRE").chain_update(bytes).finalize().into();
+    let hash = State::new().update(b"SS58PRE").update(bytes).finalize();
+    let [first, second, ..] = *hash.as_array();
     [first, second]
 }
 

@@ -3,8 +3,8 @@
 //! BLAKE2b-256 names what clients name themselves (headers, extrinsics, signing payloads); SHA-256 commits to what is
 //! proved (state, extrinsics, events, history); xxHash builds storage prefixes, which need no collision resistance.
 
-use blake2::Blake2b;
-use blake2::digest::consts::{U16, U32};
+use blake2b_simd::Params;
+use blake2b_simd::many::{HashManyJob, hash_many};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 use sha2::{Digest, Sha256};
@@ -89,26 +89,57 @@ impl FromStr for Hash {
     }
 }
 
+/// So many messages are handed to [`hash_many`] at once: several times what a processor hashes side by side.
+const HASHED_TOGETHER: usize = 32;
+
+/// BLAKE2b with an output of `N` bytes.
+fn blake2<const N: usize>() -> Params {
+    let mut parameters = Params::new();
+    parameters.hash_length(N);
+    parameters
+}
+
+/// The bytes of an output of [`blake2`] with the same `N`.
+fn output<const N: usize>(hash: &blake2b_simd::Hash) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(hash.as_bytes());
+    bytes
+}
+
 /// BLAKE2b with a 32-byte output.
 #[must_use]
 pub fn blake2_256(bytes: &[u8]) -> Hash {
-    Hash(Blake2b::<U32>::digest(bytes).into())
+    Hash(output(&blake2::<32>().hash(bytes)))
 }
 
 /// BLAKE2b with a 32-byte output, of the parts one after the other.
 #[must_use]
 pub fn blake2_256_concat(parts: &[&[u8]]) -> Hash {
-    let mut hasher = Blake2b::<U32>::new();
+    let mut hasher = blake2::<32>().to_state();
     for part in parts {
         hasher.update(part);
     }
-    Hash(hasher.finalize().into())
+    Hash(output(&hasher.finalize()))
 }
 
 /// BLAKE2b with a 16-byte output.
 #[must_use]
 pub fn blake2_128(bytes: &[u8]) -> [u8; 16] {
-    Blake2b::<U16>::digest(bytes).into()
+    output(&blake2::<16>().hash(bytes))
+}
+
+/// The same of each of many messages, in a third of the time where the processor can hash several side by side.
+pub fn blake2_128_of_each<M: AsRef<[u8]>>(messages: &[M], mut take: impl FnMut(&M, [u8; 16])) {
+    let parameters = blake2::<16>();
+    let mut jobs = Vec::with_capacity(HASHED_TOGETHER);
+    for messages in messages.chunks(HASHED_TOGETHER) {
+        jobs.clear();
+        jobs.extend(messages.iter().map(|message| HashManyJob::new(&parameters, message.as_ref())));
+        hash_many(&mut jobs);
+        for (message, job) in messages.iter().zip(&jobs) {
+            take(message, output(&job.to_hash()));
+        }
+    }
 }
 
 /// SHA-256.

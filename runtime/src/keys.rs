@@ -3,7 +3,7 @@
 //! *Virtual* keys are not in the state tree; the node serves them from blocks. The prefixes are written out so that no
 //! key is hashed twice; a test computes them.
 
-use cairn_primitives::hash::blake2_128;
+use cairn_primitives::hash::{blake2_128, blake2_128_of_each};
 use cairn_primitives::{AccountId32, Height};
 
 /// The bytes of a module's prefix followed by an item's.
@@ -78,9 +78,20 @@ const fn unhex(text: &str) -> ItemPrefix {
 /// The key of an account.
 #[must_use]
 pub fn system_account(account: &AccountId32) -> Vec<u8> {
+    system_account_with(account, &blake2_128(&account.0))
+}
+
+/// The keys of several accounts, in their order, sooner than one by one.
+pub(crate) fn system_accounts(accounts: &[AccountId32]) -> Vec<Vec<u8>> {
+    let mut keys = Vec::with_capacity(accounts.len());
+    blake2_128_of_each(accounts, |account, hash| keys.push(system_account_with(account, &hash)));
+    keys
+}
+
+fn system_account_with(account: &AccountId32, hash: &[u8; 16]) -> Vec<u8> {
     let mut key = Vec::with_capacity(80);
     key.extend_from_slice(&SYSTEM_ACCOUNT);
-    key.extend_from_slice(&blake2_128(&account.0));
+    key.extend_from_slice(hash);
     key.extend_from_slice(&account.0);
     key
 }
@@ -97,6 +108,11 @@ pub fn parse_system_account(key: &[u8]) -> Option<AccountId32> {
 #[must_use]
 pub fn owner_of_system_account(key: &[u8]) -> Option<AccountId32> {
     key.strip_prefix(&SYSTEM_ACCOUNT)?.get(16..)?.try_into().ok().map(AccountId32)
+}
+
+/// The hash in a key of [`system_account`]: such keys have its order.
+pub(crate) fn hash_in_system_account(key: &[u8]) -> Option<u128> {
+    key.get(SYSTEM_ACCOUNT.len()..)?.first_chunk().map(|hash| u128::from_be_bytes(*hash))
 }
 
 /// The key of `Timestamp.Now`.

@@ -9,6 +9,17 @@ fn hash_functions_of_known_inputs_give_the_published_values() {
 }
 
 #[test]
+fn hashes_of_many_messages_are_those_of_each() {
+    for count in (0..70).chain([255, 256, 257]) {
+        let messages: Vec<Vec<u8>> = (0..count).map(|number: usize| vec![7; number * 3]).collect();
+        let mut hashes = Vec::new();
+        blake2_128_of_each(&messages, |message, hash| hashes.push((message.clone(), hash)));
+        let expected: Vec<_> = messages.iter().map(|message| (message.clone(), blake2_128(message))).collect();
+        assert_eq!(hashes, expected, "{count} messages");
+    }
+}
+
+#[test]
 fn twox_128_of_module_names_gives_the_prefixes_that_clients_compute() {
     assert_eq!(hex::encode(twox_128(b"System")), "26aa394eea5630e07c48ae0c9558cef7");
     assert_eq!(hex::encode(twox_128(b"Account")), "b99d880ec681799c0cf30e8886371da9");
