@@ -85,7 +85,8 @@ impl SignatureChecker {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Checks the signatures of transactions for a block at `height`; one answer each, in order.
+    /// Checks the signatures of transactions for a block at `height`; one answer each, in order. Those that hold are found again
+    /// by their bytes.
     ///
     /// Bare extrinsics have none and pass.
     ///
@@ -96,6 +97,23 @@ impl SignatureChecker {
         transactions: &[Transaction],
         height: Height,
         ancestors: &dyn Ancestors,
+    ) -> Result<Vec<Result<(), InvalidTransaction>>, LedgerError> {
+        let mut verified = Vec::new();
+        let answers = self.check_once(transactions, height, ancestors, |transaction| verified.push(transaction))?;
+        self.known.remember(verified.into_iter());
+        Ok(answers)
+    }
+
+    /// The same of transactions that come once, in a final block. What is verified just now is handed out.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn check_once<'a>(
+        &self,
+        transactions: &'a [Transaction],
+        height: Height,
+        ancestors: &dyn Ancestors,
+        mut on_verified: impl FnMut(&'a Transaction),
     ) -> Result<Vec<Result<(), InvalidTransaction>>, LedgerError> {
         let rules = self.rules.at(height)?;
         if self.is_final {
@@ -116,18 +134,16 @@ impl SignatureChecker {
         let share = batch_size(open.len(), self.workers.count()).max(SHARE_MIN);
         let batches: Vec<_> = open.chunks(share).collect();
         let verdicts = self.workers.map(&batches, |batch| self.verify(rules, transactions, batch));
-        let mut verified = Vec::with_capacity(open.len());
         for ((position, era_block), verdict) in open.into_iter().zip(verdicts.into_iter().flatten()) {
             match (verdict, transactions.get(position)) {
                 (Ok(()), Some(transaction)) => {
                     transaction.remember_signature(rules, &self.genesis, &era_block);
-                    verified.push(transaction);
+                    on_verified(transaction);
                 }
                 (Ok(()), None) => {}
                 (Err(invalid), _) => set(&mut results, position, invalid),
             }
         }
-        self.known.remember(verified.into_iter());
         Ok(results)
     }
 
