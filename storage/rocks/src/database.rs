@@ -132,6 +132,11 @@ impl DatabaseView for RocksDatabase {
 impl Database for RocksDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
         let (deletions, operations) = batch.into_sorted();
+        if durability == Durability::Derived {
+            let mut tables: Vec<_> = operations.iter().map(|operation| operation.table).collect();
+            tables.dedup();
+            self.wait_for_disk(&tables)?;
+        }
         let bytes = operations.iter().map(|Operation { key, value, .. }| {
             let value = value.as_ref().map_or(0, Vec::len);
             key.len().saturating_add(value).saturating_add(OPERATION_BYTES_BESIDE)

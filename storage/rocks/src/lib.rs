@@ -12,6 +12,7 @@ mod error;
 mod format;
 mod framing;
 mod options;
+mod pace;
 mod small_files;
 mod stats;
 

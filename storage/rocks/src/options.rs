@@ -13,11 +13,24 @@ const WRITE_BUFFER_BYTES: usize = 16 * MIB;
 const WRITE_BUFFERS_BYTES: usize = 48 * MIB;
 /// A level-0 file holds what one table got while another filled its write buffer: often very little. So many are merged.
 const LEVEL_0_FILES: i32 = 8;
+/// Whoever writes bulk waits while a table has so many full buffers that are not on disk, or so many files in level 0. RocksDB
+/// holds everybody up at one buffer more, and at twice as many files.
+pub(crate) const BUFFERS_WAITED_FOR: u64 = 2;
+pub(crate) const LEVEL_0_FILES_WAITED_FOR: u64 = 24;
+const BUFFERS_MAX: i32 = 4;
+const LEVEL_0_FILES_SLOW: i32 = 48;
+const LEVEL_0_FILES_MAX: i32 = 64;
 /// Values of tables of large records lie in files of this size beside the sorted ones, in bytes, so that merging moves keys only.
 const BLOB_FILE_BYTES: u64 = 32 << 20;
 /// Values that are moved together are read so far ahead, in bytes: they lie in the order of their keys. One by one, each would be
 /// a read of its own. A merge has such a buffer for each file that it moves values from, a quarter of all at most.
 const BLOB_READ_AHEAD_BYTES: u64 = 128 << 10;
+/// The sorted files of such tables, which hold keys, are small, in bytes: checkpoints write pages in the order of their keys, and
+/// what is merged with them is what lies between the same keys. Of one large file all keys would be, and old values would be
+/// moved just before they are replaced.
+const KEY_FILE_BYTES: u64 = 512 << 10;
+/// The sorted files of the other tables, in bytes.
+const TABLE_FILE_BYTES: u64 = 64 << 20;
 /// Shorter values lie with their keys, in bytes.
 const BLOB_BYTES_MIN: u64 = 128;
 /// The log is cut by flushing the oldest buffers above this size, in bytes: it bounds the time of recovery.
@@ -26,6 +39,8 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES_MAX: i32 = 512;
 /// Filter size: one lookup in a hundred of an absent key reads a block.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Records of bulk are compressed with their neighbours in blocks of this size, in bytes.
+const BULK_BLOCK_BYTES: usize = 16 << 10;
 /// The level of compression for bulk: half the time of the default one, for a twentieth more bytes.
 const ZSTD_LEVEL_FAST: i32 = 1;
 /// RocksDB's default; only zlib heeds it.
@@ -57,6 +72,9 @@ enum Access {
     /// In order or by height, records worth a good compression: the same at all levels, so that files that follow one another are
     /// not written again on their way down.
     Bulk,
+    /// The same, of bodies: signatures and accounts, in which nothing repeats but whole accounts. A fast compression finds those,
+    /// a good one hardly more (a hundredth of the bytes).
+    Bodies,
 }
 
 const fn access(table: Table) -> Access {
@@ -71,7 +89,16 @@ const fn access(table: Table) -> Access {
         | Table::StateKeys
         | Table::StateNodes => Access::Ordered,
         Table::StateDiffs => Access::Log,
-        Table::Headers | Table::Bodies | Table::Events | Table::StateHistory => Access::Bulk,
+        Table::Headers | Table::Events | Table::StateHistory => Access::Bulk,
+        Table::Bodies => Access::Bodies,
+    }
+}
+
+/// How large the sorted files of a table become when they are merged, in bytes.
+pub(crate) const fn file_bytes(table: Table) -> u64 {
+    match access(table) {
+        Access::Page | Access::Log => KEY_FILE_BYTES,
+        Access::Point | Access::Ordered | Access::Bulk | Access::Bodies => TABLE_FILE_BYTES,
     }
 }
 
@@ -108,8 +135,11 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     blocks.set_format_version(5);
     let mut options = Options::default();
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
-    options.set_max_write_buffer_number(2);
+    options.set_max_write_buffer_number(BUFFERS_MAX);
+    options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_SLOW);
+    options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
     options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
+    options.set_target_file_size_base(file_bytes(table));
     match access(table) {
         Access::Point => {
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
@@ -128,8 +158,12 @@ fn column_family(table: Table, cache: &Cache) -> Options {
             separate_values(&mut options);
         }
         Access::Ordered => options.set_compression_type(DBCompressionType::Lz4),
+        Access::Bodies => {
+            blocks.set_block_size(BULK_BLOCK_BYTES);
+            options.set_compression_type(DBCompressionType::Lz4);
+        }
         Access::Bulk => {
-            blocks.set_block_size(16 << 10);
+            blocks.set_block_size(BULK_BLOCK_BYTES);
             options.set_compression_type(DBCompressionType::Zstd);
             options.set_compression_options(ZLIB_WINDOW_BITS, ZSTD_LEVEL_FAST, 0, 0);
         }

@@ -5,12 +5,13 @@
 //! load would gather thousands in a year, which have to be opened and to be remembered.
 
 use crate::database::{RocksDatabase, engine};
+use crate::options::file_bytes;
 use cairn_storage::{DatabaseError, Table};
 use rocksdb::{BottommostLevelCompaction, CompactOptions, LiveFile};
 use std::collections::BTreeMap;
 
-/// Files below this size are small, in bytes.
-const SMALL_BYTES: usize = 4 << 20;
+/// Files below this part of the size that merging gives them are small.
+const SMALL_PART: u64 = 16;
 /// So many small files side by side are merged: what they hold together is written again at most so often.
 const RUN_MIN: usize = 32;
 
@@ -31,7 +32,8 @@ impl RocksDatabase {
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
         for table in Table::ALL {
             let own = live.iter().filter(|file| file.column_family_name == table.name());
-            for Run { start, end, .. } in runs(own).into_iter().filter(|run| run.files >= RUN_MIN) {
+            let small_bytes = usize::try_from(file_bytes(table) / SMALL_PART).unwrap_or(usize::MAX);
+            for Run { start, end, .. } in runs(own, small_bytes).into_iter().filter(|run| run.files >= RUN_MIN) {
                 self.rocks.compact_range_cf_opt(self.family(table)?, Some(start), Some(end), &options);
             }
         }
@@ -39,8 +41,8 @@ impl RocksDatabase {
     }
 }
 
-/// The runs of small files of a table. RocksDB merges those that were just flushed, in level 0, by itself.
-fn runs<'a>(files: impl Iterator<Item = &'a LiveFile>) -> Vec<Run> {
+/// The runs of files of a table that are smaller than this. RocksDB merges those that were just flushed, in level 0, by itself.
+fn runs<'a>(files: impl Iterator<Item = &'a LiveFile>, small_bytes: usize) -> Vec<Run> {
     let mut levels: BTreeMap<i32, Vec<&LiveFile>> = BTreeMap::new();
     for file in files.filter(|file| file.level > 0) {
         levels.entry(file.level).or_default().push(file);
@@ -48,7 +50,7 @@ fn runs<'a>(files: impl Iterator<Item = &'a LiveFile>) -> Vec<Run> {
     let mut runs = Vec::new();
     for mut files in levels.into_values() {
         files.sort_unstable_by(|one, other| one.start_key.cmp(&other.start_key));
-        for run in files.chunk_by(|one, next| one.size < SMALL_BYTES && next.size < SMALL_BYTES) {
+        for run in files.chunk_by(|one, next| one.size < small_bytes && next.size < small_bytes) {
             let start = run.first().and_then(|file| file.start_key.clone());
             let end = run.last().and_then(|file| file.end_key.clone());
             if let (Some(start), Some(end)) = (start, end) {
