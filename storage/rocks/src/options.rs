@@ -9,15 +9,16 @@ use rocksdb::{
 const MIB: usize = 1 << 20;
 /// All write buffers are flushed when that of one table has this size, in bytes.
 const WRITE_BUFFER_BYTES: usize = 16 * MIB;
-/// Write buffers of all tables together, in bytes.
+/// Write buffers of all tables together, in bytes: above it they are on their way to the disk, and until they are there others
+/// fill, as much again at most.
 const WRITE_BUFFERS_BYTES: usize = 48 * MIB;
 /// A level-0 file holds what one table got while another filled its write buffer: often very little. So many are merged.
 const LEVEL_0_FILES: i32 = 8;
-/// Whoever writes bulk waits while a table has so many full buffers that are not on disk, or so many files in level 0. RocksDB
-/// holds everybody up at one buffer more, and at twice as many files.
+/// Whoever writes bulk waits while any table has so many full buffers that are not on disk, or one of its own so many files in level
+/// 0. RocksDB holds everybody up at one buffer more, and at twice as many files.
 pub(crate) const BUFFERS_WAITED_FOR: u64 = 2;
 pub(crate) const LEVEL_0_FILES_WAITED_FOR: u64 = 24;
-const BUFFERS_MAX: i32 = 4;
+const BUFFERS_MAX: i32 = 3;
 const LEVEL_0_FILES_SLOW: i32 = 48;
 const LEVEL_0_FILES_MAX: i32 = 64;
 /// Values of tables of large records lie in files of this size beside the sorted ones, in bytes, so that merging moves keys only.
