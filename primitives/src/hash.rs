@@ -128,7 +128,7 @@ pub fn blake2_128(bytes: &[u8]) -> [u8; 16] {
     output(&blake2::<16>().hash(bytes))
 }
 
-/// The same of each of many messages, in a third of the time where the processor can hash several side by side.
+/// The same of each of many messages, in three fifths of the time where the processor can hash several side by side.
 pub fn blake2_128_of_each<M: AsRef<[u8]>>(messages: &[M], mut take: impl FnMut(&M, [u8; 16])) {
     let parameters = blake2::<16>();
     let mut jobs = Vec::with_capacity(HASHED_TOGETHER);

@@ -315,7 +315,7 @@ impl<'a> Overlay<'a> {
         let changed = self.accounts.into_iter().filter(|account| account.current != account.original);
         let mut accounts: Vec<_> =
             changed.map(|account| (account.key, account.current.map(|info| info.encode()))).collect();
-        // The map is made of what is sorted already in a third of the time.
+        // Numbers are sorted sooner than keys, and the map is made at once of what is sorted: two thirds of the time together.
         accounts.sort_by_cached_key(|(key, _)| keys::hash_in_system_account(key));
         let values = self
             .values

@@ -55,6 +55,12 @@ impl RocksDatabase {
         self.rocks.cf_handle(table.name()).ok_or_else(reason)
     }
 
+    /// What the engine counts of a table under this name; zero where it counts nothing.
+    pub(crate) fn property(&self, table: Table, name: &str) -> Result<u64, DatabaseError> {
+        let count = self.rocks.property_int_value_cf(self.family(table)?, name);
+        Ok(count.map_err(|error| engine("read", &error))?.unwrap_or_default())
+    }
+
     fn get(&self, table: Table, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, DatabaseError> {
         self.rocks.get_cf_opt(self.family(table)?, key, options).map_err(|error| engine("read", &error))
     }

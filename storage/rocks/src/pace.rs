@@ -4,7 +4,7 @@
 //! in level 0 that are not merged. A checkpoint would bring it there each time. So whoever writes what is in no log waits
 //! well before that.
 
-use crate::database::{RocksDatabase, engine};
+use crate::database::RocksDatabase;
 use crate::options::{BUFFERS_WAITED_FOR, LEVEL_0_FILES_WAITED_FOR};
 use cairn_storage::{DatabaseError, Table};
 use std::thread::sleep;
@@ -34,21 +34,16 @@ impl RocksDatabase {
     fn is_behind(&self, tables: &[Table]) -> Result<bool, DatabaseError> {
         // The buffers of all tables become full with those of one: they reach the disk together.
         for table in Table::ALL {
-            if self.count(table, FULL_BUFFERS)? >= BUFFERS_WAITED_FOR {
+            if self.property(table, FULL_BUFFERS)? >= BUFFERS_WAITED_FOR {
                 return Ok(true);
             }
         }
         for table in tables {
-            if self.count(*table, LEVEL_0_FILES)? >= LEVEL_0_FILES_WAITED_FOR {
+            if self.property(*table, LEVEL_0_FILES)? >= LEVEL_0_FILES_WAITED_FOR {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    fn count(&self, table: Table, property: &str) -> Result<u64, DatabaseError> {
-        let count = self.rocks.property_int_value_cf(self.family(table)?, property);
-        Ok(count.map_err(|error| engine("read", &error))?.unwrap_or_default())
     }
 }
 

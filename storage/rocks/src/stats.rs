@@ -69,9 +69,7 @@ impl RocksDatabase {
         Table::ALL
             .into_iter()
             .map(|table| {
-                let family = self.family(table)?;
-                let estimate = self.rocks.property_int_value_cf(family, "rocksdb.estimate-num-keys");
-                let records_estimate = estimate.map_err(|error| engine("read", &error))?.unwrap_or_default();
+                let records_estimate = self.property(table, "rocksdb.estimate-num-keys")?;
                 let mut stats = TableStats { table, records_estimate, files: 0, bytes: 0 };
                 for file in live.iter().filter(|file| file.column_family_name == table.name()) {
                     stats.files += 1;
