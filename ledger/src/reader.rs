@@ -391,9 +391,8 @@ impl StateReader for HeadState {
         self.0.get(key).map_err(StateReadError::new)
     }
 
-    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        self.0.get_many(&keys).map_err(StateReadError::new)
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+        self.0.get_many(keys).map_err(StateReadError::new)
     }
 }
 

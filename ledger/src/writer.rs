@@ -122,9 +122,8 @@ impl StateReader for BranchState<'_> {
         self.state.get(self.overlay, key).map_err(StateReadError::new)
     }
 
-    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        self.state.get_many(self.overlay, &keys).map_err(StateReadError::new)
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+        self.state.get_many(self.overlay, keys).map_err(StateReadError::new)
     }
 }
 
@@ -468,7 +467,7 @@ impl Ledger {
 
     /// Turns an outcome into what is kept of it, not yet compared with a header, and the root of the events.
     fn settle(&self, parent: &Parent, outcome: BlockOutcome) -> Result<(Execution, Hash), LedgerError> {
-        let sets_validators = outcome.changes.contains_key(&keys::VALIDATORS_NEXT[..]);
+        let sets_validators = outcome.changes.get(&keys::VALIDATORS_NEXT).is_some();
         let overlay = self.state.overlay(parent.overlay.as_ref(), outcome.changes)?;
         let next = if sets_validators {
             read_next(&BranchState { state: &self.state, overlay: Some(&overlay) })?

@@ -20,7 +20,7 @@ use crate::modules::transaction_payment::exec::{CollectedFees, charge, settle};
 use crate::modules::transaction_payment::{FeeParameters, PARAMETERS};
 use crate::modules::validators::{self, BLOCK_REPORTS_MAX};
 use crate::modules::{RuntimeCall, timestamp};
-use crate::overlay::{Overlay, StateChanges};
+use crate::overlay::Overlay;
 use crate::rules::Rules;
 use crate::state::{StateReadError, StateReader};
 use crate::transaction::{Transaction, TransactionError};
@@ -29,7 +29,7 @@ use crate::version::SPEC_NAME;
 use crate::weight::{BLOCK_WEIGHT_MAX, Weight};
 use crate::{client, validity::Admission};
 use cairn_primitives::extrinsic::SignedPart;
-use cairn_primitives::{AccountId32, Epoch, Evidence, EvidenceError, Hash, Height, TimestampMs};
+use cairn_primitives::{AccountId32, Epoch, Evidence, EvidenceError, Hash, Height, StateChanges, TimestampMs};
 
 /// A block emits no more events than this: clients download the events of a block as one value.
 pub const BLOCK_EVENTS_MAX: usize = 1 << 17;

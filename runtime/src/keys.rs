@@ -76,23 +76,28 @@ const fn unhex(text: &str) -> ItemPrefix {
 }
 
 /// The key of an account.
+pub type AccountKey = [u8; 80];
+
+/// The key of an account.
 #[must_use]
-pub fn system_account(account: &AccountId32) -> Vec<u8> {
+pub fn system_account(account: &AccountId32) -> AccountKey {
     system_account_with(account, &blake2_128(&account.0))
 }
 
 /// The keys of several accounts, in their order, sooner than one by one.
-pub(crate) fn system_accounts(accounts: &[AccountId32]) -> Vec<Vec<u8>> {
+pub(crate) fn system_accounts(accounts: &[AccountId32]) -> Vec<AccountKey> {
     let mut keys = Vec::with_capacity(accounts.len());
     blake2_128_of_each(accounts, |account, hash| keys.push(system_account_with(account, &hash)));
     keys
 }
 
-fn system_account_with(account: &AccountId32, hash: &[u8; 16]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(80);
-    key.extend_from_slice(&SYSTEM_ACCOUNT);
-    key.extend_from_slice(hash);
-    key.extend_from_slice(&account.0);
+fn system_account_with(account: &AccountId32, hash: &[u8; 16]) -> AccountKey {
+    let mut key = [0; _];
+    let (prefix, rest) = key.split_at_mut(SYSTEM_ACCOUNT.len());
+    let (hashed, own) = rest.split_at_mut(hash.len());
+    prefix.copy_from_slice(&SYSTEM_ACCOUNT);
+    hashed.copy_from_slice(hash);
+    own.copy_from_slice(&account.0);
     key
 }
 
@@ -108,11 +113,6 @@ pub fn parse_system_account(key: &[u8]) -> Option<AccountId32> {
 #[must_use]
 pub fn owner_of_system_account(key: &[u8]) -> Option<AccountId32> {
     key.strip_prefix(&SYSTEM_ACCOUNT)?.get(16..)?.try_into().ok().map(AccountId32)
-}
-
-/// The hash in a key of [`system_account`]: such keys have its order.
-pub(crate) fn hash_in_system_account(key: &[u8]) -> Option<u128> {
-    key.get(SYSTEM_ACCOUNT.len()..)?.first_chunk().map(|hash| u128::from_be_bytes(*hash))
 }
 
 /// The key of `Timestamp.Now`.

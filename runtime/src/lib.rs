@@ -53,7 +53,6 @@ pub use modules::system::{AccountData, AccountInfo, last_upgrade};
 pub use modules::transaction_payment::{FeeParameters, InclusionFee};
 pub use modules::validators::{BLOCK_REPORTS_MAX, is_punishable, next_validators, offence};
 pub use modules::{RuntimeCall, RuntimeError, RuntimeEvent};
-pub use overlay::StateChanges;
 pub use rules::{Rules, RulesSchedule, UnknownRules, Upgrade};
 pub use runtime_api::{
     BlockHashes, CallContext, CallError, FeeDetails, RuntimeDispatchInfo, TransactionSource, ValidTransaction, call,

@@ -16,7 +16,7 @@ pub trait StateReader {
     ///
     /// # Errors
     /// As [`Self::get`].
-    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
+    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
         keys.iter().map(|key| self.get(key)).collect()
     }
 }

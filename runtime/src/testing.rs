@@ -78,7 +78,7 @@ impl Chain {
     }
 
     pub(crate) fn set_account(&mut self, n: u8, info: &AccountInfo) {
-        self.state.insert(keys::system_account(&id(n)), info.encode());
+        self.state.insert(keys::system_account(&id(n)).to_vec(), info.encode());
     }
 
     /// A transaction of `n` with its next nonce.
@@ -109,9 +109,9 @@ impl Chain {
 
     /// Makes the outcome the state.
     pub(crate) fn commit(&mut self, outcome: &BlockOutcome) {
-        for (key, value) in &outcome.changes {
+        for (key, value) in outcome.changes.iter() {
             match value {
-                Some(value) => self.state.insert(key.clone(), value.clone()),
+                Some(value) => self.state.insert(key.to_vec(), value.to_vec()),
                 None => self.state.remove(key),
             };
         }

@@ -44,7 +44,7 @@ fn presets_have_a_genesis_state_that_holds_their_balances() {
     assert_eq!(config.balances, spec.balances());
     let state = genesis_state(&config).unwrap();
     for (account, amount) in spec.balances() {
-        let stored = state.get(&cairn_runtime::keys::system_account(account)).unwrap();
+        let stored = state.get(&cairn_runtime::keys::system_account(account)[..]).unwrap();
         assert!(stored.windows(16).any(|bytes| bytes == amount.to_le_bytes()), "{account:?}");
     }
 }

@@ -113,7 +113,7 @@ fn check_proofs(node: &Node, block: &Arc<Block>) {
     let hash = block.header.hash();
     let reader = node.ledger.reader();
     let value = reader.state_at(&hash).unwrap().get(&present).unwrap();
-    let proofs = reader.prove(&[present.clone(), absent.clone()], &hash).unwrap();
+    let proofs = reader.prove(&[present.to_vec(), absent.to_vec()], &hash).unwrap();
     let root = block.header.state_root;
     assert_eq!(proofs[0].verify(&root, &present, value.as_deref()), Ok(()));
     assert_eq!(proofs[1].verify(&root, &absent, None), Ok(()));

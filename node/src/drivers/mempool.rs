@@ -183,11 +183,11 @@ impl MempoolHandle {
         let mut accounts = Vec::new();
         {
             let pool = self.shared.pool();
-            for (key, value) in block.changes.changes() {
+            for (key, value) in block.changes.changes().iter() {
                 let Some(account) = cairn_runtime::keys::owner_of_system_account(key) else { continue };
                 if pool.is_sender(&account) {
                     // Key and value were encoded by this very runtime; `None` is an account that is gone.
-                    let info = value.as_deref().and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
+                    let info = value.and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
                     accounts.push((account, account_state(&info.unwrap_or_default())));
                 }
             }

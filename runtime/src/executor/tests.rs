@@ -122,10 +122,10 @@ fn changes_leave_out_what_ends_as_it_began() {
     let mut chain = Chain::new();
     chain.run(&[]);
     let outcome = chain.execute(&[chain.tx(0, &client::remark(vec![]))]).unwrap();
-    let touched: Vec<_> = outcome.changes.keys().cloned().collect();
+    let touched: Vec<_> = outcome.changes.keys().map(<[u8]>::to_vec).collect();
     let mut expected = vec![
         keys::timestamp_now(),
-        keys::system_account(&id(0)),
+        keys::system_account(&id(0)).to_vec(),
         keys::total_issuance(),
         keys::BALANCES_BURNT.to_vec(),
     ];
@@ -166,7 +166,7 @@ fn state_that_cannot_be_read_is_no_fault_of_the_block() {
     assert!(!error.is_invalid_block());
     assert_eq!(error.to_string(), "the state cannot be read: disk gone");
     let mut malformed: BTreeMap<_, _> = chain.state.clone();
-    malformed.insert(keys::system_account(&id(0)), vec![1, 2]);
+    malformed.insert(keys::system_account(&id(0)).to_vec(), vec![1, 2]);
     let transactions = [chain.inherent(), chain.tx(0, &client::remark(vec![]))];
     let error = execute_block(&malformed, &chain.context(), &transactions).unwrap_err();
     assert!(!error.is_invalid_block());

@@ -13,7 +13,6 @@ use super::diff::{self, Filter, KeyChange, first_bits};
 use super::history;
 use super::merge::{META_MERGE, Merged};
 use super::open;
-use super::overlay::Changes;
 use super::shared::{Shared, Version};
 use super::store::{HistoryMode, META_STATE, StateConfig, StateRecord, StateStore};
 use super::tree::{Child, Slot};
@@ -25,7 +24,7 @@ use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
-use cairn_primitives::{Hash, Height};
+use cairn_primitives::{Hash, Height, StateChanges};
 use nodes::PastNodes;
 use std::sync::Arc;
 
@@ -323,12 +322,12 @@ impl Copy {
             let Some((last, _)) = keys.last() else { break };
             range.start.clone_from(last);
             range.start.push(0);
-            let mut changes = Changes::new();
+            let mut changes = Vec::with_capacity(keys.len());
             for (key, _) in keys {
                 let value = head.get(&key)?;
-                changes.insert(key, value);
+                changes.push((key, value));
             }
-            copy.apply(changes)?;
+            copy.apply(changes.into_iter().collect())?;
         }
         Ok(copy)
     }
@@ -337,7 +336,7 @@ impl Copy {
         self.store.shared.current().head.root
     }
 
-    fn apply(&mut self, changes: Changes) -> Result<(), super::StateError> {
+    fn apply(&mut self, changes: StateChanges) -> Result<(), super::StateError> {
         let overlay = self.store.overlay(None, changes)?;
         let height = self.store.head().map_or(Height::ZERO, |head| head.height.next());
         let mut batch = WriteBatch::new();
@@ -374,7 +373,7 @@ impl Past<'_> {
             match diff::read(view, height) {
                 Ok(changes) => {
                     check_diff(view, copy, height, &changes, damages);
-                    let replaced: Changes = changes.into_iter().map(|change| (change.key, change.old)).collect();
+                    let replaced: StateChanges = changes.into_iter().map(|change| (change.key, change.old)).collect();
                     if archived.is_some_and(|archived| archived != replaced) {
                         let reason = "it is not what the diff says of the block";
                         damages.add(Table::StateHistory, None, format!("height {height}"), reason);
@@ -396,15 +395,15 @@ impl Past<'_> {
         &mut self,
         copy: &mut Copy,
         height: Height,
-        changes: Changes,
+        changes: StateChanges,
         is_archived: bool,
         has_diff: bool,
         damages: &mut Damages,
     ) -> bool {
         let table = if has_diff { Table::StateDiffs } else { Table::StateHistory };
         let place = format!("height {height}");
-        let named: Vec<_> = changes.keys().take(KEYS_NAMED).map(|key| shown_key(key)).collect();
-        let mut changed: Vec<_> = changes.keys().map(|key| sha256(key)).collect();
+        let named: Vec<_> = changes.keys().take(KEYS_NAMED).map(shown_key).collect();
+        let mut changed: Vec<_> = changes.keys().map(sha256).collect();
         changed.sort_unstable();
         let after = Arc::clone(&copy.store.shared.current().head);
         if let Err(error) = copy.apply(changes) {
@@ -431,7 +430,7 @@ impl Past<'_> {
     }
 
     /// What the archive says that a block replaced.
-    fn archived(&self, height: Height) -> Result<Option<Changes>, DatabaseError> {
+    fn archived(&self, height: Height) -> Result<Option<StateChanges>, DatabaseError> {
         let range = KeyRange::prefix(&height.0.to_be_bytes());
         let records = self.scratch.scan(Table::StateHistory, &range, Direction::Forward, usize::MAX)?;
         let change = |(key, value): (Vec<u8>, Vec<u8>)| {

@@ -1,15 +1,16 @@
-//! A block's changes on their way to their leaves: checked, hashed, in the order of key hashes.
+//! A block's changes on their way to their leaves: checked, hashed, in the order of key hashes; all of it on all threads.
 
 use super::StateError;
 use super::diff::first_bits;
-use super::overlay::Changes;
 use super::page::{INLINE_VALUE_MAX, Leaf, ValueRef};
-use cairn_primitives::Hash;
+use super::tree::child_index;
 use cairn_primitives::state_proof::{KEY_BYTES_MAX, LEAF_DOMAIN, VALUE_BYTES_MAX};
+use cairn_primitives::{Hash, StateChanges};
 use cairn_storage_cpu::{Workers, digest_all, digest_pairs};
 use std::sync::Arc;
 
 /// A change on its way to its leaf.
+#[derive(Clone)]
 pub(super) struct Change<'a> {
     pub(super) key_hash: Hash,
     key: &'a [u8],
@@ -19,9 +20,11 @@ pub(super) struct Change<'a> {
     pub(super) index: usize,
 }
 
+#[derive(Clone)]
 enum NewValue<'a> {
     Inline(&'a [u8]),
-    Large(Hash, Arc<[u8]>),
+    /// Boxed because it is rare, and changes are sorted.
+    Large(Box<(Hash, Arc<[u8]>)>),
 }
 
 impl Change<'_> {
@@ -30,7 +33,7 @@ impl Change<'_> {
         let (hash, value) = self.value.as_ref()?;
         let value = match value {
             NewValue::Inline(value) => ValueRef::Inline(value),
-            NewValue::Large(hash, value) => ValueRef::Large(*hash, Some(value)),
+            NewValue::Large(large) => ValueRef::Large(large.0, Some(&large.1)),
         };
         Some(Leaf { key_hash: self.key_hash, hash: *hash, key: self.key, value })
     }
@@ -39,36 +42,53 @@ impl Change<'_> {
 /// Fewer changes than this are not worth a second thread.
 pub(super) const CHANGES_PER_THREAD_MIN: usize = 128;
 
-type Entry<'a> = (&'a Vec<u8>, &'a Option<Vec<u8>>);
+type Entry<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Checks and hashes a block's changes, and sorts them by key hash.
-///
-/// # Errors
-/// A key or value is out of bounds.
-pub(super) fn prepare<'a>(changes: &'a Changes, workers: &Workers) -> Result<Vec<Change<'a>>, StateError> {
-    let entries: Vec<_> = changes.iter().collect();
-    for (key, value) in &entries {
-        check(key, value.as_deref())?;
+/// A block's changes, checked and hashed.
+pub(super) struct Hashed<'a> {
+    /// What each thread has hashed, in the order of storage keys.
+    shares: Vec<Vec<Change<'a>>>,
+}
+
+impl<'a> Hashed<'a> {
+    /// Checks and hashes a block's changes.
+    ///
+    /// # Errors
+    /// A key or value is out of bounds.
+    pub(super) fn new(changes: &'a StateChanges, workers: &Workers) -> Result<Self, StateError> {
+        let entries: Vec<_> = changes.iter().collect();
+        let share = entries.len().div_ceil(workers.count()).max(CHANGES_PER_THREAD_MIN);
+        let shares: Vec<_> = entries.chunks(share).enumerate().collect();
+        let hashed = workers.map(&shares, |(number, entries)| hash(entries, number.saturating_mul(share)));
+        Ok(Self { shares: hashed.into_iter().collect::<Result<_, _>>()? })
     }
-    let share = entries.len().div_ceil(workers.count()).max(CHANGES_PER_THREAD_MIN);
-    let shares: Vec<_> = entries.chunks(share).enumerate().collect();
-    let hashed = workers.map(&shares, |(number, entries)| hash(entries, number.saturating_mul(share)));
-    let mut changes = Vec::with_capacity(entries.len());
-    changes.extend(hashed.into_iter().flatten().map(Some));
-    // Places are sorted in place of changes, which are large.
-    let start = |change: &Option<Change<'a>>| change.as_ref().map_or(0, |change| first_bits(&change.key_hash));
-    let mut order: Vec<_> = changes.iter().map(start).zip(0_usize..).collect();
-    order.sort_unstable();
-    let mut sorted = Vec::with_capacity(entries.len());
-    sorted.extend(order.iter().filter_map(|(_, index)| changes.get_mut(*index).and_then(Option::take)));
+
+    /// All changes, in the order of key hashes.
+    pub(super) fn sorted(&self) -> Vec<Change<'a>> {
+        sort(self.shares.iter().flatten())
+    }
+
+    /// The changes below a child of the root, in the order of key hashes.
+    pub(super) fn sorted_below(&self, child: usize) -> Vec<Change<'a>> {
+        sort(self.shares.iter().flatten().filter(|change| child_index(&change.key_hash, 0) == child))
+    }
+}
+
+/// Changes in the order of key hashes.
+fn sort<'a: 'b, 'b>(changes: impl Iterator<Item = &'b Change<'a>>) -> Vec<Change<'a>> {
+    // References are sorted in place of changes, which are large.
+    let mut order: Vec<_> = changes.map(|change| (first_bits(&change.key_hash), change)).collect();
+    order.sort_unstable_by_key(|(first, _)| *first);
+    let mut sorted = Vec::with_capacity(order.len());
+    sorted.extend(order.iter().map(|(_, change)| Change::clone(change)));
     // Whoever looks for key hashes with equal first bits finds a few.
     if order.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
         sorted.sort_by_key(|change| change.key_hash);
     }
-    Ok(sorted)
+    sorted
 }
 
-fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+fn check((key, value): &Entry<'_>) -> Result<(), StateError> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(StateError::KeyLength { length: key.len() });
     }
@@ -80,25 +100,26 @@ fn check(key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
     }
 }
 
-/// Hashes entries, the first of which is number `first` of the block.
-fn hash<'a>(entries: &[Entry<'a>], first: usize) -> Vec<Change<'a>> {
+/// Checks and hashes entries, the first of which is number `first` of the block.
+fn hash<'a>(entries: &[Entry<'a>], first: usize) -> Result<Vec<Change<'a>>, StateError> {
+    entries.iter().try_for_each(check)?;
     let mut keys = Vec::with_capacity(entries.len());
-    digest_all(entries.iter().map(|(key, _)| key.as_slice()), |digest| keys.push(Hash(digest)));
-    let with_value = || entries.iter().zip(&keys).filter_map(|((_, value), key)| Some((key, value.as_ref()?)));
+    digest_all(entries.iter().map(|(key, _)| *key), |digest| keys.push(Hash(digest)));
+    let with_value = || entries.iter().zip(&keys).filter_map(|((_, value), key)| Some((key, (*value)?)));
     let mut values = Vec::with_capacity(entries.len());
-    digest_all(with_value().map(|(_, value)| value.as_slice()), |digest| values.push(Hash(digest)));
+    digest_all(with_value().map(|(_, value)| value), |digest| values.push(Hash(digest)));
     let mut leaves = Vec::with_capacity(entries.len());
     let pairs = with_value().zip(&values).map(|((key, _), value)| (&key.0, &value.0));
     digest_pairs(LEAF_DOMAIN, pairs, |digest| leaves.push(Hash(digest)));
     let mut hashed = leaves.into_iter().zip(values);
     let change = |(index, ((key, value), key_hash)): (usize, (&Entry<'a>, &Hash))| {
-        let value = value.as_deref().and_then(|value| {
+        let value = value.and_then(|value| {
             let (leaf, value_hash) = hashed.next()?;
             let is_large = value.len() > INLINE_VALUE_MAX;
-            let new = if is_large { NewValue::Large(value_hash, value.into()) } else { NewValue::Inline(value) };
-            Some((leaf, new))
+            let large = || NewValue::Large(Box::new((value_hash, value.into())));
+            Some((leaf, if is_large { large() } else { NewValue::Inline(value) }))
         });
         Change { key_hash: *key_hash, key, value, index }
     };
-    (first..).zip(entries.iter().zip(&keys)).map(change).collect()
+    Ok((first..).zip(entries.iter().zip(&keys)).map(change).collect())
 }

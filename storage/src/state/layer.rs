@@ -14,6 +14,7 @@
 
 use super::cache::{Bucket, PageCache, Swapped};
 use super::page::Page;
+use super::pieces::Pieces;
 use super::tree::{CHILDREN, Child, Location, NODE_BITS, Slot, child_index};
 use crate::error::DatabaseError;
 use cairn_primitives::Hash;
@@ -24,6 +25,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// How many paths are worth fetching at once: what they lead to fits well into the first caches.
 pub(super) const FETCHED_AT_ONCE: usize = 24;
+
+/// Bytes of the value of an account, which most changes are about.
+pub(super) const VALUE_BYTES_USUAL: usize = 80;
 
 /// What a layer has at one place.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +82,7 @@ struct LayerLeaf {
 #[derive(Debug, Default)]
 pub(super) struct LayerPart {
     number: u8,
-    nodes: Vec<LayerNode>,
+    nodes: Pieces<LayerNode>,
     slots: Vec<Slot>,
     buckets: Vec<LayerBucket>,
     leaves: Vec<LayerLeaf>,
@@ -138,10 +142,9 @@ impl LayerPart {
 
     /// Makes room for some changes.
     pub(super) fn reserve(&mut self, changes: usize) {
-        self.nodes.reserve(changes.saturating_mul(2));
         self.buckets.reserve(changes);
         self.leaves.reserve(changes);
-        self.values.reserve(changes.saturating_mul(64));
+        self.values.reserve(changes.saturating_mul(VALUE_BYTES_USUAL));
     }
 
     const fn place(&self, index: u32) -> Place {

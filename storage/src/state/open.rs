@@ -3,7 +3,6 @@
 use super::StateError;
 use super::cache::{Bucket, PageCache};
 use super::diff;
-use super::overlay::Changes;
 use super::page::Page;
 use super::store::{StateRecord, StateStore};
 use super::tree::{CHILDREN, Child, Location, Slot};
@@ -13,7 +12,8 @@ use crate::database::{DatabaseView, Direction, Durability, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::state_proof::subtree_hash;
-use cairn_primitives::{Hash, Height};
+use cairn_primitives::{Hash, Height, StateChanges};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many pages are read at once.
@@ -100,7 +100,7 @@ impl StateStore {
     /// Makes of the tree of all pages that of a height: what later blocks may have made of them is taken back.
     fn bring_to(&self, record: &StateRecord, next: Height, height: Height) -> Result<(), StateError> {
         let database = &*self.shared.database;
-        let mut changes = Changes::new();
+        let mut changes = BTreeMap::new();
         for height in (next.0..=height.0).map(Height) {
             let diff = diff::read(database, height)?;
             changes.extend(diff.into_iter().map(|change| (change.key, change.new)));
@@ -111,12 +111,11 @@ impl StateStore {
             let diff = diff::read(database, height)?;
             changes.extend(diff.into_iter().map(|change| (change.key, change.old)));
         }
-        self.replay_changes(record, height, changes)
+        self.replay_changes(record, height, changes.into_iter().collect())
     }
 
-    fn replay_changes(&self, record: &StateRecord, height: Height, changes: Changes) -> Result<(), StateError> {
-        let bytes = changes.iter().map(|(key, value)| key.len().saturating_add(value.as_ref().map_or(0, Vec::len)));
-        let bytes = bytes.fold(0, usize::saturating_add);
+    fn replay_changes(&self, record: &StateRecord, height: Height, changes: StateChanges) -> Result<(), StateError> {
+        let bytes = changes.bytes();
         let overlay = self.overlay(None, changes)?;
         overlay.pages.gone.iter().for_each(|(bucket, page)| self.shared.cache.pin(bucket, page));
         drop(self.advance(&overlay, height, record.lowest, bytes));

@@ -2,17 +2,13 @@
 
 use super::diff::Filter;
 use super::layer::LayerCell;
-use super::update::{Pages, Replaced};
-use cairn_primitives::{Hash, Height};
-use std::collections::BTreeMap;
+use super::update::{Old, Pages, Replacements};
+use cairn_primitives::{Hash, Height, StateChanges};
 use std::fmt;
 use std::sync::Arc;
 
-/// What a block does to the state: new values by storage key, `None` for a deletion.
-pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
 /// A storage key that a block changed, its new value (none after a deletion), and what that replaced.
-pub(super) type EffectiveChange<'a> = (&'a Vec<u8>, Option<&'a Vec<u8>>, &'a Replaced);
+pub(super) type EffectiveChange<'a> = (&'a [u8], Option<&'a [u8]>, Old<'a>);
 
 /// The state after a block that is not committed: what it has otherwise than its parent.
 ///
@@ -29,9 +25,8 @@ pub struct Overlay {
     pub(super) cell: Arc<LayerCell>,
     /// Those of the versions below that were not committed, the nearest first.
     pub(super) ancestors: Vec<Arc<LayerCell>>,
-    pub(super) changes: Changes,
-    /// For each change, in order, what it replaced.
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) changes: StateChanges,
+    pub(super) replaced: Replacements,
     /// The keys of the changes that make a difference.
     pub(super) filter: Arc<Filter>,
     pub(super) pages: Pages,
@@ -46,20 +41,19 @@ impl Overlay {
 
     /// The changes as they were given, those without effect included.
     #[must_use]
-    pub fn changes(&self) -> &Changes {
+    pub const fn changes(&self) -> &StateChanges {
         &self.changes
     }
 
     /// The changes that differ from the state below.
-    pub fn effective_changes(&self) -> impl Iterator<Item = (&Vec<u8>, Option<&Vec<u8>>)> {
+    pub fn effective_changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.effects().map(|(key, value, _)| (key, value))
     }
 
     /// The same with what they replace.
     pub(super) fn effects(&self) -> impl Iterator<Item = EffectiveChange<'_>> {
-        let all = self.changes.iter().zip(&self.replaced);
-        let effective = all.filter(|(_, replaced)| !matches!(replaced, Replaced::Equal));
-        effective.map(|((key, value), replaced)| (key, value.as_ref(), replaced))
+        let all = self.changes.iter().zip(self.replaced.iter());
+        all.filter_map(|((key, value), old)| Some((key, value, old?)))
     }
 }
 

@@ -10,7 +10,7 @@ use super::diff;
 use super::history;
 use super::keys;
 use super::merge::Merged;
-use super::overlay::{Changes, Overlay};
+use super::overlay::Overlay;
 use super::store::{StateRecord, StateStore};
 use super::unsaved::{Archive, ArchiveMarker, put_undo};
 use crate::batch::WriteBatch;
@@ -62,7 +62,7 @@ impl StateStore {
         for change in &diff {
             keys::put(batch, &change.key, change.old.as_deref());
         }
-        let changes: Changes = diff.iter().map(|change| (change.key.clone(), change.old.clone())).collect();
+        let changes = diff.iter().map(|change| (&change.key, change.old.as_ref())).collect();
         let overlay = self.overlay(None, changes)?;
         if overlay.root() != root {
             return Err(StateError::WrongRoot { height, computed: overlay.root(), recorded: root });

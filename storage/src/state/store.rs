@@ -8,11 +8,11 @@ use super::keys;
 use super::layer::LayerCell;
 use super::load;
 use super::open;
-use super::overlay::{Changes, EffectiveChange, Overlay};
+use super::overlay::{EffectiveChange, Overlay};
 use super::page::INLINE_VALUE_MAX;
 use super::shared::{Current, Dropped, Shared, Trees, Version};
 use super::unsaved::{Archive, ArchiveMarker, put_checkpoint, read_checkpoint, read_undo};
-use super::update::{Replaced, update};
+use super::update::{Old, update};
 use super::view::{StateReadModel, StateView};
 use crate::batch::WriteBatch;
 use crate::blocks;
@@ -20,7 +20,7 @@ use crate::database::{Database, DatabaseView};
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::state_proof::EMPTY_SUBTREE;
-use cairn_primitives::{Hash, Height};
+use cairn_primitives::{Hash, Height, StateChanges};
 use cairn_storage_cpu::Workers;
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
@@ -216,7 +216,7 @@ impl StateStore {
     ///
     /// # Errors
     /// A key or value is out of bounds, the parent is forgotten, or the database failed.
-    pub fn overlay(&self, parent: Option<&Arc<Overlay>>, changes: Changes) -> Result<Arc<Overlay>, StateError> {
+    pub fn overlay(&self, parent: Option<&Arc<Overlay>>, changes: StateChanges) -> Result<Arc<Overlay>, StateError> {
         let head = Arc::clone(&self.shared.current().head);
         let forest = self.shared.forest();
         let (parent_id, layers, height, ancestors) = match parent {
@@ -325,14 +325,13 @@ impl StateStore {
         let mut batch = WriteBatch::new();
         let mut changed = Vec::new();
         let mut diff = DiffWriter::new(&mut batch, height);
-        for (key, new, replaced) in effects {
-            let new = new.map(Vec::as_slice);
+        for &(key, new, old) in effects {
             let long;
-            let old = match replaced {
-                Replaced::Equal | Replaced::Absent => None,
-                Replaced::Inline(value) => Some(&**value),
-                Replaced::Large(_, Some(value)) => Some(&**value),
-                Replaced::Large(hash, None) => {
+            let old = match old {
+                Old::Absent => None,
+                Old::Inline(value) => Some(value),
+                Old::Large(_, Some(value)) => Some(&**value),
+                Old::Large(hash, None) => {
                     long = self.shared.long_value(key, hash, Height(height.0.saturating_sub(1)))?;
                     Some(long.as_slice())
                 }

@@ -11,7 +11,7 @@ mod proofs;
 mod roots;
 mod snapshot;
 
-use super::{Changes, CheckpointLimits, HistoryMode, Overlay, StateConfig, StateStore};
+use super::{CheckpointLimits, HistoryMode, Overlay, StateConfig, StateError, StateStore};
 use crate::batch::WriteBatch;
 use crate::database::{Database, Durability};
 use crate::memory::MemoryDatabase;
@@ -21,6 +21,9 @@ use jmt::mock::MockTreeStore;
 use jmt::{KeyHash, Sha256Jmt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What a block changes, as tests put it together.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// A generator with a fixed seed.
 struct Random(u64);
@@ -76,6 +79,10 @@ impl Chain {
         Height(u32::try_from(self.model.len()).unwrap())
     }
 
+    fn overlay(&self, parent: Option<&Arc<Overlay>>, changes: Changes) -> Result<Arc<Overlay>, StateError> {
+        self.store.overlay(parent, changes.into_iter().collect())
+    }
+
     fn commit_overlay(&mut self, overlay: &Arc<Overlay>) {
         let mut batch = WriteBatch::new();
         let staged = self.store.stage(overlay, self.next_height(), &mut batch).unwrap();
@@ -88,9 +95,9 @@ impl Chain {
     /// Brings the model to a block.
     fn note(&mut self, overlay: &Overlay) {
         let mut values = self.model.last().cloned().unwrap_or_default();
-        for (key, value) in overlay.changes() {
+        for (key, value) in overlay.changes().iter() {
             match value {
-                Some(value) => values.insert(key.clone(), value.clone()),
+                Some(value) => values.insert(key.to_vec(), value.to_vec()),
                 None => values.remove(key),
             };
         }
@@ -99,7 +106,7 @@ impl Chain {
     }
 
     fn commit(&mut self, changes: Changes) -> Hash {
-        let overlay = self.store.overlay(None, changes).unwrap();
+        let overlay = self.overlay(None, changes).unwrap();
         self.commit_overlay(&overlay);
         overlay.root()
     }

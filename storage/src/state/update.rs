@@ -1,7 +1,7 @@
 //! One block's changes to the tree as a layer over it: what is new on the touched paths, nothing written.
 //!
 //! ```text
-//!   changes ──► hashed, sorted by key hash ──► for each thread a part of the tree ([`part`]) ──► the root above the parts
+//!   changes ──► hashed ──► for each child of the root: sorted by key hash, a part of the tree ([`part`]) ──► the root
 //! ```
 //! The result is the same for any number of threads: hashes depend on content alone, and parts are joined in order.
 
@@ -9,14 +9,13 @@ mod part;
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::change::{CHANGES_PER_THREAD_MIN, Change, prepare};
+use super::change::{CHANGES_PER_THREAD_MIN, Change, Hashed};
 use super::diff::Filter;
 use super::hashing::Hashing;
 use super::layer::{Layer, LayerNode, LayerPart, Tree, Twig};
-use super::overlay::Changes;
-use super::page::{Leaf, MERGE_LEAVES_MAX, Page, ValueRef};
+use super::page::{MERGE_LEAVES_MAX, Page};
 use super::tree::{CHILDREN, Location, child_index};
-use cairn_primitives::Hash;
+use cairn_primitives::{Hash, StateChanges};
 use cairn_storage_cpu::Workers;
 use part::{Effect, Update};
 use std::sync::Arc;
@@ -25,32 +24,69 @@ use std::sync::Arc;
 pub(super) struct Updated {
     pub(super) root: Hash,
     pub(super) layer: Layer,
-    /// For each change, in order, what it replaced.
-    pub(super) replaced: Vec<Replaced>,
+    pub(super) replaced: Replacements,
     /// The keys of the changes that make a difference.
     pub(super) filter: Filter,
     pub(super) pages: Pages,
 }
 
-/// What a change replaced.
-#[derive(Clone, Debug)]
-pub(super) enum Replaced {
-    /// The change makes no difference.
-    Equal,
-    /// There was no value.
-    Absent,
-    Inline(Box<[u8]>),
-    /// A value over [`super::page::INLINE_VALUE_MAX`], with its hash, and itself if no committed block has written it.
-    Large(Hash, Option<Arc<[u8]>>),
+/// What the changes of a block replaced.
+pub(super) struct Replacements {
+    /// For each change, in order.
+    replaced: Vec<Replaced>,
+    /// Short values, by part of the tree: in one piece of memory each, which is sooner given back than each by itself.
+    values: Vec<Vec<u8>>,
 }
 
-impl Replaced {
-    fn leaf(leaf: Option<&Leaf<'_>>) -> Self {
-        match leaf.map(|leaf| leaf.value) {
-            None => Self::Absent,
-            Some(ValueRef::Inline(value)) => Self::Inline(value.into()),
-            Some(ValueRef::Large(hash, value)) => Self::Large(hash, value.cloned()),
+/// What a change replaced.
+#[derive(Clone, Debug)]
+enum Replaced {
+    /// The change makes no difference.
+    Equal,
+    Absent,
+    /// A value among those of a part.
+    Inline {
+        part: u8,
+        length: u8,
+        start: u32,
+    },
+    /// See [`Old::Large`].
+    Large(Box<(Hash, Option<Arc<[u8]>>)>),
+}
+
+/// A value that a change replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Old<'a> {
+    Absent,
+    Inline(&'a [u8]),
+    /// A value over [`super::page::INLINE_VALUE_MAX`], with its hash, and itself if no committed block has written it.
+    Large(&'a Hash, Option<&'a Arc<[u8]>>),
+}
+
+impl Replacements {
+    fn new(changes: usize, effects: Vec<Effect>, values: Vec<Vec<u8>>) -> Self {
+        let mut replaced = vec![Replaced::Equal; changes];
+        for effect in effects {
+            if let Some(place) = replaced.get_mut(effect.index) {
+                *place = effect.replaced;
+            }
         }
+        Self { replaced, values }
+    }
+
+    /// For each change, in order, what it replaced; `None` where it makes no difference.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<Old<'_>>> {
+        self.replaced.iter().map(|replaced| match replaced {
+            Replaced::Equal => None,
+            Replaced::Absent => Some(Old::Absent),
+            Replaced::Inline { part, length, start } => {
+                let start = *start as usize;
+                let values = self.values.get(usize::from(*part)).map(Vec::as_slice).unwrap_or_default();
+                let value = values.get(start..start.saturating_add(usize::from(*length)));
+                Some(Old::Inline(value.unwrap_or_default()))
+            }
+            Replaced::Large(large) => Some(Old::Large(&large.0, large.1.as_ref())),
+        })
     }
 }
 
@@ -84,29 +120,24 @@ pub(super) fn update(
     workers: &Workers,
     cache: &PageCache,
     tree: &Tree<'_>,
-    changes: &Changes,
+    changes: &StateChanges,
 ) -> Result<Updated, StateError> {
-    let sorted = prepare(changes, workers)?;
-    let in_threads = if workers.count() > 1 && sorted.len() >= 2 * CHANGES_PER_THREAD_MIN && tree.is_node() {
-        apply_in_threads(workers, cache, tree, &sorted)?
+    let hashed = Hashed::new(changes, workers)?;
+    let in_threads = if workers.count() > 1 && changes.len() >= 2 * CHANGES_PER_THREAD_MIN && tree.is_node() {
+        apply_in_threads(workers, cache, tree, &hashed)?
     } else {
         None
     };
-    let Whole { root, layer, effects, pages } = match in_threads {
+    let Whole { root, layer, effects, values, pages } = match in_threads {
         Some(whole) => whole,
         None => {
-            let part = Update::new(cache, 0).run(tree, Location::ROOT, &sorted)?;
+            let part = Update::new(cache, 0).run(tree, Location::ROOT, &hashed.sorted())?;
             let layer = Layer::new(vec![part.layer], part.twig);
-            Whole { root: part.hash, layer, effects: part.effects, pages: part.pages }
+            Whole { root: part.hash, layer, effects: part.effects, values: vec![part.values], pages: part.pages }
         }
     };
     let filter = Filter::new(effects.iter().map(|effect| effect.key));
-    let mut replaced = vec![Replaced::Equal; changes.len()];
-    for effect in effects {
-        if let Some(place) = replaced.get_mut(effect.index) {
-            *place = effect.replaced;
-        }
-    }
+    let replaced = Replacements::new(changes.len(), effects, values);
     Ok(Updated { root, layer, replaced, filter, pages })
 }
 
@@ -115,34 +146,33 @@ struct Whole {
     root: Hash,
     layer: Layer,
     effects: Vec<Effect>,
+    values: Vec<Vec<u8>>,
     pages: Pages,
 }
-
-/// Changes that belong below one child of a node.
-type Share<'a, 'b> = (usize, &'a [Change<'b>]);
 
 /// The parts below the root on all threads; `None` where that is not worth it.
 fn apply_in_threads(
     workers: &Workers,
     cache: &PageCache,
     tree: &Tree<'_>,
-    changes: &[Change<'_>],
+    changes: &Hashed<'_>,
 ) -> Result<Option<Whole>, StateError> {
-    let shares: Vec<_> = (0_u8..).zip(shares(changes, 0)).collect();
-    let done = workers.map(&shares, |(number, (index, changes))| {
-        Update::new(cache, *number).run(&tree.child(*index), Location::ROOT.child(*index), changes)
+    let numbers: [u8; CHILDREN] = [0, 1, 2, 3];
+    let done = workers.map(&numbers, |number| {
+        let index = usize::from(*number);
+        Update::new(cache, *number).run(&tree.child(index), Location::ROOT.child(index), &changes.sorted_below(index))
     });
-    let (mut parts, mut effects, mut pages) = (Vec::with_capacity(CHILDREN), Vec::new(), Pages::default());
     let mut hashing = Hashing::new();
-    let mut promises = tree.children().map(|child| hashing.known(child.hash(), child.leaves()));
+    let mut promises = [Hashing::EMPTY; CHILDREN];
     let mut twigs = [Twig::Same; CHILDREN];
-    for ((_, (index, _)), part) in shares.iter().zip(done) {
+    let (mut parts, mut effects) = (Vec::with_capacity(CHILDREN), Vec::new());
+    let (mut values, mut pages) = (Vec::with_capacity(CHILDREN), Pages::default());
+    for ((part, promise), twig) in done.into_iter().zip(&mut promises).zip(&mut twigs) {
         let part = part?;
-        if let (Some(promise), Some(twig)) = (promises.get_mut(*index), twigs.get_mut(*index)) {
-            (*promise, *twig) = (hashing.known(&part.hash, part.leaves), part.twig);
-        }
+        (*promise, *twig) = (hashing.known(&part.hash, part.leaves), part.twig);
         parts.push(part.layer);
         effects.extend(part.effects);
+        values.push(part.values);
         pages.append(part.pages);
     }
     if promises.iter().map(|promise| promise.leaves).fold(0, usize::saturating_add) <= MERGE_LEAVES_MAX {
@@ -158,8 +188,11 @@ fn apply_in_threads(
     let mut top = LayerPart::new(u8::try_from(parts.len()).unwrap_or(u8::MAX));
     let root = top.push_node(LayerNode { hash, pairs: pairs.map(|pair| hashing.hash(pair)), twigs });
     parts.push(top);
-    Ok(Some(Whole { root: hash, layer: Layer::new(parts, root), effects, pages }))
+    Ok(Some(Whole { root: hash, layer: Layer::new(parts, root), effects, values, pages }))
 }
+
+/// Changes that belong below one child of a node.
+type Share<'a, 'b> = (usize, &'a [Change<'b>]);
 
 /// Changes by the children of a node at `depth` that they belong to.
 fn shares<'a, 'b>(changes: &'a [Change<'b>], depth: u16) -> impl Iterator<Item = Share<'a, 'b>> {

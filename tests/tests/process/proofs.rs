@@ -88,7 +88,7 @@ async fn transfer_is_final_on_every_node_and_proved() {
     }
 
     let verifier = Verifier::new(network.anchor().unwrap());
-    let wanted = [keys::system_account(&id("Bob")), keys::system_account(&id("Nobody"))];
+    let wanted = ["Bob", "Nobody"].map(|name| keys::system_account(&id(name)).to_vec());
     let hexed: Vec<String> = wanted.iter().map(|key| to_hex(key)).collect();
     let answer: ProofAnswer = last.call("cairn_getProof", vec![json!(hexed), json!(block)]).await.unwrap();
     let at = BlockRef::Hash(block.parse().unwrap());

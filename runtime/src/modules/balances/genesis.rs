@@ -37,7 +37,7 @@ pub(crate) fn build(
         issuance = issuance.checked_add(amount).ok_or(BalancesGenesisError::Overflow)?;
         let data = AccountData { free: amount, flags: ACCOUNT_FLAGS_NEW_LOGIC, ..AccountData::default() };
         let info = AccountInfo { providers: 1, data, ..AccountInfo::default() };
-        if state.insert(keys::system_account(&account), info.encode()).is_some() {
+        if state.insert(keys::system_account(&account).to_vec(), info.encode()).is_some() {
             return Err(BalancesGenesisError::Twice(account));
         }
     }

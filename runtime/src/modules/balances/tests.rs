@@ -195,7 +195,7 @@ fn account_that_never_sent_leaves_no_record_when_it_dies() {
     let mut overlay = crate::overlay::Overlay::new(&chain.state, &context);
     client::transfer_all(id(1), false).dispatch(&mut overlay, Origin::Signed(id(0))).unwrap();
     let (changes, _) = overlay.finish();
-    assert_eq!(changes[&keys::system_account(&id(0))], None);
+    assert_eq!(changes.get(&keys::system_account(&id(0))), Some(None));
 }
 
 #[test]

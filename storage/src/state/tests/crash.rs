@@ -1,11 +1,11 @@
 //! What a crash at any write leaves, opened again.
 
-use super::{ARCHIVE, Chain, Random, key, random_changes};
+use super::{ARCHIVE, Chain, Changes, Random, key, random_changes};
 use crate::batch::WriteBatch;
 use crate::database::{Database, DatabaseView, Direction, Durability, KeyRange, Record};
 use crate::error::DatabaseError;
 use crate::memory::MemoryDatabase;
-use crate::state::{Changes, CheckpointLimits, HistoryMode, StateConfig, StateStore};
+use crate::state::{CheckpointLimits, HistoryMode, StateConfig, StateStore};
 use crate::table::Table;
 use cairn_primitives::Height;
 use std::sync::{Arc, Mutex};
@@ -63,7 +63,7 @@ impl Database for Recorder {
 
 /// One block more.
 fn grow(chain: &mut Chain, recorder: &Recorder, changes: Changes) {
-    let overlay = chain.store.overlay(None, changes).unwrap();
+    let overlay = chain.overlay(None, changes).unwrap();
     let mut batch = WriteBatch::new();
     let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
     recorder.write(batch, Durability::Synced).unwrap();

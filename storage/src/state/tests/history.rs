@@ -179,7 +179,7 @@ fn readers_between_write_and_head(mut chain: Chain) {
     chain.save();
     chain.reopen();
     let changes = Changes::from([(key(0), value(2)), (key(1), None), (key(2), Some(vec![2])), (key(3), value(2))]);
-    let overlay = chain.store.overlay(None, changes).unwrap();
+    let overlay = chain.overlay(None, changes).unwrap();
     let mut batch = WriteBatch::new();
     let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
     chain.database.write(batch, Durability::Synced).unwrap();

@@ -37,7 +37,7 @@ fn root_of_large_blocks_on_any_number_of_threads_equals_jmt() {
         let (root, batch) = tree.put_value_set(set, version).unwrap();
         jmt_store.write_tree_update_batch(batch).unwrap();
         let overlays = chains.each_mut().map(|chain| {
-            let overlay = chain.store.overlay(None, changes.clone()).unwrap();
+            let overlay = chain.overlay(None, changes.clone()).unwrap();
             chain.commit_overlay(&overlay);
             if version % 5 == 4 {
                 chain.reopen();
@@ -137,11 +137,11 @@ fn overlays_of_competing_branches_equal_direct_commits() {
         chain.commit(random_changes(&mut Random(seed), 200, 150, 0));
         let changes: Vec<_> = (0..5).map(|_| random_changes(&mut random, 200, 30, 4)).collect();
         // head ─ a ─ b ─ c, with competitors of a and of b.
-        let a = chain.store.overlay(None, changes[0].clone()).unwrap();
-        let rival_a = chain.store.overlay(None, changes[3].clone()).unwrap();
-        let b = chain.store.overlay(Some(&a), changes[1].clone()).unwrap();
-        let rival_b = chain.store.overlay(Some(&a), changes[4].clone()).unwrap();
-        let c = chain.store.overlay(Some(&b), changes[2].clone()).unwrap();
+        let a = chain.overlay(None, changes[0].clone()).unwrap();
+        let rival_a = chain.overlay(None, changes[3].clone()).unwrap();
+        let b = chain.overlay(Some(&a), changes[1].clone()).unwrap();
+        let rival_b = chain.overlay(Some(&a), changes[4].clone()).unwrap();
+        let c = chain.overlay(Some(&b), changes[2].clone()).unwrap();
         for overlay in [&a, &b, &c] {
             chain.commit_overlay(overlay);
             assert_eq!(overlay.root(), jmt_root(chain.values()));
@@ -169,13 +169,13 @@ fn overlay_reads_equal_model_before_and_after_parent_commits() {
     let mut random = Random(5);
     let mut chain = Chain::new(StateConfig { threads: 2, ..ARCHIVE });
     chain.commit(random_changes(&mut random, 120, 100, 0));
-    let mut parent = chain.store.overlay(None, random_changes(&mut random, 120, 30, 4)).unwrap();
+    let mut parent = chain.overlay(None, random_changes(&mut random, 120, 30, 4)).unwrap();
     for _ in 0..40 {
-        let child = chain.store.overlay(Some(&parent), random_changes(&mut random, 120, 30, 4)).unwrap();
+        let child = chain.overlay(Some(&parent), random_changes(&mut random, 120, 30, 4)).unwrap();
         let mut model = chain.values().clone();
-        for (key, value) in parent.changes().iter().chain(child.changes()) {
+        for (key, value) in parent.changes().iter().chain(child.changes().iter()) {
             match value {
-                Some(value) => model.insert(key.clone(), value.clone()),
+                Some(value) => model.insert(key.to_vec(), value.to_vec()),
                 None => model.remove(key),
             };
         }
@@ -201,7 +201,7 @@ fn overlay_reads_equal_model_before_and_after_parent_commits() {
 fn staging_at_wrong_height_is_refused() {
     let mut chain = Chain::new(ARCHIVE);
     chain.commit([(key(1), Some(vec![1]))].into());
-    let overlay = chain.store.overlay(None, [(key(2), Some(vec![2]))].into()).unwrap();
+    let overlay = chain.overlay(None, [(key(2), Some(vec![2]))].into()).unwrap();
     for height in [Height(0), Height(2)] {
         let refused = chain.store.stage(&overlay, height, &mut WriteBatch::new()).err();
         assert_eq!(refused, Some(StateError::NotNext { height, head: Height(0) }));
@@ -211,7 +211,7 @@ fn staging_at_wrong_height_is_refused() {
 #[test]
 fn empty_and_oversized_keys_and_values_are_refused() {
     let chain = Chain::new(ARCHIVE);
-    let refused = |key: Vec<u8>, value: Option<Vec<u8>>| chain.store.overlay(None, [(key, value)].into()).err();
+    let refused = |key: Vec<u8>, value: Option<Vec<u8>>| chain.overlay(None, [(key, value)].into()).err();
     assert_eq!(refused(vec![], None), Some(StateError::KeyLength { length: 0 }));
     let length = KEY_BYTES_MAX + 1;
     assert_eq!(refused(vec![1; length], None), Some(StateError::KeyLength { length }));
@@ -226,7 +226,7 @@ fn crash_before_batch_is_durable_opens_to_last_commit() {
     let mut chain = Chain::new(ARCHIVE);
     for _ in 0..30 {
         chain.commit(random_changes(&mut random, 100, 20, 3));
-        let overlay = chain.store.overlay(None, random_changes(&mut random, 100, 20, 3)).unwrap();
+        let overlay = chain.overlay(None, random_changes(&mut random, 100, 20, 3)).unwrap();
         let mut batch = WriteBatch::new();
         let staged = chain.store.stage(&overlay, chain.next_height(), &mut batch).unwrap();
         chain.database.write(batch, Durability::Unsynced).unwrap();

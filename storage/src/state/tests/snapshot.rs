@@ -1,10 +1,10 @@
 //! Chunks of a version, and loading them into an empty database.
 
-use super::{ARCHIVE, Chain, Random, key, keys_with_shared_prefix, random_changes};
+use super::{ARCHIVE, Chain, Changes, Random, key, keys_with_shared_prefix, random_changes};
 use crate::batch::WriteBatch;
 use crate::database::{Database, DatabaseView, Durability};
 use crate::memory::MemoryDatabase;
-use crate::state::{Changes, HistoryMode, StateConfig, StateError, StateLoader, StateStore, StateView};
+use crate::state::{HistoryMode, StateConfig, StateError, StateLoader, StateStore, StateView};
 use crate::table::Table;
 use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{KeyRange, RangeCover, StateChunk};
@@ -144,7 +144,7 @@ fn loaded_state_has_the_same_roots_after_the_same_blocks() {
             let mut random = Random(9);
             for number in 0..12 {
                 let changes = random_changes(&mut random, 900, 120, 4);
-                let overlay = store.overlay(None, changes.clone()).unwrap();
+                let overlay = store.overlay(None, changes.clone().into_iter().collect()).unwrap();
                 assert_eq!(overlay.root(), chain.commit(changes), "block {number} after chunks of {bytes_max}");
                 let mut batch = WriteBatch::new();
                 let staged = store.stage(&overlay, Height(height.0 + 1 + number), &mut batch).unwrap();

@@ -16,7 +16,7 @@ use crate::state::cache::{Bucket, PageCache};
 use crate::state::change::Change;
 use crate::state::diff::first_bits;
 use crate::state::hashing::{Hashing, Promise};
-use crate::state::layer::{FETCHED_AT_ONCE, Kind, LayerNode, LayerPart, Tree, Twig};
+use crate::state::layer::{FETCHED_AT_ONCE, Kind, LayerNode, LayerPart, Tree, Twig, VALUE_BYTES_USUAL};
 use crate::state::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
 use crate::state::tree::{CHILDREN, Child, Location, Node, Slot, child_index};
 use cairn_primitives::Hash;
@@ -32,6 +32,8 @@ pub(super) struct Part {
     pub(super) leaves: usize,
     /// The changes that make a difference.
     pub(super) effects: Vec<Effect>,
+    /// The short values that they replaced.
+    pub(super) values: Vec<u8>,
     /// Places of other parts are elsewhere.
     pub(super) pages: Pages,
 }
@@ -112,8 +114,11 @@ pub(super) struct Update<'a> {
     /// The other one's, where there is a group at hand; room for those of a group otherwise.
     others: (Hashing, Vec<Draft>),
     is_in_group: bool,
+    number: u8,
     layer: LayerPart,
     effects: Vec<Effect>,
+    /// The short values that the effects replaced.
+    values: Vec<u8>,
     pages: Pages,
     /// Key hashes and leaf hashes of the bucket at hand.
     leaves: Vec<LeafHash>,
@@ -129,8 +134,10 @@ impl<'a> Update<'a> {
             drafts: Vec::new(),
             others: (Hashing::new(), Vec::new()),
             is_in_group: false,
+            number,
             layer: LayerPart::new(number),
             effects: Vec::new(),
+            values: Vec::new(),
             pages: Pages::default(),
             leaves: Vec::new(),
             is_fetched: false,
@@ -140,6 +147,7 @@ impl<'a> Update<'a> {
     pub(super) fn run(mut self, tree: &Tree<'_>, at: Location, changes: &[Change<'_>]) -> Result<Part, StateError> {
         self.layer.reserve(changes.len());
         self.effects.reserve(changes.len());
+        self.values.reserve(changes.len().saturating_mul(VALUE_BYTES_USUAL));
         let fresh = self.apply(tree, at, changes)?;
         self.hashing.run();
         let mut made = self.make_drafts();
@@ -147,8 +155,8 @@ impl<'a> Update<'a> {
             .as_ref()
             .map_or((*tree.hash(), tree.leaves()), |fresh| (self.hashing.hash(fresh.promise), fresh.promise.leaves));
         let twig = fresh.map_or(Twig::Same, |fresh| self.twig(fresh, &mut made));
-        let Self { layer, effects, pages, .. } = self;
-        Ok(Part { layer, twig, hash, leaves, effects, pages })
+        let Self { layer, effects, values, pages, .. } = self;
+        Ok(Part { layer, twig, hash, leaves, effects, values, pages })
     }
 
     /// Applies the changes of a group, of which only the outcome is left.
@@ -374,9 +382,17 @@ impl<'a> Update<'a> {
     }
 
     fn note(&mut self, change: &Change<'_>, before: Option<&Leaf<'_>>) {
-        let effect =
-            Effect { index: change.index, key: first_bits(&change.key_hash), replaced: Replaced::leaf(before) };
-        self.effects.push(effect);
+        let replaced = match before.map(|leaf| leaf.value) {
+            None => Replaced::Absent,
+            Some(ValueRef::Inline(value)) => {
+                let start = u32::try_from(self.values.len()).expect("a block replaces far less than 2^32 bytes inline");
+                let length = u8::try_from(value.len()).expect("an inline value is short");
+                self.values.extend_from_slice(value);
+                Replaced::Inline { part: self.number, length, start }
+            }
+            Some(ValueRef::Large(hash, value)) => Replaced::Large(Box::new((hash, value.cloned()))),
+        };
+        self.effects.push(Effect { index: change.index, key: first_bits(&change.key_hash), replaced });
     }
 
     /// One bucket in place of a node, or nothing.

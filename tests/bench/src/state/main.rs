@@ -28,8 +28,8 @@ struct Arguments {
     /// Measured blocks in each round
     #[arg(long, default_value_t = 20)]
     blocks: u64,
-    /// Blocks before them in each round, to warm the caches
-    #[arg(long, default_value_t = 10)]
+    /// Blocks before them in each round: caches warm, and versions kept as in a node that runs
+    #[arg(long, default_value_t = 70)]
     warm_up_blocks: u64,
     /// Memory for the caches of a peer, in MiB
     #[arg(long, default_value_t = 512)]

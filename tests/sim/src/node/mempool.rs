@@ -167,10 +167,10 @@ impl Mempool {
     /// Takes the transactions of a committed block out and looks again at the accounts it changed.
     pub(super) fn committed(&mut self, clock: Clock, block: &CommittedBlock, effects: &mut Vec<Effect>) {
         let mut accounts = Vec::new();
-        for (key, value) in block.changes.changes() {
+        for (key, value) in block.changes.changes().iter() {
             let Some(account) = cairn_runtime::keys::parse_system_account(key) else { continue };
             if self.pool.is_sender(&account) {
-                let info = value.as_deref().and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
+                let info = value.and_then(|mut bytes| AccountInfo::decode(&mut bytes).ok());
                 let info = info.unwrap_or_default();
                 accounts.push((account, AccountState { nonce: u64::from(info.nonce), spendable: info.data.free }));
             }
