@@ -2,10 +2,10 @@
 //! with the rate at which this machine's cores verify signatures.
 //!
 //! ```text
-//! limit     signatures alone, all cores
 //! propose   candidates as the pool holds them ─► propose ─► commit                  (the way of a leader)
 //! stages    bytes ─► decode ─► verify ─► check ─► execute ─► root ─► commit         (one after the other, timed)
 //! import    bytes ─► decode, verify ║ check, execute, root, commit                  (the way of block sync, overlapped)
+//! limit     signatures alone, all cores                                             (before and after the import)
 //! ```
 //! Every block is committed with a synced write. Signing, key generation and the accounts are outside of the timing. The
 //! database with the accounts is built once per directory and copied for each pass; its table files are shared by links.
@@ -68,10 +68,12 @@ fn main() -> anyhow::Result<()> {
     eprintln!("signing {} blocks of {} transfers", options.blocks, options.transfers);
     let transfers = accounts::sign(&chain, &options)?;
     eprintln!("measuring");
-    let limit = limit::measure(&transfers)?;
+    let mut limit = limit::Limit::new(&transfers)?;
     let (propose, blocks) = passes::propose(&chain, &options, transfers)?;
     let stages = passes::stages(&chain, &options, &blocks)?;
+    limit.measure()?;
     let import = passes::import(&chain, &options, &blocks)?;
+    limit.measure()?;
     let count = f64::from(options.blocks) * f64::from(options.transfers);
     report::print(&options, count, &limit, &propose, &stages, &import);
     Ok(())
