@@ -1,7 +1,8 @@
 //! Each signature is verified once per node: what the mempool verified is remembered until the block comes.
 //!
 //! The verdict is kept with the decoded transaction, and [`KnownTransactions`] finds that by the bytes in a block. Signatures
-//! are verified in batches on all cores; the answers do not depend on how many there are.
+//! are verified in batches on all cores; the answers do not depend on how many there are. The ledger has threads for it, and
+//! pool and block sync have others, which stand behind: blocks that are proposed do not wait for transactions that come meanwhile.
 
 use crate::error::LedgerError;
 use crate::known::KnownTransactions;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 const DECODED_TOGETHER: usize = 512;
 /// More threads than this do not help a node whose writer is one thread.
 const THREADS_MAX: usize = 16;
-/// Pool, ledger and block sync may verify at the same time.
-const CALLERS_USUAL: usize = 3;
+/// Pool and block sync may verify at the same time, behind the ledger.
+const CALLERS_BEHIND: usize = 2;
 /// Fewer signatures are not worth an equation, and a thread, of their own.
 const SHARE_MIN: usize = 64;
 
@@ -40,6 +41,8 @@ pub struct SignatureChecker {
     signers: Signers,
     known: KnownTransactions,
     workers: Arc<Workers>,
+    /// Those that stand behind who executes and commits blocks.
+    behind: Arc<Workers>,
     /// Whether all that comes is in final blocks.
     is_final: bool,
 }
@@ -49,14 +52,26 @@ type Open = (usize, Hash);
 
 impl SignatureChecker {
     pub(crate) fn new(genesis: Hash, rules: RulesSchedule, signers: Signers) -> Self {
-        let workers = Workers::new("signatures", Workers::cores(THREADS_MAX), CALLERS_USUAL);
-        let known = KnownTransactions::default();
-        Self { genesis, rules, signers, known, workers: Arc::new(workers), is_final: false }
+        let threads = Workers::cores(THREADS_MAX);
+        let workers = Arc::new(Workers::new("signatures", threads, 1));
+        let behind = Arc::new(Workers::new("verifier", threads, CALLERS_BEHIND).behind());
+        Self { genesis, rules, signers, known: KnownTransactions::default(), workers, behind, is_final: false }
     }
 
     /// One for the transactions of final blocks alone: it takes the word of the quorum that verified them.
     pub(crate) fn for_final_blocks(&self) -> Self {
         Self { is_final: true, ..self.clone() }
+    }
+
+    /// One whose threads leave the cores to those that execute and commit blocks, for what [`Self::run`] hands over to them.
+    #[must_use]
+    pub fn behind_blocks(&self) -> Self {
+        Self { workers: Arc::clone(&self.behind), ..self.clone() }
+    }
+
+    /// Decodes and checks on the threads of this checker; the caller waits.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.workers.run(work)
     }
 
     /// The transactions of a block, remembered or decoded; at fault, the place of the first that does not decode.

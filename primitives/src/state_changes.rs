@@ -7,6 +7,9 @@ use std::fmt;
 /// Storage keys of one item have so many first bytes in common, the hashes of module and item.
 const PREFIX_BYTES: usize = 32;
 
+/// Room is made ahead for so many bytes of a key and its value at most.
+const BYTES_USUAL_MAX: usize = 256;
+
 /// New values by storage key, none for a deletion: in ascending order of keys, each once.
 ///
 /// A block changes tens of thousands of keys: all keys and values lie in one piece of memory, which costs one allocation and one
@@ -51,7 +54,7 @@ impl StateChanges {
         self.places.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys and values in memory, those that later ones replaced included.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
@@ -97,8 +100,8 @@ impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, Option<V>)> for StateChang
         let bytes_of = |(key, value): &(K, Option<V>)| {
             key.as_ref().len().saturating_add(value.as_ref().map_or(0, |value| value.as_ref().len()))
         };
-        // Room as if all were like the first: the changes of a block mostly are.
-        let bytes = changes.peek().map_or(0, bytes_of);
+        // Room as if all were like the first, which accounts are: not as if all were long.
+        let bytes = changes.peek().map_or(0, bytes_of).min(BYTES_USUAL_MAX);
         let mut made = StateChangesBuilder::with_capacity(count, count.saturating_mul(bytes));
         for (key, value) in changes {
             match value {

@@ -1,5 +1,5 @@
 //! From verified ranges to committed blocks: while the ledger commits one range, the next is decoded and its signatures are
-//! verified.
+//! verified, by threads that leave the cores to the ledger.
 //!
 //! ```text
 //! sync ─► ranges ─► prepare (blocking pool) ─► one range ahead ─► ledger ─► outcome, in order
@@ -43,6 +43,7 @@ impl Importer {
         imported: mpsc::Sender<Imported>,
     ) -> JoinSet<()> {
         let Self { ledger, signatures, reader } = self;
+        let signatures = signatures.behind_blocks();
         let (sender, prepared) = mpsc::channel(PREPARED_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(prepare_all(ranges, signatures, reader, sender));
@@ -61,7 +62,7 @@ async fn prepare_all(
         let Some(last) = range.last() else { continue };
         let (height, hash) = (last.block.header.height(), last.block.header.hash());
         let (signatures, reader) = (signatures.clone(), reader.clone());
-        let work = tokio::task::spawn_blocking(move || prepare(range, &signatures, &reader));
+        let work = tokio::task::spawn_blocking(move || signatures.run(|| prepare(range, &signatures, &reader)));
         // A panic in there has been told to the panic hook; the range is not imported, and no later one.
         let Ok(blocks) = work.await else { return };
         if prepared.send(Range { height, hash, blocks }).await.is_err() {

@@ -114,6 +114,7 @@ impl MempoolHandle {
             metrics,
             started: Instant::now(),
         });
+        let signatures = signatures.behind_blocks();
         (Self { offers: sender, shared: shared.clone() }, MempoolDriver { offers, shared, signatures, ledger })
     }
 
@@ -311,7 +312,8 @@ impl MempoolDriver {
             verdicts.push(verdict);
         }
         let transactions: Vec<_> = candidates.iter().map(|candidate| candidate.transaction.clone()).collect();
-        let signed = match self.signatures.check_on_head(&transactions, &self.shared.reader) {
+        let check = || self.signatures.check_on_head(&transactions, &self.shared.reader);
+        let signed = match self.signatures.run(check) {
             Ok(signed) => signed,
             // The node is about to stop: nobody is answered any more.
             Err(LedgerError::UnknownRules(_)) => return Ok(()),

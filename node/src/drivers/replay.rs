@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use cairn_ledger::{LedgerConfig, LedgerError, Reader, Replay};
 use cairn_primitives::Height;
 use cairn_storage::{ArchiveMerge, DatabaseError, StateError};
+use cairn_storage_cpu::{BEHIND_ALL, give_way};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions, is_database};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,9 @@ impl ReplayDriver {
     fn fill(&mut self) -> anyhow::Result<()> {
         let executed = thread::scope(|scope| {
             let work = || {
-                lower_priority();
+                if let Err(error) = give_way(BEHIND_ALL) {
+                    tracing::debug!(%error, "the priority of a thread cannot be lowered");
+                }
                 self.execute()
             };
             let thread = thread::Builder::new().name("replay execution".to_owned()).spawn_scoped(scope, work)?;
@@ -247,15 +250,3 @@ fn is_disk_short(folder: &Path) -> bool {
     }
     false
 }
-
-/// Takes what others leave of the processor. Elsewhere than on Linux a priority is that of the whole process.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(LOWEST_PRIORITY) {
-        tracing::debug!(%error, "the priority of a thread cannot be lowered");
-    }
-}
-
-/// The largest niceness.
-#[cfg(target_os = "linux")]
-const LOWEST_PRIORITY: i32 = 19;

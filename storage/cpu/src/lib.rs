@@ -9,13 +9,14 @@
 //! lanes of shorter messages would wait for it.
 //!
 //! [`fetch_ahead`] asks for memory without waiting for it; elsewhere than on x86-64 it does nothing. [`Workers`] are threads for
-//! pieces of work that do not depend on each other.
+//! pieces of work that do not depend on each other; threads that [`give_way`] leave the cores to whoever commits blocks.
 //!
 //! This is the only crate of the core with `unsafe` code: the call of a function that is compiled for a processor with
 //! AVX-512, behind the check that this is one, and the prefetch instruction, which cannot fault.
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::indexing_slicing)]
 
 mod fetch;
+mod priority;
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "lanes of fixed width; words wrap")]
 mod wide;
@@ -26,6 +27,7 @@ mod workers;
 mod tests;
 
 pub use fetch::fetch_ahead;
+pub use priority::{BEHIND_ALL, BEHIND_BLOCKS, give_way};
 pub use workers::Workers;
 
 use sha2::{Digest, Sha256};

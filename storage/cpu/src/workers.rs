@@ -1,5 +1,6 @@
 //! The same work on several threads at once.
 
+use crate::priority::{BEHIND_BLOCKS, give_way};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,8 @@ pub struct Workers {
     helpers: usize,
     /// How many may ask at the same time without waiting for each other's helpers.
     callers: usize,
+    /// Whether all threads give way, those that do a caller's own share included.
+    is_behind: bool,
     pool: OnceLock<Option<ThreadPool>>,
 }
 
@@ -22,7 +25,15 @@ impl Workers {
     /// does all the work.
     #[must_use]
     pub const fn new(name: &'static str, threads: usize, callers: usize) -> Self {
-        Self { name, helpers: threads.saturating_sub(1), callers, pool: OnceLock::new() }
+        Self { name, helpers: threads.saturating_sub(1), callers, is_behind: false, pool: OnceLock::new() }
+    }
+
+    /// The same with threads that [give way](give_way). [`Self::run`] hands work over to them, so that nothing of it takes a core
+    /// from whoever is not to wait.
+    #[must_use]
+    pub const fn behind(mut self) -> Self {
+        self.is_behind = true;
+        self
     }
 
     /// As many threads as there are cores, and not more than a number.
@@ -33,11 +44,18 @@ impl Workers {
 
     fn pool(&self) -> Option<&ThreadPool> {
         let start = || {
-            let name = self.name;
-            let builder = ThreadPoolBuilder::new().num_threads(self.helpers.saturating_mul(self.callers));
-            builder.thread_name(move |number| format!("{name}-{number}")).build().ok()
+            let (name, is_behind) = (self.name, self.is_behind);
+            let own = if is_behind { self.count() } else { self.helpers };
+            let builder = ThreadPoolBuilder::new().num_threads(own.saturating_mul(self.callers));
+            let start = move |_| {
+                if is_behind {
+                    // A thread that may not give way does the work all the same.
+                    give_way(BEHIND_BLOCKS).ok();
+                }
+            };
+            builder.thread_name(move |number| format!("{name}-{number}")).start_handler(start).build().ok()
         };
-        if self.helpers > 0 { self.pool.get_or_init(start).as_ref() } else { None }
+        if self.helpers > 0 || self.is_behind { self.pool.get_or_init(start).as_ref() } else { None }
     }
 
     /// How many threads work for a caller, itself included.
@@ -51,6 +69,14 @@ impl Workers {
         match self.pool() {
             Some(pool) => pool.spawn(move || drop(value)),
             None => drop(value),
+        }
+    }
+
+    /// Does work as its priority asks: on a thread that gives way while the caller waits, or at once.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self.pool() {
+            Some(pool) if self.is_behind => pool.install(work),
+            _ => work(),
         }
     }
 
@@ -83,10 +109,35 @@ mod tests {
     fn results_come_in_the_order_of_the_items_for_any_number_of_threads() {
         let items: Vec<u32> = (0..1_000).collect();
         let expected: Vec<_> = items.iter().map(|item| u64::from(*item).pow(2)).collect();
-        for threads in 0..4 {
-            let workers = Workers::new("test", threads, 1);
-            assert_eq!(workers.map(&items, |item| u64::from(*item).pow(2)), expected, "{threads} threads");
+        let workers =
+            (0..4).flat_map(|threads| [Workers::new("test", threads, 1), Workers::new("test", threads, 1).behind()]);
+        for workers in workers {
+            assert_eq!(workers.map(&items, |item| u64::from(*item).pow(2)), expected, "{workers:?}");
             assert_eq!(workers.map(&[0_u32; 0], |item| *item), Vec::new());
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn work_that_gives_way_is_done_by_threads_that_do() {
+        let own = rustix::process::nice(0).unwrap();
+        let niceness = || rustix::process::nice(0).unwrap();
+        let behind = (own + BEHIND_BLOCKS).min(crate::BEHIND_ALL);
+        for threads in 1..4 {
+            let workers = Workers::new("test", threads, 1);
+            assert_eq!(workers.run(niceness), own);
+            let workers = Workers::new("test", threads, 1).behind();
+            assert_eq!(workers.run(niceness), behind);
+            // Each thread takes one of the items and waits for the others.
+            let all = std::sync::Barrier::new(threads);
+            let items = vec![(); threads];
+            let work = || {
+                workers.map(&items, |()| {
+                    all.wait();
+                    niceness()
+                })
+            };
+            assert_eq!(workers.run(work), vec![behind; threads]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A block's changes on their way to their leaves: checked, hashed, in the order of key hashes; all of it on all threads.
+//! A block's changes on their way to their leaves: checked and hashed on all threads, then in the order of key hashes.
 
 use super::StateError;
 use super::diff::first_bits;

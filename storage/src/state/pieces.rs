@@ -1,10 +1,10 @@
-//! A list of any length that never moves what it holds.
+//! A list that grows without moving what it holds.
 
 /// Items in one piece of memory.
 const PIECE: usize = 512;
 
-/// A list that grows by pieces of one size: nothing is copied as it grows, no more memory than a piece is left over, and the
-/// next list finds pieces of its size where the last one was.
+/// A list that grows by pieces of one size: nothing is copied as it grows but the first piece, no more memory than a piece is left
+/// over, and the next list finds pieces of its size where the last one was.
 #[derive(Debug)]
 pub(super) struct Pieces<T> {
     /// All but the last are full.
@@ -22,7 +22,8 @@ impl<T> Pieces<T> {
         match self.pieces.last_mut() {
             Some(piece) if piece.len() < PIECE => piece.push(item),
             _ => {
-                let mut piece = Vec::with_capacity(PIECE);
+                // Only what has filled one piece asks for others as a whole.
+                let mut piece = Vec::with_capacity(if self.pieces.is_empty() { 0 } else { PIECE });
                 piece.push(item);
                 self.pieces.push(piece);
             }

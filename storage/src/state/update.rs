@@ -47,7 +47,7 @@ enum Replaced {
     /// A value among those of a part.
     Inline {
         part: u8,
-        length: u8,
+        length: u16,
         start: u32,
     },
     /// See [`Old::Large`].

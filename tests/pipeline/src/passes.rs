@@ -131,7 +131,7 @@ pub(crate) fn import(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> an
 }
 
 fn import_all(ledger: &mut Ledger, blocks: &[Vec<u8>]) -> anyhow::Result<()> {
-    let (signatures, reader) = (ledger.signatures(), ledger.reader());
+    let (signatures, reader) = (ledger.signatures().behind_blocks(), ledger.reader());
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(PREPARED_AHEAD);
         let preparer = scope.spawn(|| prepare(blocks, &signatures, &reader, sender));
@@ -149,8 +149,11 @@ fn prepare(
     sender: SyncSender<PreparedBlock>,
 ) -> anyhow::Result<()> {
     for bytes in blocks {
-        let prepared = decode(receive(bytes)?, signatures);
-        prepared.verify(signatures, reader)?;
+        let prepared = signatures.run(|| -> anyhow::Result<_> {
+            let prepared = decode(receive(bytes)?, signatures);
+            prepared.verify(signatures, reader)?;
+            Ok(prepared)
+        })?;
         if sender.send(prepared).is_err() {
             break;
         }

@@ -221,6 +221,24 @@ fn empty_and_oversized_keys_and_values_are_refused() {
 }
 
 #[test]
+fn first_fault_of_a_block_by_its_keys_is_named_whatever_the_threads() {
+    for threads in [1, 2, 3, 8] {
+        let chain = Chain::new(StateConfig { threads, ..ARCHIVE });
+        let mut changes: Changes = (0..1_000).map(|number| (number_key(number), Some(vec![1]))).collect();
+        for (number, length) in [(990, 1), (300, 2), (700, 3)] {
+            changes.insert(number_key(number), Some(vec![1; VALUE_BYTES_MAX + length]));
+        }
+        let length = VALUE_BYTES_MAX + 2;
+        assert_eq!(chain.overlay(None, changes).err(), Some(StateError::ValueLength { length }), "{threads} threads");
+    }
+}
+
+/// Keys in the order of their numbers.
+fn number_key(number: u32) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
+}
+
+#[test]
 fn crash_before_batch_is_durable_opens_to_last_commit() {
     let mut random = Random(6);
     let mut chain = Chain::new(ARCHIVE);

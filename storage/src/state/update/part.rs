@@ -257,6 +257,7 @@ impl<'a> Update<'a> {
     /// The subtree with the changes, or `None` where they make no difference.
     fn apply(&mut self, tree: &Tree<'_>, at: Location, changes: &[Change<'_>]) -> Result<Option<Fresh>, StateError> {
         match tree.kind() {
+            _ if changes.is_empty() => Ok(None),
             Kind::Node if !self.is_in_group && changes.len() <= GROUP_CHANGES_MAX => {
                 self.apply_group(tree, at, changes)
             }
@@ -386,7 +387,7 @@ impl<'a> Update<'a> {
             None => Replaced::Absent,
             Some(ValueRef::Inline(value)) => {
                 let start = u32::try_from(self.values.len()).expect("a block replaces far less than 2^32 bytes inline");
-                let length = u8::try_from(value.len()).expect("an inline value is short");
+                let length = u16::try_from(value.len()).expect("a page has 16 bits for the length of a value");
                 self.values.extend_from_slice(value);
                 Replaced::Inline { part: self.number, length, start }
             }
