@@ -13,9 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// those that nobody else holds any more.
 pub const TRANSACTIONS_REMEMBERED_MAX: usize = 1 << 16;
 
-/// How many are looked up or remembered under one lock: the ledger does not wait long for a thread that stands behind it.
-const LOCKED_TOGETHER: usize = 256;
-
 /// Where the signature's commitment begins in a signed extrinsic: after version, kind of address, account and scheme.
 const SIGNATURE_AT: usize = 35;
 
@@ -26,30 +23,23 @@ pub(crate) struct KnownTransactions(Arc<Mutex<Vec<Option<Transaction>>>>);
 impl KnownTransactions {
     /// For each extrinsic the transaction, where it is remembered.
     pub(crate) fn find(&self, extrinsics: &[OpaqueExtrinsic]) -> Vec<Option<Transaction>> {
-        let mut all = Vec::with_capacity(extrinsics.len());
-        for extrinsics in extrinsics.chunks(LOCKED_TOGETHER) {
-            let table = self.lock();
-            let known = |extrinsic: &OpaqueExtrinsic| {
-                let found = table.get(place(extrinsic)?)?.as_ref()?;
-                (found.bytes() == extrinsic).then(|| found.clone())
-            };
-            all.extend(extrinsics.iter().map(known));
-        }
-        all
+        let table = self.lock();
+        let known = |extrinsic: &OpaqueExtrinsic| {
+            let found = table.get(place(extrinsic)?)?.as_ref()?;
+            (found.bytes() == extrinsic).then(|| found.clone())
+        };
+        extrinsics.iter().map(known).collect()
     }
 
     /// Remembers transactions.
     pub(crate) fn remember<'a>(&self, transactions: impl Iterator<Item = &'a Transaction>) {
-        let mut transactions = transactions.peekable();
-        while transactions.peek().is_some() {
-            let mut table = self.lock();
-            if table.is_empty() {
-                table.resize(TRANSACTIONS_REMEMBERED_MAX, None);
-            }
-            for transaction in transactions.by_ref().take(LOCKED_TOGETHER) {
-                if let Some(slot) = place(transaction.bytes()).and_then(|place| table.get_mut(place)) {
-                    *slot = Some(transaction.clone());
-                }
+        let mut table = self.lock();
+        if table.is_empty() {
+            table.resize(TRANSACTIONS_REMEMBERED_MAX, None);
+        }
+        for transaction in transactions {
+            if let Some(slot) = place(transaction.bytes()).and_then(|place| table.get_mut(place)) {
+                *slot = Some(transaction.clone());
             }
         }
     }

@@ -63,15 +63,10 @@ impl SignatureChecker {
         Self { is_final: true, ..self.clone() }
     }
 
-    /// One whose threads leave the cores to those that execute and commit blocks, for what [`Self::run`] hands over to them.
+    /// One whose threads leave the cores to those that execute and commit blocks, while whoever asks waits for them.
     #[must_use]
     pub fn behind_blocks(&self) -> Self {
         Self { workers: Arc::clone(&self.behind), ..self.clone() }
-    }
-
-    /// Decodes and checks on the threads of this checker; the caller waits.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.workers.run(work)
     }
 
     /// The transactions of a block, remembered or decoded; at fault, the place of the first that does not decode.

@@ -139,17 +139,21 @@ impl StateChangesBuilder {
 
     /// Deletes a key.
     pub fn delete(&mut self, key: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        self.places.push(Place { start, key_end: self.bytes.len(), end: None });
+        let place = self.place(key);
+        self.places.push(place);
     }
 
     fn add(&mut self, key: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+        let place = self.place(key);
+        value(&mut self.bytes);
+        self.places.push(Place { end: Some(self.bytes.len()), ..place });
+    }
+
+    /// Where a key lies from now on, without a value.
+    fn place(&mut self, key: &[u8]) -> Place {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
-        let key_end = self.bytes.len();
-        value(&mut self.bytes);
-        self.places.push(Place { start, key_end, end: Some(self.bytes.len()) });
+        Place { start, key_end: self.bytes.len(), end: None }
     }
 
     /// Puts the changes in order.

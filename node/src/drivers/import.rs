@@ -62,7 +62,7 @@ async fn prepare_all(
         let Some(last) = range.last() else { continue };
         let (height, hash) = (last.block.header.height(), last.block.header.hash());
         let (signatures, reader) = (signatures.clone(), reader.clone());
-        let work = tokio::task::spawn_blocking(move || signatures.run(|| prepare(range, &signatures, &reader)));
+        let work = tokio::task::spawn_blocking(move || prepare(range, &signatures, &reader));
         // A panic in there has been told to the panic hook; the range is not imported, and no later one.
         let Ok(blocks) = work.await else { return };
         if prepared.send(Range { height, hash, blocks }).await.is_err() {

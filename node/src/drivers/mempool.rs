@@ -312,8 +312,7 @@ impl MempoolDriver {
             verdicts.push(verdict);
         }
         let transactions: Vec<_> = candidates.iter().map(|candidate| candidate.transaction.clone()).collect();
-        let check = || self.signatures.check_on_head(&transactions, &self.shared.reader);
-        let signed = match self.signatures.run(check) {
+        let signed = match self.signatures.check_on_head(&transactions, &self.shared.reader) {
             Ok(signed) => signed,
             // The node is about to stop: nobody is answered any more.
             Err(LedgerError::UnknownRules(_)) => return Ok(()),

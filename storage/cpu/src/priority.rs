@@ -2,7 +2,8 @@
 
 use std::io;
 
-/// Behind whoever executes and commits blocks, with a third of such a thread's share: what each of these threads does goes on in any case.
+/// Behind whoever executes and commits blocks, with a third of such a thread's share: what each of these threads does goes on in
+/// any case.
 pub const BEHIND_BLOCKS: i32 = 5;
 /// Behind all others, with what they leave.
 pub const BEHIND_ALL: i32 = 19;

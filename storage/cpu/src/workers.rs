@@ -15,7 +15,7 @@ pub struct Workers {
     helpers: usize,
     /// How many may ask at the same time without waiting for each other's helpers.
     callers: usize,
-    /// Whether all threads give way, those that do a caller's own share included.
+    /// Whether the threads give way, and callers take no part.
     is_behind: bool,
     pool: OnceLock<Option<ThreadPool>>,
 }
@@ -28,8 +28,8 @@ impl Workers {
         Self { name, helpers: threads.saturating_sub(1), callers, is_behind: false, pool: OnceLock::new() }
     }
 
-    /// The same with threads that [give way](give_way). [`Self::run`] hands work over to them, so that nothing of it takes a core
-    /// from whoever is not to wait.
+    /// The same with threads that [give way](give_way), and do the caller's share, too: nothing of the work takes a core from
+    /// whoever is not to wait.
     #[must_use]
     pub const fn behind(mut self) -> Self {
         self.is_behind = true;
@@ -72,18 +72,11 @@ impl Workers {
         }
     }
 
-    /// Does work as its priority asks: on a thread that gives way while the caller waits, or at once.
-    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match self.pool() {
-            Some(pool) if self.is_behind => pool.install(work),
-            _ => work(),
-        }
-    }
-
     /// Does the work on each item, whoever is free the next one, and returns the results in the order of the items.
     pub fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         let helpers = self.helpers.min(items.len().saturating_sub(1));
-        let Some(pool) = (if helpers > 0 { self.pool() } else { None }) else {
+        let is_shared = helpers > 0 || (self.is_behind && !items.is_empty());
+        let Some(pool) = (if is_shared { self.pool() } else { None }) else {
             return items.iter().map(work).collect();
         };
         let results: Vec<_> = items.iter().map(|_| Mutex::new(None)).collect();
@@ -93,10 +86,17 @@ impl Workers {
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(work(item));
             }
         };
-        pool.in_place_scope(|scope| {
-            (0..helpers).for_each(|_| scope.spawn(|_| run()));
-            run();
-        });
+        let run_all = || {
+            pool.in_place_scope(|scope| {
+                (0..helpers).for_each(|_| scope.spawn(|_| run()));
+                run();
+            });
+        };
+        if self.is_behind {
+            pool.install(run_all);
+        } else {
+            run_all();
+        }
         results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 }
@@ -120,24 +120,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn work_that_gives_way_is_done_by_threads_that_do() {
-        let own = rustix::process::nice(0).unwrap();
         let niceness = || rustix::process::nice(0).unwrap();
-        let behind = (own + BEHIND_BLOCKS).min(crate::BEHIND_ALL);
+        let behind = (niceness() + BEHIND_BLOCKS).min(crate::BEHIND_ALL);
         for threads in 1..4 {
-            let workers = Workers::new("test", threads, 1);
-            assert_eq!(workers.run(niceness), own);
-            let workers = Workers::new("test", threads, 1).behind();
-            assert_eq!(workers.run(niceness), behind);
             // Each thread takes one of the items and waits for the others.
             let all = std::sync::Barrier::new(threads);
             let items = vec![(); threads];
-            let work = || {
+            let of_threads = |workers: Workers| {
                 workers.map(&items, |()| {
                     all.wait();
                     niceness()
                 })
             };
-            assert_eq!(workers.run(work), vec![behind; threads]);
+            assert_eq!(of_threads(Workers::new("test", threads, 1)), vec![niceness(); threads]);
+            assert_eq!(of_threads(Workers::new("test", threads, 1).behind()), vec![behind; threads]);
         }
     }
 

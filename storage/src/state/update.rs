@@ -9,12 +9,12 @@ mod part;
 
 use super::StateError;
 use super::cache::{Bucket, PageCache};
-use super::change::{CHANGES_PER_THREAD_MIN, Change, Hashed};
+use super::change::{CHANGES_PER_THREAD_MIN, Hashed};
 use super::diff::Filter;
 use super::hashing::Hashing;
 use super::layer::{Layer, LayerNode, LayerPart, Tree, Twig};
 use super::page::{MERGE_LEAVES_MAX, Page};
-use super::tree::{CHILDREN, Location, child_index};
+use super::tree::{CHILDREN, Location};
 use cairn_primitives::{Hash, StateChanges};
 use cairn_storage_cpu::Workers;
 use part::{Effect, Update};
@@ -189,19 +189,4 @@ fn apply_in_threads(
     let root = top.push_node(LayerNode { hash, pairs: pairs.map(|pair| hashing.hash(pair)), twigs });
     parts.push(top);
     Ok(Some(Whole { root: hash, layer: Layer::new(parts, root), effects, values, pages }))
-}
-
-/// Changes that belong below one child of a node.
-type Share<'a, 'b> = (usize, &'a [Change<'b>]);
-
-/// Changes by the children of a node at `depth` that they belong to.
-fn shares<'a, 'b>(changes: &'a [Change<'b>], depth: u16) -> impl Iterator<Item = Share<'a, 'b>> {
-    let mut rest = changes;
-    std::iter::from_fn(move || {
-        let index = child_index(&rest.first()?.key_hash, depth);
-        let end = rest.partition_point(|change| child_index(&change.key_hash, depth) <= index);
-        let (own, later) = rest.split_at_checked(end)?;
-        rest = later;
-        Some((index, own))
-    })
 }

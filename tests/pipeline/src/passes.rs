@@ -149,11 +149,8 @@ fn prepare(
     sender: SyncSender<PreparedBlock>,
 ) -> anyhow::Result<()> {
     for bytes in blocks {
-        let prepared = signatures.run(|| -> anyhow::Result<_> {
-            let prepared = decode(receive(bytes)?, signatures);
-            prepared.verify(signatures, reader)?;
-            Ok(prepared)
-        })?;
+        let prepared = decode(receive(bytes)?, signatures);
+        prepared.verify(signatures, reader)?;
         if sender.send(prepared).is_err() {
             break;
         }

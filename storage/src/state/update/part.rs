@@ -10,7 +10,7 @@
 //! ```
 //! What a group needs fits into the processor's nearest caches.
 
-use super::{Pages, Replaced, shares};
+use super::{Pages, Replaced};
 use crate::state::StateError;
 use crate::state::cache::{Bucket, PageCache};
 use crate::state::change::Change;
@@ -477,4 +477,19 @@ impl<'a> Update<'a> {
         self.pages.gone_bytes = self.pages.gone_bytes.saturating_add(page.size());
         self.pages.gone.push((Arc::clone(bucket), Arc::clone(page)));
     }
+}
+
+/// Changes that belong below one child of a node.
+type Share<'a, 'b> = (usize, &'a [Change<'b>]);
+
+/// Changes by the children of a node at `depth` that they belong to.
+fn shares<'a, 'b>(changes: &'a [Change<'b>], depth: u16) -> impl Iterator<Item = Share<'a, 'b>> {
+    let mut rest = changes;
+    std::iter::from_fn(move || {
+        let index = child_index(&rest.first()?.key_hash, depth);
+        let end = rest.partition_point(|change| child_index(&change.key_hash, depth) <= index);
+        let (own, later) = rest.split_at_checked(end)?;
+        rest = later;
+        Some((index, own))
+    })
 }
