@@ -150,22 +150,22 @@ impl Database for MemoryDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
         let mut contents = self.write_lock();
         let mut undo = Undo::new();
-        let (deletions, operations) = batch.into_sorted();
-        for RangeDeletion { table, start, end } in deletions {
-            let records = Arc::make_mut(contents.tables.entry(table).or_default());
-            let keys: Vec<_> = records.range(start..end).map(|(key, _)| key.clone()).collect();
+        let batch = batch.into_sorted();
+        for RangeDeletion { table, start, end } in batch.deletions() {
+            let records = Arc::make_mut(contents.tables.entry(*table).or_default());
+            let keys: Vec<_> = records.range::<Vec<u8>, _>(start..end).map(|(key, _)| key.clone()).collect();
             undo.extend(keys.into_iter().map(|key| {
                 let replaced = records.remove(&key);
-                (table, key, replaced)
+                (*table, key, replaced)
             }));
         }
-        for Operation { table, key, value } in operations {
+        for Operation { table, key, value } in batch.operations() {
             let records = Arc::make_mut(contents.tables.entry(table).or_default());
             let replaced = match value {
-                Some(value) => records.insert(key.clone(), value.into()),
-                None => records.remove(&key),
+                Some(value) => records.insert(key.to_vec(), value.into()),
+                None => records.remove(key),
             };
-            undo.push((table, key, replaced));
+            undo.push((table, key.to_vec(), replaced));
         }
         match durability {
             Durability::Synced => contents.unsynced.clear(),

@@ -1,15 +1,15 @@
 //! The adapter.
 
 use crate::error::OpenError;
-use crate::format;
 use crate::options::{self, RocksOptions};
+use crate::{compressed, format};
 use cairn_storage::batch::{Operation, RangeDeletion};
 use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
 use rocksdb::{
-    Cache, ColumnFamily, DBWithThreadMode, Env, ErrorKind, FlushOptions, LiveFile, ReadOptions, SingleThreaded,
-    SnapshotWithThreadMode, WriteOptions,
+    Cache, ColumnFamily, DBPinnableSlice, DBWithThreadMode, Env, ErrorKind, FlushOptions, LiveFile, ReadOptions,
+    SingleThreaded, SnapshotWithThreadMode, WriteOptions,
 };
 use std::fs;
 use std::path::Path;
@@ -62,7 +62,8 @@ impl RocksDatabase {
     }
 
     fn get(&self, table: Table, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, DatabaseError> {
-        self.rocks.get_cf_opt(self.family(table)?, key, options).map_err(|error| engine("read", &error))
+        let stored = self.rocks.get_pinned_cf_opt(self.family(table)?, key, options);
+        stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, &stored)).transpose()
     }
 
     fn multi_get(
@@ -73,8 +74,8 @@ impl RocksDatabase {
     ) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
         let family = self.family(table)?;
         let found = self.rocks.batched_multi_get_cf_opt(family, keys.iter().copied(), keys.is_sorted(), options);
-        let copy = |value: Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error>| {
-            value.map(|value| value.map(|value| value.to_vec())).map_err(|error| engine("read", &error))
+        let copy = |stored: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| {
+            stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, &stored)).transpose()
         };
         found.into_iter().map(copy).collect()
     }
@@ -100,8 +101,8 @@ impl RocksDatabase {
             Direction::Backward => cursor.seek_to_last(),
         }
         let mut records = Vec::new();
-        while let Some((key, value)) = cursor.item() {
-            records.push((key.to_vec(), value.to_vec()));
+        while let Some((key, stored)) = cursor.item() {
+            records.push((key.to_vec(), value(table, stored)?));
             if records.len() >= limit {
                 break;
             }
@@ -137,23 +138,28 @@ impl DatabaseView for RocksDatabase {
 
 impl Database for RocksDatabase {
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
-        let (deletions, operations) = batch.into_sorted();
+        let batch = batch.into_sorted();
         if durability == Durability::Derived {
-            let mut tables: Vec<_> = operations.iter().map(|operation| operation.table).collect();
+            let mut tables: Vec<_> = batch.operations().map(|operation| operation.table).collect();
             tables.dedup();
             self.wait_for_disk(&tables)?;
         }
-        let bytes = operations.iter().map(|Operation { key, value, .. }| {
-            let value = value.as_ref().map_or(0, Vec::len);
+        let bytes = batch.operations().map(|Operation { key, value, .. }| {
+            let value = value.map_or(0, <[u8]>::len);
             key.len().saturating_add(value).saturating_add(OPERATION_BYTES_BESIDE)
         });
         let mut writes = rocksdb::WriteBatch::with_capacity_bytes(bytes.fold(0, usize::saturating_add));
-        for RangeDeletion { table, start, end } in deletions {
-            writes.delete_range_cf(self.family(table)?, start, end);
+        for RangeDeletion { table, start, end } in batch.deletions() {
+            writes.delete_range_cf(self.family(*table)?, start, end);
         }
-        for Operation { table, key, value } in operations {
-            let family = self.family(table)?;
+        let mut family = None;
+        for Operation { table, key, value } in batch.operations() {
+            let family = match family {
+                Some((of, family)) if of == table => family,
+                _ => family.insert((table, self.family(table)?)).1,
+            };
             match value {
+                Some(value) if compressed::has(table) => writes.put_cf(family, key, compressed::pack(table, value)?),
                 Some(value) => writes.put_cf(family, key, value),
                 None => writes.delete_cf(family, key),
             }
@@ -208,6 +214,11 @@ impl DatabaseView for RocksSnapshot<'_> {
     ) -> Result<Vec<Record>, DatabaseError> {
         self.database.scan(table, range, direction, limit, self.options())
     }
+}
+
+/// The value of a record as the engine has it.
+fn value(table: Table, stored: &[u8]) -> Result<Vec<u8>, DatabaseError> {
+    if compressed::has(table) { compressed::unpack(table, stored) } else { Ok(stored.to_vec()) }
 }
 
 /// Whether the processor has what `scripts/rocksdb.sh` compiles the library for.

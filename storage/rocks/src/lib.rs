@@ -7,6 +7,7 @@
 //! all tables together. After a crash the log is replayed up to its last whole record; damage anywhere else is refused at
 //! opening. After a failed write RocksDB refuses further ones.
 
+mod compressed;
 mod database;
 mod error;
 mod format;

@@ -2,8 +2,8 @@
 
 use cairn_storage::Table;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
-    Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompactionStyle, DBCompressionType, DBRecoveryMode,
+    DataBlockIndexType, LogLevel, Options,
 };
 
 const MIB: usize = 1 << 20;
@@ -62,8 +62,11 @@ impl Default for RocksOptions {
 
 /// How a table is read.
 enum Access {
-    /// By whole keys that are hashes; absent ones are asked for.
+    /// By whole keys that are hashes; absent ones are asked for. Records come and go.
     Point,
+    /// The same of records that stay for good. Their keys lie everywhere, so that to merge new ones into one sorted whole is to
+    /// write all of it again; files of about the same age are merged instead, which writes a record as often as it doubles.
+    Index,
     /// By whole keys, hot, and in order at opening; all are replaced again and again.
     Page,
     /// In order, large records, deleted from the first on.
@@ -80,7 +83,8 @@ enum Access {
 
 const fn access(table: Table) -> Access {
     match table {
-        Table::Heights | Table::Transactions | Table::PendingBlocks => Access::Point,
+        Table::PendingBlocks => Access::Point,
+        Table::Heights | Table::Transactions => Access::Index,
         Table::StatePages => Access::Page,
         Table::Meta
         | Table::Hashes
@@ -99,7 +103,7 @@ const fn access(table: Table) -> Access {
 pub(crate) const fn file_bytes(table: Table) -> u64 {
     match access(table) {
         Access::Page | Access::Log => KEY_FILE_BYTES,
-        Access::Point | Access::Ordered | Access::Bulk | Access::Bodies => TABLE_FILE_BYTES,
+        Access::Point | Access::Index | Access::Ordered | Access::Bulk | Access::Bodies => TABLE_FILE_BYTES,
     }
 }
 
@@ -141,11 +145,15 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
     options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
     options.set_target_file_size_base(file_bytes(table));
-    match access(table) {
-        Access::Point => {
+    let access = access(table);
+    match access {
+        Access::Point | Access::Index => {
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
             blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
             options.set_compression_type(DBCompressionType::None);
+            if matches!(access, Access::Index) {
+                options.set_compaction_style(DBCompactionStyle::Universal);
+            }
         }
         Access::Page => {
             blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);

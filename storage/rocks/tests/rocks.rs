@@ -1,7 +1,8 @@
 //! The adapter: the port's suite, what survives closing, and every reason not to open.
 
+use cairn_primitives::hash::sha256;
 use cairn_storage::table::FORMAT_VERSION;
-use cairn_storage::{Database, DatabaseView, Durability, Table, WriteBatch, conformance};
+use cairn_storage::{Database, DatabaseView, Direction, Durability, KeyRange, Table, WriteBatch, conformance};
 use cairn_storage_rocks::{OpenError, RocksDatabase, RocksOptions};
 use std::fs;
 use std::path::Path;
@@ -38,6 +39,32 @@ fn records_survive_closing() {
     for key in [&b"unsynced"[..], b"synced"] {
         assert_eq!(database.get(Table::Meta, key).unwrap(), Some(b"value".to_vec()));
     }
+}
+
+#[test]
+fn events_come_back_in_every_way_and_the_log_has_a_third_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    // Each account in three events of a transfer, as in blocks.
+    let account = |number: u32| [sha256(&number.to_be_bytes()).0; 3].concat();
+    let long: Vec<u8> = (0..20_000).flat_map(account).collect();
+    let values = [Vec::new(), b"short".to_vec(), long];
+    let keys = [0u32, 1, 2].map(u32::to_be_bytes);
+    let mut batch = WriteBatch::new();
+    keys.iter().zip(&values).for_each(|(key, value)| batch.put(Table::Events, *key, value.clone()));
+    database.write(batch, Durability::Unsynced).unwrap();
+    for view in [&database as &dyn DatabaseView, &*database.snapshot()] {
+        let got = keys.map(|key| view.get(Table::Events, &key).unwrap().unwrap());
+        let many = view.multi_get(Table::Events, &keys.each_ref().map(|key| &key[..])).unwrap();
+        let scanned = view.scan(Table::Events, &KeyRange::all(), Direction::Forward, 9).unwrap();
+        assert_eq!(got, values);
+        assert!(many.into_iter().map(Option::unwrap).eq(values.iter().cloned()));
+        assert!(scanned.into_iter().map(|(_, value)| value).eq(values.iter().cloned()));
+    }
+    let log = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
+    let log = log.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+    let bytes: u64 = log.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(bytes > 0 && bytes < u64::try_from(values[2].len()).unwrap() * 2 / 5, "{bytes} bytes");
 }
 
 #[test]

@@ -134,9 +134,8 @@ pub fn put_transactions(batch: &mut WriteBatch, height: Height, hashes: impl Int
 
 /// Adds the place of one extrinsic, given by hash.
 pub fn put_transaction(batch: &mut WriteBatch, hash: &Hash, height: Height, index: u32) {
-    let mut place = Vec::with_capacity(8);
-    place.extend_from_slice(&key(height));
-    place.extend_from_slice(&index.to_be_bytes());
+    let mut place = [0; 8];
+    place.as_chunks_mut::<4>().0.copy_from_slice(&[key(height), index.to_be_bytes()]);
     batch.put(Table::Transactions, hash.0, place);
 }
 

@@ -305,8 +305,7 @@ pub(super) fn take_back(
 ) -> Result<(), StateError> {
     let mut added = WriteBatch::new();
     put(&mut added, height, before, after, changed)?;
-    let (_, operations) = added.into_sorted();
-    operations.into_iter().for_each(|operation| batch.delete(operation.table, operation.key));
+    added.into_sorted().operations().for_each(|operation| batch.delete(operation.table, operation.key));
     Ok(())
 }
 
