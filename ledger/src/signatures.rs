@@ -79,11 +79,11 @@ impl SignatureChecker {
             .collect();
         let missing: Vec<_> = missing.chunks(DECODED_TOGETHER).collect();
         let decoded = self.workers.map(&missing, |chunk| {
-            let decode = |(place, extrinsic): &(usize, &OpaqueExtrinsic)| {
-                let transaction = Transaction::decode(OpaqueExtrinsic::clone(extrinsic));
+            let transactions = Transaction::decode_each(chunk.iter().map(|(_, extrinsic)| *extrinsic));
+            let placed = chunk.iter().zip(transactions).map(|((place, _), transaction)| {
                 transaction.map(|transaction| (*place, transaction)).map_err(|error| (*place, error))
-            };
-            chunk.iter().map(decode).collect::<Result<Vec<_>, _>>()
+            });
+            placed.collect::<Result<Vec<_>, _>>()
         });
         for chunk in decoded {
             for (place, transaction) in chunk? {

@@ -1,7 +1,7 @@
 //! Blocks and what comes with them once they are final.
 
 use crate::certificate::Certificate;
-use crate::hash::{Hash, blake2_256_concat};
+use crate::hash::{Hash, blake2_256_concat, blake2_256_of_each};
 use crate::header::Header;
 use crate::list_tree;
 use parity_scale_codec::{Compact, CompactLen, Decode, Encode, EncodeLike, Error, Input, Output};
@@ -37,6 +37,21 @@ impl OpaqueExtrinsic {
     #[must_use]
     pub fn hash(&self) -> Hash {
         self.prefix().using_encoded(|prefix| blake2_256_concat(&[prefix, &self.0]))
+    }
+
+    /// The same of many, side by side where the processor can.
+    pub fn hashes<'a>(extrinsics: impl Iterator<Item = &'a Self>) -> Vec<Hash> {
+        let (mut encoded, mut ends) = (Vec::new(), Vec::new());
+        for extrinsic in extrinsics {
+            extrinsic.encode_to(&mut encoded);
+            ends.push(encoded.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let messages: Vec<_> =
+            starts.zip(&ends).map(|(start, end)| encoded.get(start..*end).unwrap_or_default()).collect();
+        let mut hashes = Vec::with_capacity(messages.len());
+        blake2_256_of_each(&messages, |_, hash| hashes.push(hash));
+        hashes
     }
 
     /// The length of the encoding with the length prefix, in bytes.

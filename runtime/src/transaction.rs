@@ -83,6 +83,19 @@ impl Transaction {
     /// # Errors
     /// The bytes are no canonical V4 extrinsic, or the call is unknown, malformed or nested too deeply.
     pub fn decode(bytes: OpaqueExtrinsic) -> Result<Self, TransactionError> {
+        let hash = bytes.hash();
+        Self::decode_hashed(bytes, hash)
+    }
+
+    /// Decodes many as [`Self::decode`] does; their hashes are computed side by side.
+    pub fn decode_each<'a>(
+        extrinsics: impl Iterator<Item = &'a OpaqueExtrinsic> + Clone,
+    ) -> impl Iterator<Item = Result<Self, TransactionError>> {
+        let hashes = OpaqueExtrinsic::hashes(extrinsics.clone());
+        extrinsics.zip(hashes).map(|(bytes, hash)| Self::decode_hashed(bytes.clone(), hash))
+    }
+
+    fn decode_hashed(bytes: OpaqueExtrinsic, hash: Hash) -> Result<Self, TransactionError> {
         let envelope = Envelope::parse(bytes.bytes())?;
         let call: RuntimeCall = decode_strict("call", envelope.call, EXTRINSIC_BYTES_MAX)?;
         let depth = call.batch_depth();
@@ -93,7 +106,7 @@ impl Transaction {
         let weight = if envelope.signed.is_some() { EXTRINSIC_BASE } else { Weight::ZERO };
         let weight = weight.saturating_add(call.weight());
         let (signed, since) = (envelope.signed, call.since());
-        let (hash, encoded_len, verified_for) = (bytes.hash(), bytes.encoded_len(), OnceLock::new());
+        let (encoded_len, verified_for) = (bytes.encoded_len(), OnceLock::new());
         Ok(Self(Arc::new(Parts { hash, bytes, encoded_len, signed, call, call_offset, weight, since, verified_for })))
     }
 

@@ -99,9 +99,11 @@ fn root_of_a_body_follows_its_content() {
 
 #[test]
 fn extrinsic_tells_hash_and_length_of_its_encoding() {
-    for length in [3, 63, 64, 300, 16_383, 16_384] {
-        let extrinsic = OpaqueExtrinsic::new(vec![7; length]);
+    let extrinsics = [3, 63, 64, 300, 16_383, 16_384].map(|length| OpaqueExtrinsic::new(vec![7; length]));
+    for extrinsic in &extrinsics {
+        let length = extrinsic.bytes().len();
         assert_eq!(extrinsic.hash(), crate::hash::blake2_256(&extrinsic.encode()), "{length} bytes");
         assert_eq!(extrinsic.encoded_len(), extrinsic.encode().len(), "{length} bytes");
     }
+    assert_eq!(OpaqueExtrinsic::hashes(extrinsics.iter()), extrinsics.map(|extrinsic| extrinsic.hash()));
 }
