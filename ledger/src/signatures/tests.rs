@@ -113,11 +113,13 @@ fn answers_of_many_batches_come_in_order() {
         let extra = TransactionExtra { era: Era::Immortal, nonce: number, tip: 0 };
         let key = KeyPair::from_seed(&[u8::try_from(number % 7).unwrap(); 32]);
         let era_block = if number % 300 == 5 { Hash([1; 32]) } else { GENESIS };
-        client::sign(&key, &client::remark(vec![1]), extra, &GENESIS, &era_block)
+        let length = usize::try_from(number % 11 * 50).unwrap();
+        client::sign(&key, &client::remark(vec![1; length]), extra, &GENESIS, &era_block)
     };
     let extrinsics: Vec<_> = (0..1_500).map(signed).collect();
     let transactions = checker.decode(&extrinsics).unwrap();
     assert!(transactions.iter().map(Transaction::bytes).eq(&extrinsics));
+    assert!(transactions.iter().map(Transaction::hash).eq(extrinsics.iter().map(OpaqueExtrinsic::hash)));
     let answers = checker.check(&transactions, Height(1), &Heights).unwrap();
     let refused: Vec<_> = (0..).zip(&answers).filter(|(_, answer)| answer.is_err()).map(|(place, _)| place).collect();
     assert_eq!(refused, [5, 305, 605, 905, 1205]);

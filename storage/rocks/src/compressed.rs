@@ -25,36 +25,35 @@ pub(crate) const fn has(table: Table) -> bool {
 }
 
 /// The record of a value.
-pub(crate) fn pack(table: Table, value: &[u8]) -> Result<Vec<u8>, DatabaseError> {
+pub(crate) fn pack(value: &[u8]) -> Result<Vec<u8>, DatabaseError> {
     let length = u32::try_from(value.len()).ok().filter(|_| (LENGTH_MIN..=LENGTH_MAX).contains(&value.len()));
     let Some(length) = length else { return Ok([&[AS_IS], value].concat()) };
-    let reason =
-        |error: io::Error| DatabaseError::Engine { operation: "compress", reason: format!("{table}: {error}") };
-    let frame = zstd::bulk::compress(value, LEVEL).map_err(reason)?;
+    let failed = |error: io::Error| DatabaseError::Engine { operation: "compress", reason: error.to_string() };
+    let frame = zstd::bulk::compress(value, LEVEL).map_err(failed)?;
     Ok([&[COMPRESSED][..], &length.to_be_bytes(), &frame].concat())
 }
 
-/// The value of a record.
-pub(crate) fn unpack(table: Table, record: &[u8]) -> Result<Vec<u8>, DatabaseError> {
-    let damaged = |reason: &str| DatabaseError::damaged(table, reason);
-    match record.split_first() {
-        Some((&AS_IS, value)) => Ok(value.to_vec()),
-        Some((&COMPRESSED, rest)) => {
-            let (length, frame) =
-                rest.split_first_chunk().ok_or_else(|| damaged("a compressed value has no length"))?;
+/// The value of a record; the error says what is wrong with it.
+pub(crate) fn unpack(record: &[u8]) -> Result<Vec<u8>, String> {
+    let (kind, rest) = record.split_first().ok_or("the record is empty")?;
+    match *kind {
+        AS_IS => Ok(rest.to_vec()),
+        COMPRESSED => {
+            let (length, frame) = rest.split_first_chunk().ok_or("the compressed value has no length")?;
             let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
             if length > LENGTH_MAX {
-                return Err(damaged("a compressed value says that it is longer than any"));
+                return Err(format!(
+                    "the compressed value is said to have {length} bytes, at most {LENGTH_MAX} are possible"
+                ));
             }
             let value = zstd::bulk::decompress(frame, length);
-            let value = value.map_err(|error| damaged(&format!("a value cannot be decompressed: {error}")))?;
+            let value = value.map_err(|error| format!("the value cannot be decompressed: {error}"))?;
             if value.len() != length {
-                return Err(damaged("a compressed value has another length than it says"));
+                return Err(format!("the compressed value has {} bytes and is said to have {length}", value.len()));
             }
             Ok(value)
         }
-        Some(_) => Err(damaged("a value is stored in an unknown way")),
-        None => Err(damaged("a record is empty")),
+        _ => Err(format!("the value is stored in an unknown way, {kind}")),
     }
 }
 
@@ -70,26 +69,24 @@ mod tests {
     fn values_of_all_lengths_come_back_and_long_ones_are_short() {
         for length in [0, 1, LENGTH_MIN - 1, LENGTH_MIN, LENGTH_MIN + 1, 1 << 20] {
             let value = value(length);
-            let record = pack(Table::Events, &value).unwrap();
-            assert_eq!(unpack(Table::Events, &record).unwrap(), value);
+            let record = pack(&value).unwrap();
+            assert_eq!(unpack(&record).unwrap(), value);
             assert_eq!(record.len() < length, length >= LENGTH_MIN, "{length}");
         }
     }
 
     #[test]
     fn damaged_records_are_refused_with_a_reason() {
-        let record = pack(Table::Events, &value(LENGTH_MIN)).unwrap();
-        let refused = |record: &[u8]| unpack(Table::Events, record).unwrap_err().to_string();
+        let record = pack(&value(LENGTH_MIN)).unwrap();
+        let refused = |record: &[u8]| unpack(record).unwrap_err();
         assert!(refused(&[]).contains("empty"));
         assert!(refused(&[2]).contains("unknown way"));
         assert!(refused(&record[..4]).contains("no length"));
         assert!(refused(&record[..record.len() - 1]).contains("cannot be decompressed"));
-        assert!(
-            refused(&[&[COMPRESSED], &u32::MAX.to_be_bytes()[..], &record[5..]].concat()).contains("longer than any")
-        );
+        assert!(refused(&[&[COMPRESSED], &u32::MAX.to_be_bytes()[..], &record[5..]].concat()).contains("at most"));
         let [longer, shorter] =
             [LENGTH_MIN + 1, LENGTH_MIN - 1].map(|length| u32::try_from(length).unwrap().to_be_bytes());
-        assert!(refused(&[&[COMPRESSED], &longer[..], &record[5..]].concat()).contains("another length"));
+        assert!(refused(&[&[COMPRESSED], &longer[..], &record[5..]].concat()).contains("is said to have"));
         assert!(refused(&[&[COMPRESSED], &shorter[..], &record[5..]].concat()).contains("cannot be decompressed"));
     }
 }

@@ -4,6 +4,7 @@ use crate::error::OpenError;
 use crate::options::{self, RocksOptions};
 use crate::{compressed, format};
 use cairn_storage::batch::{Operation, RangeDeletion};
+use cairn_storage::damage::shown_key;
 use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, Record, Table, WriteBatch,
 };
@@ -63,7 +64,7 @@ impl RocksDatabase {
 
     fn get(&self, table: Table, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, DatabaseError> {
         let stored = self.rocks.get_pinned_cf_opt(self.family(table)?, key, options);
-        stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, &stored)).transpose()
+        stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, key, &stored)).transpose()
     }
 
     fn multi_get(
@@ -74,10 +75,10 @@ impl RocksDatabase {
     ) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
         let family = self.family(table)?;
         let found = self.rocks.batched_multi_get_cf_opt(family, keys.iter().copied(), keys.is_sorted(), options);
-        let copy = |stored: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| {
-            stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, &stored)).transpose()
+        let copy = |(key, stored): (&&[u8], Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>)| {
+            stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, key, &stored)).transpose()
         };
-        found.into_iter().map(copy).collect()
+        keys.iter().zip(found).map(copy).collect()
     }
 
     fn scan(
@@ -102,7 +103,7 @@ impl RocksDatabase {
         }
         let mut records = Vec::new();
         while let Some((key, stored)) = cursor.item() {
-            records.push((key.to_vec(), value(table, stored)?));
+            records.push((key.to_vec(), value(table, key, stored)?));
             if records.len() >= limit {
                 break;
             }
@@ -159,7 +160,7 @@ impl Database for RocksDatabase {
                 _ => family.insert((table, self.family(table)?)).1,
             };
             match value {
-                Some(value) if compressed::has(table) => writes.put_cf(family, key, compressed::pack(table, value)?),
+                Some(value) if compressed::has(table) => writes.put_cf(family, key, compressed::pack(value)?),
                 Some(value) => writes.put_cf(family, key, value),
                 None => writes.delete_cf(family, key),
             }
@@ -217,8 +218,11 @@ impl DatabaseView for RocksSnapshot<'_> {
 }
 
 /// The value of a record as the engine has it.
-fn value(table: Table, stored: &[u8]) -> Result<Vec<u8>, DatabaseError> {
-    if compressed::has(table) { compressed::unpack(table, stored) } else { Ok(stored.to_vec()) }
+fn value(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, DatabaseError> {
+    if !compressed::has(table) {
+        return Ok(stored.to_vec());
+    }
+    compressed::unpack(stored).map_err(|reason| DatabaseError::damaged(table, format!("{}: {reason}", shown_key(key))))
 }
 
 /// Whether the processor has what `scripts/rocksdb.sh` compiles the library for.
@@ -261,11 +265,13 @@ pub(crate) fn engine(operation: &'static str, error: &rocksdb::Error) -> Databas
     DatabaseError::Engine { operation, reason: error.to_string() }
 }
 
-/// The databases of a process share threads for flushes and merges: two of each, so that one does not wait for another's.
+/// The databases of a process share threads for flushes and merges: two of each, so that one does not wait for another's. Merges
+/// into the lowest level, which take longest, have one of their own.
 fn share_threads() -> Result<(), rocksdb::Error> {
     let mut environment = Env::new()?;
     environment.set_high_priority_background_threads(2);
     environment.set_low_priority_background_threads(2);
+    environment.set_bottom_priority_background_threads(1);
     Ok(())
 }
 

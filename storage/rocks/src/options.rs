@@ -99,6 +99,11 @@ const fn access(table: Table) -> Access {
     }
 }
 
+/// Whether files of a table can be merged by ranges of keys. Of an index all would be.
+pub(crate) const fn merges_ranges(table: Table) -> bool {
+    !matches!(access(table), Access::Index)
+}
+
 /// How large the sorted files of a table become when they are merged, in bytes.
 pub(crate) const fn file_bytes(table: Table) -> u64 {
     match access(table) {
@@ -119,7 +124,8 @@ pub(crate) fn database() -> Options {
     options.set_atomic_flush(true);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
     options.set_max_open_files(OPEN_FILES_MAX);
-    options.set_max_background_jobs(2);
+    // One flush and, once files wait, two merges: that of a large index takes minutes, and the other tables go on beside it.
+    options.set_max_background_jobs(3);
     // Table files reach the disk little by little, not in one stall.
     options.set_bytes_per_sync(1 << 20);
     options.set_log_level(LogLevel::Warn);
@@ -153,6 +159,9 @@ fn column_family(table: Table, cache: &Cache) -> Options {
             options.set_compression_type(DBCompressionType::None);
             if matches!(access, Access::Index) {
                 options.set_compaction_style(DBCompactionStyle::Universal);
+                // Otherwise all of it would be written again every thirty days.
+                options.set_ttl(0);
+                options.set_periodic_compaction_seconds(0);
             }
         }
         Access::Page => {

@@ -2,10 +2,11 @@
 //!
 //! RocksDB moves a file to the lowest level as it is where no other file has keys in its range, and never touches it again. A
 //! table that grows at its end gets such a file, or one for eight, with each flush, however little is in it: a chain without
-//! load would gather thousands in a year, which have to be opened and to be remembered.
+//! load would gather thousands in a year, which have to be opened and to be remembered. Indexes by hash are merged whole, and
+//! have few files at all times.
 
 use crate::database::{RocksDatabase, engine};
-use crate::options::file_bytes;
+use crate::options::{file_bytes, merges_ranges};
 use cairn_storage::{DatabaseError, Table};
 use rocksdb::{BottommostLevelCompaction, CompactOptions, LiveFile};
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ impl RocksDatabase {
         options.set_exclusive_manual_compaction(false);
         // The lowest level is where they are.
         options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
-        for table in Table::ALL {
+        for table in Table::ALL.into_iter().filter(|table| merges_ranges(*table)) {
             let own = live.iter().filter(|file| file.column_family_name == table.name());
             let small_bytes = usize::try_from(file_bytes(table) / SMALL_PART).unwrap_or(usize::MAX);
             for Run { start, end, .. } in runs(own, small_bytes).into_iter().filter(|run| run.files >= RUN_MIN) {

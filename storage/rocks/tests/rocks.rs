@@ -42,7 +42,7 @@ fn records_survive_closing() {
 }
 
 #[test]
-fn events_come_back_in_every_way_and_the_log_has_a_third_of_them() {
+fn events_come_back_in_every_way_and_the_log_has_two_fifths_of_them() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(directory.path()).unwrap();
     // Each account in three events of a transfer, as in blocks.
@@ -50,21 +50,26 @@ fn events_come_back_in_every_way_and_the_log_has_a_third_of_them() {
     let long: Vec<u8> = (0..20_000).flat_map(account).collect();
     let values = [Vec::new(), b"short".to_vec(), long];
     let keys = [0u32, 1, 2].map(u32::to_be_bytes);
-    let mut batch = WriteBatch::new();
-    keys.iter().zip(&values).for_each(|(key, value)| batch.put(Table::Events, *key, value.clone()));
-    database.write(batch, Durability::Unsynced).unwrap();
-    for view in [&database as &dyn DatabaseView, &*database.snapshot()] {
+    let check = |view: &dyn DatabaseView| {
         let got = keys.map(|key| view.get(Table::Events, &key).unwrap().unwrap());
         let many = view.multi_get(Table::Events, &keys.each_ref().map(|key| &key[..])).unwrap();
         let scanned = view.scan(Table::Events, &KeyRange::all(), Direction::Forward, 9).unwrap();
         assert_eq!(got, values);
         assert!(many.into_iter().map(Option::unwrap).eq(values.iter().cloned()));
         assert!(scanned.into_iter().map(|(_, value)| value).eq(values.iter().cloned()));
-    }
+    };
+    let mut batch = WriteBatch::new();
+    keys.iter().zip(&values).for_each(|(key, value)| batch.put(Table::Events, *key, value.clone()));
+    database.write(batch, Durability::Unsynced).unwrap();
+    check(&database);
+    check(&*database.snapshot());
     let log = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
     let log = log.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
     let bytes: u64 = log.map(|file| file.metadata().unwrap().len()).sum();
     assert!(bytes > 0 && bytes < u64::try_from(values[2].len()).unwrap() * 2 / 5, "{bytes} bytes");
+    database.flush().unwrap();
+    drop(database);
+    check(&open(directory.path()).unwrap());
 }
 
 #[test]
@@ -169,5 +174,38 @@ fn files_of_a_table_that_grows_slowly_stay_few() {
     }
     for height in 0..300u32 {
         assert_eq!(database.get(Table::Headers, &height.to_be_bytes()).unwrap(), Some(vec![7; 500]));
+    }
+}
+
+#[test]
+fn indexes_are_merged_by_age_only_and_have_few_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    let key = |number: u32| sha256(&number.to_be_bytes()).0;
+    for flush in 0..100u32 {
+        let mut batch = WriteBatch::new();
+        (flush * 10..flush * 10 + 10)
+            .for_each(|number| batch.put(Table::Transactions, key(number), number.to_be_bytes()));
+        // As a rollback does it.
+        batch.delete(Table::Transactions, key(flush * 5));
+        database.write(batch, Durability::Synced).unwrap();
+        database.flush().unwrap();
+    }
+    let stats = database.table_stats().unwrap().into_iter().find(|stats| stats.table == Table::Transactions).unwrap();
+    assert!((1..64).contains(&stats.files), "{stats:?}");
+    for number in 0..1_000u32 {
+        // The deletion of a number comes after it was put, but for the first one's, which comes with it.
+        let is_deleted = number % 5 == 0 && number < 500;
+        let expected = (!is_deleted).then(|| number.to_be_bytes().to_vec());
+        assert_eq!(database.get(Table::Transactions, &key(number)).unwrap(), expected, "{number}");
+    }
+    // What the engine says it does: neither levels nor a merge of everything once a month.
+    let options = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+    let options =
+        options.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("OPTIONS-")).max().unwrap();
+    let text = fs::read_to_string(options).unwrap();
+    let own = text.split("[CFOptions \"transactions\"]").nth(1).unwrap().split("[TableOptions").next().unwrap();
+    for line in ["compaction_style=kCompactionStyleUniversal", "ttl=0", "periodic_compaction_seconds=0"] {
+        assert!(own.lines().any(|found| found.trim() == line), "{line} is missing in {own}");
     }
 }
