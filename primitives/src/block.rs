@@ -41,16 +41,9 @@ impl OpaqueExtrinsic {
 
     /// The same of many, side by side where the processor can.
     pub fn hashes<'a>(extrinsics: impl Iterator<Item = &'a Self>) -> Vec<Hash> {
-        let (mut encoded, mut ends) = (Vec::new(), Vec::new());
-        for extrinsic in extrinsics {
-            extrinsic.encode_to(&mut encoded);
-            ends.push(encoded.len());
-        }
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let messages: Vec<_> =
-            starts.zip(&ends).map(|(start, end)| encoded.get(start..*end).unwrap_or_default()).collect();
-        let mut hashes = Vec::with_capacity(messages.len());
-        blake2_256_of_each(&messages, |_, hash| hashes.push(hash));
+        let encoded: Vec<_> = extrinsics.map(Encode::encode).collect();
+        let mut hashes = Vec::with_capacity(encoded.len());
+        blake2_256_of_each(&encoded, |_, hash| hashes.push(hash));
         hashes
     }
 

@@ -183,8 +183,12 @@ impl StateChangesBuilder {
     }
 }
 
-/// Up to eight bytes as a number with their order.
-fn first_bytes(bytes: &[u8]) -> u64 {
+/// The first eight bytes as a number with their order, filled up with zeros: keys are sorted by it before they are compared.
+#[must_use]
+pub fn first_bytes(bytes: &[u8]) -> u64 {
+    if let Some(first) = bytes.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
     let mut first = [0; 8];
     first.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
     u64::from_be_bytes(first)

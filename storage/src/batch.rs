@@ -1,6 +1,7 @@
 //! A set of writes that happen together or not at all.
 
 use crate::table::Table;
+use cairn_primitives::state_changes::first_bytes;
 
 /// Values up to this length lie beside the keys, in bytes: a large block has ten thousand of them.
 const SHORT_VALUE_MAX: usize = 256;
@@ -41,11 +42,8 @@ struct Placed {
 #[derive(Clone, Debug)]
 enum PlacedValue {
     Deleted,
-    /// It lies in the batch's bytes.
-    Short {
-        start: usize,
-        end: usize,
-    },
+    /// It lies behind the key, up to a place.
+    Short(usize),
     Long(Vec<u8>),
 }
 
@@ -67,21 +65,20 @@ impl WriteBatch {
 
     /// Puts a value in place of whatever was there.
     pub fn put(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl AsRef<[u8]> + Into<Vec<u8>>) {
-        let (start, key_end) = self.add(key.as_ref());
+        let placed = self.place(table, key.as_ref());
         let value = if value.as_ref().len() <= SHORT_VALUE_MAX {
-            let (start, end) = self.add(value.as_ref());
-            PlacedValue::Short { start, end }
+            self.bytes.extend_from_slice(value.as_ref());
+            PlacedValue::Short(self.bytes.len())
         } else {
             PlacedValue::Long(value.into())
         };
-        self.operations.push(Placed { table, first: first(key.as_ref()), start, key_end, value });
+        self.operations.push(Placed { value, ..placed });
     }
 
     /// Deletes a record; nothing happens where there is none.
     pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
-        let (start, key_end) = self.add(key.as_ref());
-        let (first, value) = (first(key.as_ref()), PlacedValue::Deleted);
-        self.operations.push(Placed { table, first, start, key_end, value });
+        let placed = self.place(table, key.as_ref());
+        self.operations.push(placed);
     }
 
     /// Deletes all records from `start` (included) to `end` (not included) that were there before the batch, at the cost of
@@ -120,22 +117,22 @@ impl WriteBatch {
         let key = |placed: &Placed| (placed.table, placed.first);
         // The sort is stable: of equal keys the last one stands last.
         operations.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.key(&bytes).cmp(b.key(&bytes))));
-        // `dedup_by` removes its first argument, the later one, so its value moves into the one that stays.
+        // `dedup_by` removes its first argument, the later one, so that one takes the place of the one that stays.
         operations.dedup_by(|later, earlier| {
             let same = key(later) == key(earlier) && later.key(&bytes) == earlier.key(&bytes);
             if same {
-                std::mem::swap(&mut earlier.value, &mut later.value);
+                std::mem::swap(earlier, later);
             }
             same
         });
         SortedBatch(Self { deletions, operations, bytes })
     }
 
-    /// Adds bytes; returns where they lie.
-    fn add(&mut self, bytes: &[u8]) -> (usize, usize) {
+    /// Where a key lies from now on, without a value.
+    fn place(&mut self, table: Table, key: &[u8]) -> Placed {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        (start, self.bytes.len())
+        self.bytes.extend_from_slice(key);
+        Placed { table, first: first_bytes(key), start, key_end: self.bytes.len(), value: PlacedValue::Deleted }
     }
 }
 
@@ -169,7 +166,7 @@ impl Placed {
     fn value<'a>(&'a self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         match &self.value {
             PlacedValue::Deleted => None,
-            PlacedValue::Short { start, end } => bytes.get(*start..*end),
+            PlacedValue::Short(end) => bytes.get(self.key_end..*end),
             PlacedValue::Long(value) => Some(value),
         }
     }
@@ -179,18 +176,11 @@ impl Placed {
         let moved = |at: &mut usize| *at = at.saturating_add(base);
         moved(&mut self.start);
         moved(&mut self.key_end);
-        if let PlacedValue::Short { start, end } = &mut self.value {
-            moved(start);
+        if let PlacedValue::Short(end) = &mut self.value {
             moved(end);
         }
         self
     }
-}
-
-fn first(key: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    first.iter_mut().zip(key).for_each(|(byte, own)| *byte = *own);
-    u64::from_be_bytes(first)
 }
 
 #[cfg(test)]

@@ -153,12 +153,13 @@ impl Database for RocksDatabase {
         for RangeDeletion { table, start, end } in batch.deletions() {
             writes.delete_range_cf(self.family(*table)?, start, end);
         }
-        let mut family = None;
+        let mut last = None;
         for Operation { table, key, value } in batch.operations() {
-            let family = match family {
+            let family = match last {
                 Some((of, family)) if of == table => family,
-                _ => family.insert((table, self.family(table)?)).1,
+                Some(_) | None => self.family(table)?,
             };
+            last = Some((table, family));
             match value {
                 Some(value) if compressed::has(table) => writes.put_cf(family, key, compressed::pack(value)?),
                 Some(value) => writes.put_cf(family, key, value),

@@ -151,24 +151,18 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
     options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
     options.set_target_file_size_base(file_bytes(table));
-    let access = access(table);
-    match access {
-        Access::Point | Access::Index => {
-            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
-            options.set_compression_type(DBCompressionType::None);
-            if matches!(access, Access::Index) {
-                options.set_compaction_style(DBCompactionStyle::Universal);
-                // Otherwise all of it would be written again every thirty days.
-                options.set_ttl(0);
-                options.set_periodic_compaction_seconds(0);
-            }
+    match access(table) {
+        Access::Point => by_whole_keys(&mut blocks, &mut options),
+        Access::Index => {
+            by_whole_keys(&mut blocks, &mut options);
+            options.set_compaction_style(DBCompactionStyle::Universal);
+            // Otherwise all of it would be written again every thirty days.
+            options.set_ttl(0);
+            options.set_periodic_compaction_seconds(0);
         }
         Access::Page => {
-            blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-            blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+            by_whole_keys(&mut blocks, &mut options);
             blocks.set_block_restart_interval(4);
-            options.set_compression_type(DBCompressionType::None);
             separate_values(&mut options);
         }
         Access::Log => {
@@ -188,6 +182,13 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     }
     options.set_block_based_table_factory(&blocks);
     options
+}
+
+/// Finds records by their whole keys, or says soon that there is none. Hashes do not get shorter.
+fn by_whole_keys(blocks: &mut BlockBasedOptions, options: &mut Options) {
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    options.set_compression_type(DBCompressionType::None);
 }
 
 /// Keeps values apart from keys. Files of which most is garbage are rewritten, from the oldest on.

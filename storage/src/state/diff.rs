@@ -14,6 +14,7 @@ use crate::batch::WriteBatch;
 use crate::database::{DatabaseView, Direction, KeyRange};
 use crate::error::DatabaseError;
 use crate::table::Table;
+use cairn_primitives::state_changes::first_bytes;
 use cairn_primitives::{Hash, Height};
 use parity_scale_codec::{Compact, Decode, Encode};
 
@@ -253,5 +254,5 @@ impl Filter {
 
 /// The bits of a key hash that filters and sorting go by.
 pub(super) fn first_bits(hash: &Hash) -> u64 {
-    hash.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    first_bytes(&hash.0)
 }
