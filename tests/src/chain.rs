@@ -55,7 +55,7 @@ struct Growth<'a> {
     chain: &'a LongChain,
     ledger: &'a mut Ledger,
     to: Height,
-    transfers: u32,
+    transfers: &'a dyn Fn(Height) -> u32,
     /// Transfers so far.
     sent: u32,
 }
@@ -89,12 +89,18 @@ impl LongChain {
         &self.spec
     }
 
-    /// Makes the database in a folder, or goes on with it, up to a height; each block has so many transfers, always the same
-    /// for one database.
+    /// Makes the database in a folder, or goes on with it, up to a height; `transfers` tells how many a block has, always the
+    /// same for one database.
     ///
     /// # Errors
     /// The database cannot be opened or written, or holds another chain.
-    pub fn grow(&self, folder: &Path, history: HistoryMode, to: Height, transfers: u32) -> anyhow::Result<()> {
+    pub fn grow(
+        &self,
+        folder: &Path,
+        history: HistoryMode,
+        to: Height,
+        transfers: &dyn Fn(Height) -> u32,
+    ) -> anyhow::Result<()> {
         let rocks = RocksDatabase::open(folder, RocksOptions { cache_bytes: 64 << 20 })?;
         let database: Arc<dyn Database> = Arc::new(Unhurried(rocks));
         let config = LedgerConfig {
@@ -109,7 +115,7 @@ impl LongChain {
         let mut ledger = Ledger::open(Arc::clone(&database), config)?;
         let checkpointer = ledger.checkpointer();
         let checkpoints = thread::spawn(move || checkpointer.run());
-        let sent = ledger.reader().head().height.0 * transfers;
+        let sent = (1..=ledger.reader().head().height.0).map(|height| transfers(Height(height))).sum();
         Growth { chain: self, ledger: &mut ledger, to, transfers, sent }.grow()?;
         let epoch = ledger.reader().current_epoch().epoch;
         drop(ledger);
@@ -176,7 +182,7 @@ impl Growth<'_> {
     }
 
     fn propose(&mut self, parent: Hash, height: Height) -> anyhow::Result<Arc<Block>> {
-        let candidates = (0..self.transfers).map(|_| self.transfer()).collect::<anyhow::Result<Vec<_>>>()?;
+        let candidates = (0..(self.transfers)(height)).map(|_| self.transfer()).collect::<anyhow::Result<Vec<_>>>()?;
         let request = ProposalRequest {
             epoch: self.chain.spec.epoch_schedule().epoch_of(height),
             view: View(u64::from(height.0)),

@@ -1,8 +1,10 @@
 //! The adapter.
 
 use crate::error::OpenError;
+use crate::format;
 use crate::options::{self, RocksOptions};
-use crate::{compressed, format};
+use crate::record::{self, Packed};
+use crate::value_files::{self, Large, Reader, ValueFiles};
 use cairn_storage::batch::{Operation, RangeDeletion};
 use cairn_storage::damage::shown_key;
 use cairn_storage::{
@@ -16,7 +18,7 @@ use std::fs;
 use std::path::Path;
 
 /// The set of tables never changes while the database is open, so no lock guards it.
-type Rocks = DBWithThreadMode<SingleThreaded>;
+pub(crate) type Rocks = DBWithThreadMode<SingleThreaded>;
 
 /// What a batch has for an operation beside key and value, in bytes: what to do, the table and two lengths.
 const OPERATION_BYTES_BESIDE: usize = 12;
@@ -24,6 +26,7 @@ const OPERATION_BYTES_BESIDE: usize = 12;
 /// A [`Database`] on RocksDB; dropping it closes the files.
 pub struct RocksDatabase {
     pub(crate) rocks: Rocks,
+    pub(crate) values: ValueFiles,
     cache: Cache,
 }
 
@@ -42,7 +45,8 @@ impl RocksDatabase {
         let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
             .map_err(|error| open_error(path, &error))?;
         check_sizes(path, &rocks)?;
-        Ok(Self { rocks, cache })
+        let values = ValueFiles::open(path, &rocks)?;
+        Ok(Self { rocks, values, cache })
     }
 
     /// Bytes that the block cache holds now.
@@ -56,6 +60,16 @@ impl RocksDatabase {
         self.rocks.cf_handle(table.name()).ok_or_else(reason)
     }
 
+    fn version(&self) -> RocksSnapshot<'_> {
+        RocksSnapshot { database: self, snapshot: self.rocks.snapshot() }
+    }
+
+    /// Where the engine keeps what it says of value files.
+    fn value_family(&self) -> Result<&ColumnFamily, DatabaseError> {
+        let reason = format!("table {} is missing", value_files::FAMILY);
+        self.rocks.cf_handle(value_files::FAMILY).ok_or(DatabaseError::Engine { operation: "write", reason })
+    }
+
     /// What the engine counts of a table under this name; zero where it counts nothing.
     pub(crate) fn property(&self, table: Table, name: &str) -> Result<u64, DatabaseError> {
         let count = self.rocks.property_int_value_cf(self.family(table)?, name);
@@ -64,7 +78,8 @@ impl RocksDatabase {
 
     fn get(&self, table: Table, key: &[u8], options: &ReadOptions) -> Result<Option<Vec<u8>>, DatabaseError> {
         let stored = self.rocks.get_pinned_cf_opt(self.family(table)?, key, options);
-        stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, key, &stored)).transpose()
+        let mut values = Values::new(self, table);
+        stored.map_err(|error| engine("read", &error))?.map(|stored| values.unpack(key, &stored)).transpose()
     }
 
     fn multi_get(
@@ -75,8 +90,9 @@ impl RocksDatabase {
     ) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
         let family = self.family(table)?;
         let found = self.rocks.batched_multi_get_cf_opt(family, keys.iter().copied(), keys.is_sorted(), options);
+        let mut values = Values::new(self, table);
         let copy = |(key, stored): (&&[u8], Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>)| {
-            stored.map_err(|error| engine("read", &error))?.map(|stored| value(table, key, &stored)).transpose()
+            stored.map_err(|error| engine("read", &error))?.map(|stored| values.unpack(key, &stored)).transpose()
         };
         keys.iter().zip(found).map(copy).collect()
     }
@@ -102,8 +118,9 @@ impl RocksDatabase {
             Direction::Backward => cursor.seek_to_last(),
         }
         let mut records = Vec::new();
+        let mut values = Values::new(self, table);
         while let Some((key, stored)) = cursor.item() {
-            records.push((key.to_vec(), value(table, key, stored)?));
+            records.push((key.to_vec(), values.unpack(key, stored)?));
             if records.len() >= limit {
                 break;
             }
@@ -117,12 +134,19 @@ impl RocksDatabase {
     }
 }
 
+/// Of a table with values in files of their own a version is read, so that the files stay until their values are read.
 impl DatabaseView for RocksDatabase {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+        if record::has(table) {
+            return self.version().get(table, key);
+        }
         self.get(table, key, &ReadOptions::default())
     }
 
     fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
+        if record::has(table) {
+            return self.version().multi_get(table, keys);
+        }
         self.multi_get(table, keys, &ReadOptions::default())
     }
 
@@ -133,6 +157,9 @@ impl DatabaseView for RocksDatabase {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Record>, DatabaseError> {
+        if record::has(table) {
+            return self.version().scan(table, range, direction, limit);
+        }
         self.scan(table, range, direction, limit, ReadOptions::default())
     }
 }
@@ -145,8 +172,16 @@ impl Database for RocksDatabase {
             tables.dedup();
             self.wait_for_disk(&tables)?;
         }
-        let bytes = batch.operations().map(|Operation { key, value, .. }| {
-            let value = value.map_or(0, <[u8]>::len);
+        let large = batch.operations().filter(|operation| record::has(operation.table));
+        let large = large.filter_map(|Operation { table, key, value }| {
+            Some(Packed::new(table, value?).map(|value| Large { table, key, value }))
+        });
+        let large = large.collect::<Result<Vec<_>, _>>()?;
+        let change = self.values.change(&large, batch.deletions(), durability)?;
+        let place = |number| change.as_ref().and_then(|change| change.pointer(number));
+        let mut large = (0..).zip(&large).map(|(number, own)| own.value.record(place(number)));
+        let bytes = batch.operations().map(|Operation { table, key, value }| {
+            let value = value.filter(|_| !record::has(table)).map_or(0, <[u8]>::len);
             key.len().saturating_add(value).saturating_add(OPERATION_BYTES_BESIDE)
         });
         let mut writes = rocksdb::WriteBatch::with_capacity_bytes(bytes.fold(0, usize::saturating_add));
@@ -161,30 +196,36 @@ impl Database for RocksDatabase {
             };
             last = Some((table, family));
             match value {
-                Some(value) if compressed::has(table) => writes.put_cf(family, key, compressed::pack(value)?),
+                Some(_) if record::has(table) => writes.put_cf(family, key, large.next().unwrap_or_default()),
                 Some(value) => writes.put_cf(family, key, value),
                 None => writes.delete_cf(family, key),
             }
         }
+        if let Some(change) = &change {
+            change.put(self.value_family()?, &mut writes);
+        }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         options.disable_wal(durability == Durability::Derived);
-        self.rocks.write_opt(writes, &options).map_err(|error| engine("write", &error))
+        self.rocks.write_opt(writes, &options).map_err(|error| engine("write", &error))?;
+        change.map_or(Ok(()), |change| change.written(&self.rocks))
     }
 
     fn flush(&self) -> Result<(), DatabaseError> {
-        let families = Table::ALL.into_iter().map(|table| self.family(table)).collect::<Result<Vec<_>, _>>()?;
+        let families = Table::ALL.into_iter().map(|table| self.family(table)).chain([self.value_family()]);
+        let families = families.collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
         self.rocks.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| engine("flush", &error))?;
+        self.values.flushed(&self.rocks)?;
         self.merge_small_files()
     }
 
     fn snapshot(&self) -> Box<dyn DatabaseView + '_> {
-        Box::new(RocksSnapshot { database: self, snapshot: self.rocks.snapshot() })
+        Box::new(self.version())
     }
 }
 
-/// One version of all tables.
+/// One version of all tables. Value files that it shows are not deleted before it is dropped.
 struct RocksSnapshot<'a> {
     database: &'a RocksDatabase,
     snapshot: SnapshotWithThreadMode<'a, Rocks>,
@@ -218,12 +259,22 @@ impl DatabaseView for RocksSnapshot<'_> {
     }
 }
 
-/// The value of a record as the engine has it.
-fn value(table: Table, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, DatabaseError> {
-    if !compressed::has(table) {
-        return Ok(stored.to_vec());
+/// Takes values of one table out of the engine's records.
+struct Values<'a> {
+    table: Table,
+    files: Option<Reader<'a>>,
+}
+
+impl<'a> Values<'a> {
+    fn new(database: &'a RocksDatabase, table: Table) -> Self {
+        Self { table, files: record::has(table).then(|| database.values.reader(table)) }
     }
-    compressed::unpack(stored).map_err(|reason| DatabaseError::damaged(table, format!("{}: {reason}", shown_key(key))))
+
+    fn unpack(&mut self, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, DatabaseError> {
+        let Some(files) = &mut self.files else { return Ok(stored.to_vec()) };
+        let value = record::unpack(stored, |pointer| files.read(pointer));
+        value.map_err(|reason| DatabaseError::damaged(self.table, format!("{}: {reason}", shown_key(key))))
+    }
 }
 
 /// Whether the processor has what `scripts/rocksdb.sh` compiles the library for.

@@ -1,6 +1,7 @@
 //! The `FORMAT` file: says whose directory it is and which version of the formats it has, before RocksDB touches it.
 
 use crate::error::OpenError;
+use crate::value_files::EXTENSION;
 use cairn_storage::table::FORMAT_VERSION;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -58,13 +59,15 @@ fn check(path: &Path, text: &str) -> Result<(), OpenError> {
     }
 }
 
-/// RocksDB takes a directory without `CURRENT` for a new one and deletes the tables in it: that is refused here.
+/// RocksDB takes a directory without `CURRENT` for a new one and deletes the tables in it, and then nobody knows the value files:
+/// that is refused here.
 fn check_complete(path: &Path) -> io::Result<Option<OpenError>> {
     if path.join("CURRENT").exists() {
         return Ok(None);
     }
     for entry in fs::read_dir(path)? {
-        if Path::new(&entry?.file_name()).extension().is_some_and(|extension| extension == "sst") {
+        let name = entry?.file_name();
+        if Path::new(&name).extension().is_some_and(|extension| extension == "sst" || extension == EXTENSION) {
             let reason = "the file CURRENT is missing".to_owned();
             return Ok(Some(OpenError::Damaged { path: path.into(), reason }));
         }

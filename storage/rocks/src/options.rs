@@ -1,5 +1,6 @@
 //! How RocksDB is set up: small, bounded, and each table by the way it is used.
 
+use crate::value_files;
 use cairn_storage::Table;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompactionStyle, DBCompressionType, DBRecoveryMode,
@@ -135,10 +136,12 @@ pub(crate) fn database() -> Options {
 }
 
 pub(crate) fn column_families(cache: &Cache) -> impl Iterator<Item = ColumnFamilyDescriptor> {
-    Table::ALL.into_iter().map(|table| ColumnFamilyDescriptor::new(table.name(), column_family(table, cache)))
+    let tables = Table::ALL.into_iter().map(|table| (table.name(), access(table), file_bytes(table)));
+    let all = tables.chain([(value_files::FAMILY, Access::Ordered, TABLE_FILE_BYTES)]);
+    all.map(|(name, access, bytes)| ColumnFamilyDescriptor::new(name, column_family(access, bytes, cache)))
 }
 
-fn column_family(table: Table, cache: &Cache) -> Options {
+fn column_family(access: Access, file_bytes: u64, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
@@ -150,8 +153,8 @@ fn column_family(table: Table, cache: &Cache) -> Options {
     options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_SLOW);
     options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
     options.set_level_zero_file_num_compaction_trigger(LEVEL_0_FILES);
-    options.set_target_file_size_base(file_bytes(table));
-    match access(table) {
+    options.set_target_file_size_base(file_bytes);
+    match access {
         Access::Point => by_whole_keys(&mut blocks, &mut options),
         Access::Index => {
             by_whole_keys(&mut blocks, &mut options);

@@ -1,6 +1,8 @@
 //! What lies on disk: tables in files, and all other files of the directory.
 
 use crate::database::{RocksDatabase, engine};
+use crate::record;
+use crate::value_files::{EXTENSION, ValueFiles};
 use cairn_storage::{DatabaseError, Table};
 use std::fs;
 use std::io;
@@ -13,7 +15,7 @@ pub struct TableStats {
     pub table: Table,
     /// Records: the engine's estimate, which counts replaced and deleted ones that no compaction has met.
     pub records_estimate: u64,
-    /// Table files.
+    /// Table files and value files.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -43,7 +45,7 @@ impl DirectoryStats {
             let Ok(found) = entry.metadata() else { continue };
             let name = entry.file_name();
             let kind = match Path::new(&name).extension().and_then(|extension| extension.to_str()) {
-                Some("sst" | "blob") => &mut stats.tables,
+                Some("sst" | "blob" | EXTENSION) => &mut stats.tables,
                 Some("log") => &mut stats.logs,
                 _ => &mut stats.other,
             };
@@ -70,7 +72,8 @@ impl RocksDatabase {
             .into_iter()
             .map(|table| {
                 let records_estimate = self.property(table, "rocksdb.estimate-num-keys")?;
-                let mut stats = TableStats { table, records_estimate, files: 0, bytes: 0 };
+                let (files, bytes) = self.values.size(table);
+                let mut stats = TableStats { table, records_estimate, files, bytes };
                 for file in live.iter().filter(|file| file.column_family_name == table.name()) {
                     stats.files += 1;
                     stats.bytes += u64::try_from(file.size).unwrap_or(u64::MAX);
@@ -80,7 +83,7 @@ impl RocksDatabase {
             .collect()
     }
 
-    /// The table files in which a record with this key lies or would lie.
+    /// The files in which a record with this key lies or would lie.
     ///
     /// # Errors
     /// The engine failed.
@@ -90,7 +93,15 @@ impl RocksDatabase {
             start.as_deref().is_none_or(|start| start <= key) && end.as_deref().is_none_or(|end| key <= end)
         };
         let own = live.into_iter().filter(|file| file.column_family_name == table.name());
-        Ok(own.filter(|file| holds(&file.start_key, &file.end_key)).map(|file| file.name).collect())
+        let own = own.filter(|file| holds(&file.start_key, &file.end_key)).map(|file| file.name);
+        Ok(own.chain(self.value_file(table, key)).collect())
+    }
+
+    /// The value file in which the value of a record lies, if it lies in one.
+    fn value_file(&self, table: Table, key: &[u8]) -> Option<String> {
+        let stored = self.rocks.get_pinned_cf(self.family(table).ok()?, key).ok()??;
+        let pointer = record::pointer(&stored).ok()?.filter(|_| record::has(table))?;
+        Some(ValueFiles::name(table, pointer))
     }
 
     /// Rewrites the files of a table without what was deleted, which gives the space back.

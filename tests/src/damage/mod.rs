@@ -83,7 +83,9 @@ fn build(options: &Options) -> anyhow::Result<PathBuf> {
     remove(&whole)?;
     let chain = LongChain::new()?;
     fs::create_dir_all(&whole)?;
-    chain.grow(&copy::database(&whole), options.history_mode(), Height(options.blocks), options.transfers)?;
+    chain.grow(&copy::database(&whole), options.history_mode(), Height(options.blocks), &|height| {
+        options.transfers_of(height)
+    })?;
     fs::write(whole.join(SPEC_FILE), chain.spec().to_json())?;
     Ok(whole)
 }

@@ -1,11 +1,16 @@
 //! What can be asked for on the command line.
 
+use cairn_primitives::Height;
 use cairn_storage::HistoryMode;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Heights of which a window keeps the state, unless the chain is shorter: as on a validator.
 const WINDOW: u32 = 4_096;
+
+/// Which block is large, as blocks below the head, and how many transfers it has.
+const LARGE_BLOCK_BELOW_HEAD: u32 = 20;
+const LARGE_BLOCK_TRANSFERS: u32 = 1_200;
 
 /// How much history of the state a database keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,6 +61,15 @@ impl Options {
         match self.history {
             Keeping::Archive => HistoryMode::Archive,
             Keeping::Window => HistoryMode::Window(WINDOW.min(self.blocks / 2)),
+        }
+    }
+
+    /// One block has so many that its values lie in files of their own; no block after it is pruned.
+    pub(super) const fn transfers_of(&self, height: Height) -> u32 {
+        if height.0 == self.blocks.saturating_sub(LARGE_BLOCK_BELOW_HEAD) {
+            LARGE_BLOCK_TRANSFERS
+        } else {
+            self.transfers
         }
     }
 

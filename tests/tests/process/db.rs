@@ -55,9 +55,11 @@ async fn database_of_a_stopped_node_is_checked_taken_back_pruned_and_goes_on() {
     assert!(head >= 8);
     assert!(answer(&here, &["stats"], &config)["tables"].as_array().is_some_and(|tables| tables.len() == 16));
 
-    // A file cut short, and a byte turned in the middle: each is found in each table file, and named.
+    // Each table file cut short is found and named, but for those that a check before had merged with others.
+    let mut cut = 0;
     for file in table_files(&database) {
-        let whole = fs::read(&file).unwrap();
+        let Ok(whole) = fs::read(&file) else { continue };
+        cut += 1;
         fs::write(&file, &whole[..whole.len() * 2 / 3]).unwrap();
         let found = refused(&here, &["check"], &config, DAMAGED);
         let name = file.file_name().unwrap().to_str().unwrap();
@@ -65,6 +67,7 @@ async fn database_of_a_stopped_node_is_checked_taken_back_pruned_and_goes_on() {
         assert!(said.contains(name) || said.contains("state_"), "{name}: {said}");
         fs::write(&file, whole).unwrap();
     }
+    assert!(cut >= 8, "{cut} table files");
     assert_sound(&here, &config);
 
     let file = here.join("blocks");

@@ -31,7 +31,7 @@ impl Data {
     }
 
     fn grow(&self, history: HistoryMode, to: u32) {
-        self.chain.grow(&self.path().join("db"), history, Height(to), TRANSFERS).unwrap();
+        self.chain.grow(&self.path().join("db"), history, Height(to), &|_| TRANSFERS).unwrap();
     }
 
     fn db(&self, words: &[&str]) -> Value {

@@ -1,0 +1,294 @@
+//! Value files: values of large batches come back in every way and after every crash, damage is named, space is returned.
+
+use cairn_primitives::hash::sha256;
+use cairn_storage::{
+    Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, MemoryDatabase, Table, WriteBatch,
+};
+use cairn_storage_rocks::{DirectoryStats, OpenError, RocksDatabase, RocksOptions};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Enough in one batch for a file of its own.
+const LARGE: usize = 200 << 10;
+/// The tables whose values may lie in files.
+const TABLES: [Table; 3] = [Table::Bodies, Table::Events, Table::StateDiffs];
+
+fn open(path: &Path) -> Result<RocksDatabase, OpenError> {
+    RocksDatabase::open(path, RocksOptions { cache_bytes: 4 << 20 })
+}
+
+/// Bytes that no compression makes shorter.
+fn value(seed: u32, length: usize) -> Vec<u8> {
+    let words =
+        (0..length.div_ceil(32)).map(|at| sha256(&[u64::from(seed), at as u64].map(u64::to_be_bytes).concat()).0);
+    words.flatten().take(length).collect()
+}
+
+fn put(records: &[(Table, u32, usize)]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    records.iter().for_each(|(table, key, length)| batch.put(*table, key.to_be_bytes(), value(*key, *length)));
+    batch
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(path).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|own| own == "values")).collect();
+    files.sort();
+    files
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let names = files(path).into_iter().filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    names.collect()
+}
+
+/// What a crash of the process leaves at this moment.
+fn crash(path: &Path) -> TempDir {
+    loop {
+        let before = listed(path);
+        let copy = tempfile::tempdir().expect("a folder");
+        let is_copied = before.keys().all(|name| fs::copy(path.join(name), copy.path().join(name)).is_ok());
+        // The engine made or deleted no file meanwhile.
+        if is_copied && listed(path) == before {
+            return copy;
+        }
+    }
+}
+
+/// The names of files, and their lengths.
+fn listed(path: &Path) -> BTreeMap<OsString, u64> {
+    let entries = fs::read_dir(path).expect("a folder").flatten();
+    entries.filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.len()))).collect()
+}
+
+fn all(view: &dyn DatabaseView, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+    view.scan(table, &KeyRange::all(), Direction::Forward, usize::MAX).expect("records")
+}
+
+#[test]
+fn values_of_a_large_batch_come_back_in_every_way_and_the_log_has_none_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    let records =
+        [(Table::Bodies, 1, LARGE), (Table::Events, 1, LARGE), (Table::Events, 2, 100), (Table::Headers, 1, 100)];
+    database.write(put(&records), Durability::Synced).unwrap();
+    assert_eq!(names(directory.path()), ["bodies-00000001.values", "events-00000001.values"]);
+    let check = |view: &dyn DatabaseView| {
+        for (table, key, length) in records {
+            let expected = value(key, length);
+            let key = key.to_be_bytes();
+            assert_eq!(view.get(table, &key).unwrap().unwrap(), expected);
+            assert_eq!(view.multi_get(table, &[&key]).unwrap(), [Some(expected.clone())]);
+            let range = KeyRange::from(key);
+            assert_eq!(view.scan(table, &range, Direction::Forward, 1).unwrap(), [(key.to_vec(), expected)]);
+        }
+    };
+    check(&database);
+    check(&*database.snapshot());
+    let stats = DirectoryStats::read(directory.path()).unwrap();
+    assert!(stats.logs < 4 << 10, "{stats:?}");
+    assert!(stats.tables > 2 * LARGE as u64, "{stats:?}");
+    let stats = database.table_stats().unwrap();
+    let bodies = stats.iter().find(|stats| stats.table == Table::Bodies).unwrap();
+    assert_eq!((bodies.files, bodies.bytes), (1, LARGE as u64));
+    check(&open(crash(directory.path()).path()).unwrap());
+    database.flush().unwrap();
+    check(&database);
+    drop(database);
+    check(&open(directory.path()).unwrap());
+}
+
+#[test]
+fn small_and_derived_batches_make_no_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    database.write(put(&[(Table::Bodies, 1, 100 << 10)]), Durability::Synced).unwrap();
+    database.write(put(&[(Table::Bodies, 2, LARGE)]), Durability::Derived).unwrap();
+    database.write(put(&[(Table::StateHistory, 3, LARGE)]), Durability::Synced).unwrap();
+    let mut short = WriteBatch::new();
+    (0..1_000u32).for_each(|key| short.put(Table::StateDiffs, key.to_be_bytes(), value(key, 1_000)));
+    database.write(short, Durability::Synced).unwrap();
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(database.get(Table::Bodies, &2u32.to_be_bytes()).unwrap().unwrap(), value(2, LARGE));
+    assert_eq!(all(&database, Table::StateDiffs).len(), 1_000);
+}
+
+#[test]
+fn bytes_of_a_batch_that_a_crash_took_back_are_written_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    database.write(put(&[(Table::Bodies, 1, LARGE)]), Durability::Synced).unwrap();
+    drop(database);
+    // The crash came between the values and the log: at the end of a file, and in the first batch of another.
+    let body = &files(directory.path())[0];
+    let whole = [fs::read(body).unwrap(), value(9, LARGE + 5)].concat();
+    fs::write(body, &whole).unwrap();
+    fs::write(directory.path().join("events-00000001.values"), value(9, LARGE)).unwrap();
+    fs::write(directory.path().join("letter.values"), "not ours").unwrap();
+    let database = open(directory.path()).unwrap();
+    assert_eq!(names(directory.path()), ["bodies-00000001.values", "letter.values"]);
+    database.write(put(&[(Table::Bodies, 2, LARGE), (Table::Events, 2, LARGE)]), Durability::Synced).unwrap();
+    assert_eq!(fs::metadata(body).unwrap().len(), whole.len() as u64, "the second body takes the place of the bytes");
+    drop(database);
+    let database = open(directory.path()).unwrap();
+    for (table, key) in [(Table::Bodies, 1u32), (Table::Bodies, 2), (Table::Events, 2)] {
+        assert_eq!(database.get(table, &key.to_be_bytes()).unwrap().unwrap(), value(key, LARGE));
+    }
+}
+
+#[test]
+fn damaged_files_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    let records: Vec<_> = (0..4).map(|key| (Table::Bodies, key, LARGE)).collect();
+    database.write(put(&records), Durability::Synced).unwrap();
+    let key = 1u32.to_be_bytes();
+    assert!(database.files_of(Table::Bodies, &key).unwrap().contains(&"bodies-00000001.values".to_owned()));
+    drop(database);
+    let file = &files(directory.path())[0];
+    let whole = fs::read(file).unwrap();
+    let mut turned = whole.clone();
+    turned[LARGE + LARGE / 2] ^= 0x10;
+    fs::write(file, turned).unwrap();
+    let database = open(directory.path()).unwrap();
+    let refused = |error: DatabaseError| {
+        let error = error.to_string();
+        assert!(error.contains("bodies-00000001.values: the checksum of 204800 bytes at 204800"), "{error}");
+        assert!(error.contains("key 0x00000001"), "{error}");
+    };
+    refused(database.get(Table::Bodies, &key).unwrap_err());
+    refused(database.multi_get(Table::Bodies, &[&key]).unwrap_err());
+    refused(database.scan(Table::Bodies, &KeyRange::all(), Direction::Forward, 2).unwrap_err());
+    assert_eq!(database.get(Table::Bodies, &2u32.to_be_bytes()).unwrap().unwrap(), value(2, LARGE));
+    drop(database);
+    fs::write(file, &whole[..whole.len() - 1]).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("bodies-00000001.values should have 819200 bytes, and has 819199"), "{error}");
+    fs::remove_file(file).unwrap();
+    assert!(open(directory.path()).err().unwrap().to_string().contains("bodies-00000001.values"));
+    fs::write(file, whole).unwrap();
+    fs::rename(directory.path().join("CURRENT"), directory.path().join("CURRENT.old")).unwrap();
+    assert!(matches!(open(directory.path()), Err(OpenError::Damaged { .. })));
+    assert!(file.is_file(), "it is not taken for one that nobody knows");
+}
+
+/// A diff of each height in files of 16 MiB, from `first` up to, not with, `end`.
+fn write_diffs(database: &RocksDatabase, first: u32, end: u32) {
+    for height in first..end {
+        database.write(put(&[(Table::StateDiffs, height, 4 << 20)]), Durability::Synced).expect("a diff");
+    }
+}
+
+fn deletion(end: u32) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    batch.delete_range(Table::StateDiffs, [0; 4], end.to_be_bytes());
+    batch
+}
+
+#[test]
+fn files_of_deleted_records_are_deleted_once_that_is_on_disk_and_nobody_looks_at_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    write_diffs(&database, 0, 18);
+    let numbers = || names(directory.path()).iter().map(|name| name[18..20].parse().unwrap()).collect::<Vec<u32>>();
+    assert_eq!(numbers(), [1, 2, 3, 4, 5]);
+    let before = database.snapshot();
+    // The second file has heights 4 to 7.
+    database.write(deletion(7), Durability::Synced).unwrap();
+    assert_eq!(all(&database, Table::StateDiffs).len(), 11);
+    assert_eq!(all(&*before, Table::StateDiffs).len(), 18);
+    drop(before);
+    // Whoever looks at it as it is now holds nothing up.
+    let now = database.snapshot();
+    database.write(deletion(8), Durability::Synced).unwrap();
+    assert_eq!(numbers(), [2, 3, 4, 5]);
+    assert_eq!(all(&*now, Table::StateDiffs).len(), 11);
+    drop(now);
+    // What a crash may take back keeps its files.
+    database.write(deletion(12), Durability::Unsynced).unwrap();
+    assert_eq!(numbers(), [3, 4, 5], "the one before was synced");
+    database.write(deletion(16), Durability::Derived).unwrap();
+    write_diffs(&database, 18, 19);
+    assert_eq!(numbers(), [4, 5]);
+    database.flush().unwrap();
+    assert_eq!(numbers(), [5]);
+    assert_eq!(all(&database, Table::StateDiffs).len(), 3);
+    // The last one of a table stays.
+    database.write(deletion(40), Durability::Synced).unwrap();
+    assert_eq!(all(&database, Table::StateDiffs), Vec::new());
+    assert_eq!(numbers(), [5]);
+    write_diffs(&database, 40, 44);
+    database.write(deletion(40), Durability::Synced).unwrap();
+    assert_eq!(numbers(), [5, 6]);
+    drop(database);
+    let database = open(directory.path()).unwrap();
+    assert_eq!(all(&database, Table::StateDiffs).len(), 4);
+}
+
+#[test]
+fn crashes_around_deletions_leave_files_of_all_records_and_no_others_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    write_diffs(&database, 0, 9);
+    let before = database.snapshot();
+    database.write(deletion(8), Durability::Synced).unwrap();
+    // Deleted, and kept for a reader that the crash ends.
+    assert_eq!(files(directory.path()).len(), 3);
+    let copy = crash(directory.path());
+    let opened = open(copy.path()).unwrap();
+    assert_eq!(names(copy.path()), ["state_diffs-00000003.values"]);
+    assert_eq!(all(&opened, Table::StateDiffs).len(), 1);
+    drop(before);
+    let copy = crash(directory.path());
+    database.write(deletion(9), Durability::Derived).unwrap();
+    write_diffs(&database, 9, 10);
+    assert_eq!(all(&open(copy.path()).unwrap(), Table::StateDiffs).len(), 1);
+    // What is in no log is there again after a crash, and its values are.
+    let opened = crash(directory.path());
+    assert_eq!(all(&open(opened.path()).unwrap(), Table::StateDiffs).len(), 2);
+}
+
+#[test]
+fn random_batches_are_those_of_the_model_after_every_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(directory.path()).unwrap();
+    let model = MemoryDatabase::new();
+    let mut state = 7u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for step in 0..60u32 {
+        let mut batch = WriteBatch::new();
+        for _ in 0..random(6) {
+            let table = TABLES[usize::try_from(random(3)).unwrap()];
+            let key = u32::try_from(random(40)).unwrap().to_be_bytes();
+            match random(5) {
+                0 => batch.delete(table, key),
+                1 => batch.delete_range(table, key, u32::try_from(random(40)).unwrap().to_be_bytes()),
+                2 => batch.put(table, key, value(step, usize::try_from(random(5_000)).unwrap())),
+                _ => batch.put(table, key, value(step, usize::try_from(random(300_000)).unwrap())),
+            }
+        }
+        model.write(batch.clone(), Durability::Synced).unwrap();
+        database.write(batch, Durability::Synced).unwrap();
+        if random(6) == 0 {
+            database.flush().unwrap();
+        }
+        if random(6) == 0 {
+            drop(database);
+            database = open(directory.path()).unwrap();
+        }
+        let copy = crash(directory.path());
+        let crashed = open(copy.path()).unwrap();
+        for table in TABLES {
+            let expected = all(&model, table);
+            assert!(all(&database, table) == expected && all(&crashed, table) == expected, "step {step}, {table}");
+        }
+    }
+    assert!(files(directory.path()).len() >= 3);
+}
