@@ -42,6 +42,7 @@ impl RocksDatabase {
         format::check_or_create(path)?;
         share_threads().map_err(|error| open_error(path, &error))?;
         let cache = Cache::new_hyper_clock_cache(options.cache_bytes, 0);
+        value_files::check_known(path)?;
         let rocks = Rocks::open_cf_descriptors(&options::database(), path, options::column_families(&cache))
             .map_err(|error| open_error(path, &error))?;
         check_sizes(path, &rocks)?;
@@ -208,7 +209,10 @@ impl Database for RocksDatabase {
         options.set_sync(durability == Durability::Synced);
         options.disable_wal(durability == Durability::Derived);
         self.rocks.write_opt(writes, &options).map_err(|error| engine("write", &error))?;
-        change.map_or(Ok(()), |change| change.written(&self.rocks))
+        if let Some(change) = change {
+            change.written(&self.rocks);
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), DatabaseError> {
@@ -216,7 +220,6 @@ impl Database for RocksDatabase {
         let families = families.collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
         self.rocks.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|error| engine("flush", &error))?;
-        self.values.flushed(&self.rocks)?;
         self.merge_small_files()
     }
 

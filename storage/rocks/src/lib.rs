@@ -6,7 +6,7 @@
 //!
 //! Memory is bounded by [`RocksOptions`]: the block cache, which also holds indexes and filters, and the write buffers of
 //! all tables together. After a crash the log is replayed up to its last whole record; damage anywhere else is refused at
-//! opening. After a failed write RocksDB refuses further ones.
+//! opening. After a failed write further ones are refused.
 
 mod database;
 mod error;

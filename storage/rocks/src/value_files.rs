@@ -8,24 +8,26 @@
 //!   long values ──► append, sync ──► engine's batch: pointers, and how far each file is written ──► log, sync
 //! ```
 //! What lies behind that place is of a batch that a crash took back: the next one writes over it. The engine keeps the places in a
-//! table of its own (`value_files`): file name; place (u64), first and last key of the records (each after its length, u16),
-//! numbers big-endian. A file that is not in it holds nothing, and is deleted at opening.
+//! table of its own (`value_files`): file name; place (u64), the lowest and the highest key that may be in the file (each after its length, u16),
+//! numbers big-endian.
 //!
-//! Files are deleted as a whole, once all their keys lie in a range that was deleted, that is on disk, and no snapshot is older. The last file of a table stays, and
-//! records that are deleted or replaced one by one leave their bytes behind: blocks that are taken back, nothing else does that.
+//! Records of these tables go from the lowest key on, by range, and a file is deleted as a whole once all of its keys are gone, that is
+//! on disk, and no snapshot is older. The last file of a table stays, and records that are deleted or replaced
+//! one by one leave their bytes behind: blocks that are taken back, nothing else does that.
 
-use crate::database::{Rocks, engine};
+use crate::database::Rocks;
 use crate::error::OpenError;
 use crate::record::{self, Packed, Pointer};
 use cairn_storage::batch::RangeDeletion;
 use cairn_storage::{DatabaseError, Durability, Table};
-use rocksdb::{ColumnFamily, IteratorMode, WriteBatch};
+use rocksdb::{ColumnFamily, IteratorMode, Options, WriteBatch};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use twox_hash::XxHash64;
 
 /// The engine's table of value files.
@@ -34,23 +36,25 @@ pub(crate) const FAMILY: &str = "value_files";
 pub(crate) const EXTENSION: &str = "values";
 /// A shorter value stays in its record, in bytes.
 const VALUE_BYTES_MIN: usize = 4 << 10;
-/// So do all where those that are not shorter have fewer bytes together: a file that is synced first costs more than it saves.
-const BATCH_BYTES_MIN: usize = 128 << 10;
+/// So do all of a table where those that are not shorter have fewer bytes together: another file to sync costs more than it saves.
+const TABLE_BYTES_MIN: usize = 256 << 10;
 /// The engine's name for the oldest version that somebody looks at; 0 if nobody does.
 const OLDEST_SNAPSHOT: &str = "rocksdb.oldest-snapshot-sequence";
 
-/// A file of a table ends with the batch that brings it to this size, in bytes. Diffs are deleted again, file by file.
-const fn file_bytes(table: Table) -> u64 {
-    if matches!(table, Table::StateDiffs) { 16 << 20 } else { 256 << 20 }
-}
+/// A file takes no more batches from this size on, in bytes.
+const FILE_BYTES: u64 = 256 << 20;
+/// One of diffs, which are deleted file by file.
+const DIFFS_FILE_BYTES: u64 = 16 << 20;
 
 /// What is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
+struct Extent {
     /// How far it is written.
-    pub(crate) end: u64,
-    first: Vec<u8>,
-    last: Vec<u8>,
+    end: u64,
+    /// No key in the file is lower.
+    lowest: Vec<u8>,
+    /// None is higher. With a higher `lowest` there is none.
+    highest: Vec<u8>,
 }
 
 /// A file whose records are deleted.
@@ -59,23 +63,26 @@ struct Abandoned {
     path: PathBuf,
     /// The deletion is visible from this version on.
     sequence: u64,
-    /// The deletion is not logged, and on disk with the next flush only.
-    is_derived: bool,
     is_on_disk: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     extents: BTreeMap<(Table, u32), Extent>,
+    /// The highest number that a file of a table has had, known to the engine or not: none is made twice.
+    made: BTreeMap<Table, u32>,
     /// The last files of tables, open for writing.
-    open: BTreeMap<Table, (u32, File)>,
+    open: BTreeMap<Table, (u32, Arc<File>)>,
     abandoned: Vec<Abandoned>,
+    /// A change was begun and not written: the engine may have it or not.
+    is_in_doubt: bool,
 }
 
 /// The value files of a database.
 #[derive(Debug)]
 pub(crate) struct ValueFiles {
     folder: PathBuf,
+    file_bytes: fn(Table) -> u64,
     state: Mutex<State>,
 }
 
@@ -86,9 +93,29 @@ pub(crate) struct Large<'a> {
     pub(crate) value: Packed<'a>,
 }
 
+/// Refuses a folder with value files and a list of the engine's tables without theirs: it would make an empty one.
+pub(crate) fn check_known(folder: &Path) -> Result<(), OpenError> {
+    let inaccessible =
+        |error: io::Error| OpenError::Inaccessible { path: folder.to_path_buf(), reason: error.to_string() };
+    for entry in fs::read_dir(folder).map_err(inaccessible)? {
+        let name = entry.map_err(inaccessible)?.file_name();
+        if name.to_str().and_then(file_of_name).is_some() {
+            let known = Rocks::list_cf(&Options::default(), folder);
+            // What is wrong otherwise, opening tells.
+            if known.is_ok_and(|known| !known.iter().any(|family| family == FAMILY)) {
+                let reason = format!("the list of tables is without {FAMILY}, and there is {}", name.display());
+                return Err(OpenError::Damaged { path: folder.to_path_buf(), reason });
+            }
+            break;
+        }
+    }
+    Ok(())
+}
+
 impl ValueFiles {
-    /// Compares the files of a folder with what the engine says of them, and deletes those that it does not know.
+    /// Compares the files of a folder with what the engine says of them, and deletes those that were abandoned.
     pub(crate) fn open(folder: &Path, rocks: &Rocks) -> Result<Self, OpenError> {
+        let file_bytes = |table| if table == Table::StateDiffs { DIFFS_FILE_BYTES } else { FILE_BYTES };
         let damaged = |reason: String| OpenError::Damaged { path: folder.to_path_buf(), reason };
         let inaccessible =
             |error: io::Error| OpenError::Inaccessible { path: folder.to_path_buf(), reason: error.to_string() };
@@ -106,57 +133,67 @@ impl ValueFiles {
             }
             extents.insert(file, extent);
         }
+        let mut made = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(inaccessible)? {
             let name = entry.map_err(inaccessible)?.file_name();
-            let file = name.to_str().and_then(file_of_name);
-            if file.is_some_and(|file| !extents.contains_key(&file)) {
+            let Some(file @ (table, number)) = name.to_str().and_then(file_of_name) else { continue };
+            let last = extents.range((table, 0)..=(table, u32::MAX)).next_back().map_or(0, |((_, last), _)| *last);
+            // One above the last was made for a batch that a crash took back. It is deleted once later ones are known.
+            if number < last && !extents.contains_key(&file) {
                 fs::remove_file(folder.join(name)).map_err(inaccessible)?;
             }
+            let most: &mut u32 = made.entry(table).or_default();
+            *most = number.max(*most);
         }
-        Ok(Self { folder: folder.to_path_buf(), state: Mutex::new(State { extents, ..State::default() }) })
+        let state = Mutex::new(State { extents, made, ..State::default() });
+        Ok(Self { folder: folder.to_path_buf(), file_bytes, state })
     }
 
-    /// Appends the long values of a batch, if together they are worth it, and syncs them; says where each lies now. Files whose
-    /// records all lie in ranges that the batch deletes are abandoned.
+    /// Appends the long values of a logged batch, where those of a table are worth it together, and syncs them. Files of which all
+    /// records lie in ranges that the batch deletes are abandoned. `None` if there is nothing to do.
     pub(crate) fn change(
         &self,
         records: &[Large<'_>],
         deletions: &[RangeDeletion],
         durability: Durability,
     ) -> Result<Option<Change<'_>>, DatabaseError> {
-        let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
-        let bytes = records.iter().filter(is_long).map(|own| own.value.bytes.len()).fold(0, usize::saturating_add);
-        // What is in no log comes again after a crash, and need not be on disk before.
-        let appends = bytes >= BATCH_BYTES_MIN && durability != Durability::Derived;
-        if !appends && !deletions.iter().any(|deletion| record::has(deletion.table)) {
+        // What is in no log may come again or be lost apart from all others: it stays in its records, and keeps its files.
+        if durability == Durability::Derived {
             return Ok(None);
         }
+        let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
+        let is_worth_it = |records: &&[Large<'_>]| {
+            let bytes = records.iter().filter(is_long).map(|own| own.value.bytes.len());
+            bytes.fold(0, usize::saturating_add) >= TABLE_BYTES_MIN
+        };
+        let tables = || records.chunk_by(|one, next| one.table == next.table);
+        if !tables().any(|own| is_worth_it(&own)) && !deletions.iter().any(|deletion| record::has(deletion.table)) {
+            return Ok(None);
+        }
+        let failed = |error: io::Error| DatabaseError::Engine { operation: "write values", reason: error.to_string() };
+        let mut state = self.state();
+        if std::mem::replace(&mut state.is_in_doubt, true) {
+            return Err(failed(io::Error::other("an earlier write failed: start the node again")));
+        }
         let mut change = Change {
-            folder: &self.folder,
-            state: self.state(),
-            pointers: vec![None; records.len()],
+            files: self,
+            state,
+            pointers: Vec::new(),
             extents: BTreeMap::new(),
             abandoned: Vec::new(),
             durability,
         };
-        if appends {
-            let failed =
-                |error: io::Error| DatabaseError::Engine { operation: "write values", reason: error.to_string() };
-            let mut at = 0;
-            for own in records.chunk_by(|one, next| one.table == next.table) {
-                change.append(own, at).map_err(failed)?;
-                at += own.len();
+        deletions.iter().for_each(|deletion| change.trim(deletion));
+        let mut written = Vec::new();
+        for own in tables() {
+            if is_worth_it(&own) {
+                written.push(change.append(own).map_err(failed)?);
+            } else {
+                change.pointers.resize(change.pointers.len().saturating_add(own.len()), None);
             }
         }
-        change.abandon(deletions);
+        sync(&written).map_err(failed)?;
         Ok(Some(change))
-    }
-
-    /// Deletions that were written before are on disk: their files are deleted, unless somebody still looks at them.
-    pub(crate) fn flushed(&self, rocks: &Rocks) -> Result<(), DatabaseError> {
-        let mut state = self.state();
-        state.abandoned.iter_mut().for_each(|abandoned| abandoned.is_on_disk = true);
-        state.delete_abandoned(rocks)
     }
 
     /// The name of the file that a pointer of a table leads to.
@@ -182,25 +219,33 @@ impl ValueFiles {
 }
 
 impl State {
-    fn delete_abandoned(&mut self, rocks: &Rocks) -> Result<(), DatabaseError> {
+    fn of_table(&self, table: Table) -> impl DoubleEndedIterator<Item = (u32, &Extent)> {
+        self.extents.range((table, 0)..=(table, u32::MAX)).map(|((_, number), extent)| (*number, extent))
+    }
+
+    fn delete_abandoned(&mut self, rocks: &Rocks) {
         if self.abandoned.is_empty() {
-            return Ok(());
+            return;
         }
-        let oldest = rocks.property_int_value(OLDEST_SNAPSHOT).map_err(|error| engine("read", &error))?;
-        let oldest = oldest.filter(|oldest| *oldest > 0).unwrap_or(u64::MAX);
+        // Where the engine does not tell, somebody may look at the first version.
+        let oldest = rocks
+            .property_int_value(OLDEST_SNAPSHOT)
+            .ok()
+            .flatten()
+            .map(|oldest| if oldest == 0 { u64::MAX } else { oldest });
+        let oldest = oldest.unwrap_or_default();
         self.abandoned.retain(|abandoned| {
             let is_gone = abandoned.is_on_disk && abandoned.sequence <= oldest;
             // One that cannot be deleted now is deleted at the next opening: the engine does not know it any more.
             is_gone.then(|| fs::remove_file(&abandoned.path));
             !is_gone
         });
-        Ok(())
     }
 }
 
 /// What a batch does to value files: appended and synced, but not true before the engine's batch is written.
 pub(crate) struct Change<'a> {
-    folder: &'a Path,
+    files: &'a ValueFiles,
     state: MutexGuard<'a, State>,
     pointers: Vec<Option<Pointer>>,
     extents: BTreeMap<(Table, u32), Extent>,
@@ -225,91 +270,99 @@ impl Change<'_> {
     }
 
     /// The engine has written the batch.
-    pub(crate) fn written(self, rocks: &Rocks) -> Result<(), DatabaseError> {
-        let Self { folder, mut state, extents, abandoned, durability, .. } = self;
+    pub(crate) fn written(self, rocks: &Rocks) {
+        let Self { files, mut state, extents, abandoned, durability, .. } = self;
         let sequence = rocks.latest_sequence_number();
+        state.is_in_doubt = false;
         state.extents.extend(extents);
         for file in abandoned {
             state.extents.remove(&file);
-            state.abandoned.push(Abandoned {
-                path: folder.join(name(file)),
-                sequence,
-                is_derived: durability == Durability::Derived,
-                is_on_disk: false,
-            });
+            let path = files.folder.join(name(file));
+            state.abandoned.push(Abandoned { path, sequence, is_on_disk: false });
         }
         if durability == Durability::Synced {
-            let logged = state.abandoned.iter_mut().filter(|abandoned| !abandoned.is_derived);
-            logged.for_each(|abandoned| abandoned.is_on_disk = true);
+            state.abandoned.iter_mut().for_each(|abandoned| abandoned.is_on_disk = true);
         }
-        state.delete_abandoned(rocks)
+        state.delete_abandoned(rocks);
     }
 
-    /// Appends the long values among records of one table, of which the first has this number.
-    fn append(&mut self, records: &[Large<'_>], first: usize) -> io::Result<()> {
-        let long: Vec<_> = (first..).zip(records).filter(|(_, own)| own.value.bytes.len() >= VALUE_BYTES_MIN).collect();
-        let (Some((_, lowest)), Some((_, highest))) = (long.first(), long.last()) else { return Ok(()) };
-        let (table, lowest, highest) = (lowest.table, lowest.key, highest.key);
-        let last = self.state.extents.range((table, 0)..=(table, u32::MAX)).next_back();
-        let last = last.map(|((_, number), extent)| (*number, extent.clone()));
+    /// Appends the long values among all records of one table; returns the file, which is not synced.
+    fn append(&mut self, records: &[Large<'_>]) -> io::Result<Arc<File>> {
+        let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
+        let mut long = records.iter().filter(is_long);
+        let first = long.next().ok_or_else(|| io::Error::other("no value is long"))?;
+        let (table, lowest, highest) = (first.table, first.key, long.next_back().unwrap_or(first).key);
+        let last = self.state.of_table(table).next_back();
+        let last = last.map(|(number, extent)| (number, self.extents.get(&(table, number)).unwrap_or(extent)));
         let (number, mut extent) = match last {
-            Some((number, extent)) if extent.end < file_bytes(table) => (number, extent),
-            last => {
-                let number = last.map_or(0, |(number, _)| number).checked_add(1);
+            Some((number, extent)) if extent.end < (self.files.file_bytes)(table) => (number, extent.clone()),
+            Some(_) | None => {
+                let number = self.state.made.get(&table).map_or(0, |number| *number).checked_add(1);
                 let number =
                     number.ok_or_else(|| io::Error::other(format!("table {table} has no file number left")))?;
-                (number, Extent { end: 0, first: lowest.to_vec(), last: highest.to_vec() })
+                (number, Extent { end: 0, lowest: lowest.to_vec(), highest: highest.to_vec() })
             }
         };
-        let mut slices = Vec::with_capacity(long.len());
-        for (at, own) in &long {
+        extent.lowest = extent.lowest.min(lowest.to_vec());
+        extent.highest = extent.highest.max(highest.to_vec());
+        if extent.lowest.len().max(extent.highest.len()) > usize::from(u16::MAX) {
+            return Err(io::Error::other(format!("a key of table {table} has more than {} bytes", u16::MAX)));
+        }
+        let start = extent.end;
+        let mut slices = Vec::new();
+        for own in records {
             let bytes: &[u8] = &own.value.bytes;
+            if bytes.len() < VALUE_BYTES_MIN {
+                self.pointers.push(None);
+                continue;
+            }
             let length = u32::try_from(bytes.len())
                 .map_err(|_| io::Error::other(format!("a value of table {table} has 4 GiB or more")))?;
-            let pointer = Pointer { file: number, start: extent.end, length, checksum: XxHash64::oneshot(0, bytes) };
-            if let Some(place) = self.pointers.get_mut(*at) {
-                *place = Some(pointer);
-            }
+            let checksum = XxHash64::oneshot(0, bytes);
+            self.pointers.push(Some(Pointer { file: number, start: extent.end, length, checksum }));
             extent.end += u64::from(length);
             slices.push(IoSlice::new(bytes));
         }
-        let start = long.first().and_then(|(at, _)| self.pointer(*at)).map_or(0, |pointer| pointer.start);
-        let mut file = self.open(table, number)?;
-        file.seek(SeekFrom::Start(start))?;
-        write_all(&mut file, &mut slices)?;
-        file.sync_data()?;
-        extent.first = extent.first.min(lowest.to_vec());
-        extent.last = extent.last.max(highest.to_vec());
+        let file = self.open(table, number)?;
+        (&*file).seek(SeekFrom::Start(start))?;
+        write_all(&file, &mut slices)?;
         self.extents.insert((table, number), extent);
-        Ok(())
+        Ok(file)
     }
 
-    /// The last file of a table, which is made if it is not there.
-    fn open(&mut self, table: Table, number: u32) -> io::Result<&File> {
-        let is_open = self.state.open.get(&table).is_some_and(|(open, _)| *open == number);
-        if !is_open {
-            let path = self.folder.join(name((table, number)));
-            let is_new = !path.exists();
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-            if is_new {
-                File::open(self.folder)?.sync_all()?;
+    /// The last file of a table, or the one after it, which is made.
+    fn open(&mut self, table: Table, number: u32) -> io::Result<Arc<File>> {
+        if let Some((open, file)) = self.state.open.get(&table)
+            && *open == number
+        {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.files.folder.join(name((table, number)));
+        let is_new = !self.state.extents.contains_key(&(table, number));
+        let file = Arc::new(OpenOptions::new().write(true).create_new(is_new).open(&path)?);
+        if is_new {
+            File::open(&self.files.folder)?.sync_all()?;
+            self.state.made.insert(table, number);
+        }
+        self.state.open.insert(table, (number, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Takes a range off the lower end of what is in files, before the batch appends to them; abandons those of which nothing is left.
+    /// Deletions follow one another, and do not end where files do. The last file of a table takes what comes next.
+    fn trim(&mut self, RangeDeletion { table, start, end }: &RangeDeletion) {
+        let last = self.state.of_table(*table).next_back().map(|(number, _)| number);
+        for (number, before) in self.state.of_table(*table) {
+            let file = (*table, number);
+            let mut extent = self.extents.get(&file).unwrap_or(before).clone();
+            if *start <= extent.lowest && extent.lowest < *end {
+                extent.lowest.clone_from(end);
+                self.extents.insert(file, extent);
             }
-            self.state.open.insert(table, (number, file));
         }
-        let open = self.state.open.get(&table).map(|(_, file)| file);
-        open.ok_or_else(|| io::Error::other("the file is not open"))
-    }
-
-    /// Leaves files of which all records are deleted. The last one of a table takes what comes next.
-    fn abandon(&mut self, deletions: &[RangeDeletion]) {
-        for RangeDeletion { table, start, end } in deletions {
-            let mut own: Vec<_> = self.state.extents.range((*table, 0)..=(*table, u32::MAX)).collect();
-            own.pop();
-            let covered = own.into_iter().filter(|(_, extent)| *start <= extent.first && extent.last < *end);
-            self.abandoned.extend(covered.map(|(file, _)| *file));
-        }
-        self.abandoned.sort_unstable();
-        self.abandoned.dedup();
+        let is_left = |file: &(Table, u32), extent: &Extent| extent.lowest > extent.highest && Some(file.1) != last;
+        let left = self.extents.extract_if((*table, 0)..=(*table, u32::MAX), |file, extent| is_left(file, extent));
+        self.abandoned.extend(left.map(|(file, _)| file));
     }
 }
 
@@ -350,8 +403,8 @@ impl Reader<'_> {
 impl Extent {
     fn encode(&self) -> Vec<u8> {
         let mut bytes = self.end.to_be_bytes().to_vec();
-        for key in [&self.first, &self.last] {
-            // No table has longer keys: those of diffs have four bytes and a storage key.
+        for key in [&self.lowest, &self.highest] {
+            // Longer ones are refused before.
             bytes.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes());
             bytes.extend_from_slice(key);
         }
@@ -365,10 +418,10 @@ impl Extent {
             let key = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
             Some((key.to_vec(), size_of::<u16>() + key.len()))
         };
-        let (first, taken) = key(rest)?;
+        let (lowest, taken) = key(rest)?;
         let rest = rest.get(taken..)?;
-        let (last, taken) = key(rest)?;
-        (taken == rest.len()).then_some(Self { end: u64::from_be_bytes(*end), first, last })
+        let (highest, taken) = key(rest)?;
+        (taken == rest.len()).then_some(Self { end: u64::from_be_bytes(*end), lowest, highest })
     }
 }
 
@@ -382,7 +435,7 @@ fn file_of_name(text: &str) -> Option<(Table, u32)> {
     Some((table, number.parse().ok()?)).filter(|file| name(*file) == text)
 }
 
-fn write_all(file: &mut &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !slices.is_empty() {
         match file.write_vectored(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -393,3 +446,18 @@ fn write_all(file: &mut &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()>
     }
     Ok(())
 }
+
+/// Syncs files side by side: a disk makes one of it, and takes as long for each where they come one after the other.
+fn sync(files: &[Arc<File>]) -> io::Result<()> {
+    let Some((first, others)) = files.split_first() else { return Ok(()) };
+    thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|file| scope.spawn(|| file.sync_data())).collect();
+        first.sync_data()?;
+        others
+            .into_iter()
+            .try_for_each(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a sync did not end"))))
+    })
+}
+
+#[cfg(test)]
+mod tests;

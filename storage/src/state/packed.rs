@@ -6,6 +6,19 @@
 //! same length, its words are what the two differ in (XOR).
 
 const WORD_BYTES: usize = size_of::<u64>();
+const PAIR_BYTES: usize = 2 * WORD_BYTES;
+/// So much of a value is packed in a buffer of its own, in bytes: to grow a vector for each pair of words takes longer.
+const PACKED_AT_ONCE: usize = 128;
+
+/// Two words of a value; zero beyond its end.
+fn pair(bytes: &[u8]) -> u128 {
+    if let Some(pair) = bytes.first_chunk() {
+        return u128::from_le_bytes(*pair);
+    }
+    let mut padded = [0; PAIR_BYTES];
+    padded.iter_mut().zip(bytes).for_each(|(byte, own)| *byte = *own);
+    u128::from_le_bytes(padded)
+}
 
 /// The word of a value that begins at a byte; zero beyond its end.
 fn word(value: &[u8], at: usize) -> u64 {
@@ -30,18 +43,25 @@ fn base(other: &[u8], bytes: usize) -> &[u8] {
 
 /// Appends a value, given what it takes the place of.
 pub(super) fn pack(out: &mut Vec<u8>, value: &[u8], other: &[u8]) {
-    let mut others = base(other, value.len()).chunks(2 * WORD_BYTES);
-    out.reserve(value.len().saturating_add(value.len() / 8).saturating_add(4 * WORD_BYTES));
-    for own in value.chunks(2 * WORD_BYTES) {
-        let other = others.next().unwrap_or_default();
-        let [first, second] = [0, WORD_BYTES].map(|at| word(own, at) ^ word(other, at));
-        let lengths = [length(first), length(second)];
-        out.push(lengths[0] | lengths[1].wrapping_shl(4));
-        // To copy two whole words and cut them is faster than to copy as many bytes as they have.
-        let end = out.len().saturating_add(lengths[0].into()).saturating_add(lengths[1].into());
-        let second = u128::from(second).wrapping_shl(u32::from(lengths[0]).wrapping_mul(8));
-        out.extend_from_slice(&(u128::from(first) | second).to_le_bytes());
-        out.truncate(end);
+    let mut others = base(other, value.len()).chunks(PACKED_AT_ONCE);
+    for value in value.chunks(PACKED_AT_ONCE) {
+        let mut others = others.next().unwrap_or_default().chunks(PAIR_BYTES);
+        let mut packed = [0; PACKED_AT_ONCE + PACKED_AT_ONCE / PAIR_BYTES + PAIR_BYTES];
+        let mut end = 0_usize;
+        for own in value.chunks(PAIR_BYTES) {
+            let both = (pair(own) ^ others.next().map_or(0, pair)).to_le_bytes();
+            let [first, second] = [0, WORD_BYTES].map(|at| word(&both, at));
+            let lengths = [length(first), length(second)];
+            let words = u128::from(first) | u128::from(second).wrapping_shl(u32::from(lengths[0]).wrapping_mul(8));
+            // To copy two whole words, and the next ones over what was too much, is faster than to copy as many bytes as they have.
+            let room = packed.get_mut(end..).and_then(<[u8]>::first_chunk_mut::<{ 1 + PAIR_BYTES }>);
+            if let Some([head, room @ ..]) = room {
+                *head = lengths[0] | lengths[1].wrapping_shl(4);
+                *room = words.to_le_bytes();
+            }
+            end = end.saturating_add(1).saturating_add(lengths[0].into()).saturating_add(lengths[1].into());
+        }
+        out.extend_from_slice(packed.get(..end).unwrap_or_default());
     }
 }
 
@@ -50,10 +70,10 @@ pub(super) fn pack(out: &mut Vec<u8>, value: &[u8], other: &[u8]) {
 pub(super) fn unpack(rest: &mut &[u8], bytes: usize, other: &[u8]) -> Option<Vec<u8>> {
     let other = base(other, bytes);
     // Each two words take a byte at least: no length is believed that the rest cannot have.
-    if bytes.div_ceil(2 * WORD_BYTES) > rest.len() {
+    if bytes.div_ceil(PAIR_BYTES) > rest.len() {
         return None;
     }
-    let mut value = Vec::with_capacity(bytes.saturating_add(2 * WORD_BYTES));
+    let mut value = Vec::with_capacity(bytes.saturating_add(PAIR_BYTES));
     while value.len() < bytes {
         let (lengths, mut after) = rest.split_first()?;
         for length in [lengths & 15, lengths.wrapping_shr(4)] {

@@ -21,7 +21,7 @@ use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::state_proof::EMPTY_SUBTREE;
 use cairn_primitives::{Hash, Height, StateChanges};
-use cairn_storage_cpu::Workers;
+use cairn_storage_cpu::{Workers, fetch_ahead};
 use parity_scale_codec::{Decode, Encode};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -35,6 +35,8 @@ const ARCHIVE_DIFFS: u32 = 1_024;
 const DIFFS_DELETED_MIN: u32 = 32;
 /// So many changes of a diff are written by one thread at a time.
 const DIFF_SHARE: usize = 1_024;
+/// A change is fetched so many changes before it is written: keys and values lie in the order in which they were made.
+const CHANGES_AHEAD: usize = 8;
 /// Key in [`Table::Meta`] of the [`StateRecord`].
 pub(super) const META_STATE: &[u8] = b"state";
 
@@ -325,7 +327,17 @@ impl StateStore {
         let mut batch = WriteBatch::new();
         let mut changed = Vec::new();
         let mut diff = DiffWriter::new(&mut batch, height);
+        let mut next = effects.iter().skip(CHANGES_AHEAD);
         for &(key, new, old) in effects {
+            if let Some((key, new, old)) = next.next() {
+                fetch_ahead(*key);
+                if let Some(value) = new {
+                    fetch_ahead(*value);
+                }
+                if let Old::Inline(value) = old {
+                    fetch_ahead(*value);
+                }
+            }
             let long;
             let old = match old {
                 Old::Absent => None,

@@ -87,11 +87,9 @@ pub(super) fn all(history: Keeping) -> Vec<Case> {
         cases.push(case(&format!("cut-{table}"), Box::new(move |folder| cut_table(folder, table, permille))));
     }
     cases.push(case("cut-blob", Box::new(cut_blob)));
-    for table in value_tables(history) {
-        cases.push(case(&format!("rot-values-{table}"), Box::new(move |folder| rot_values(folder, table))));
-        cases.push(case(&format!("cut-values-{table}"), Box::new(move |folder| cut_values(folder, table))));
-        cases.push(case(&format!("missing-values-{table}"), Box::new(move |folder| delete_values(folder, table))));
-    }
+    cases.push(case("rot-values", Box::new(rot_values)));
+    cases.push(case("cut-values", Box::new(cut_values)));
+    cases.push(case("missing-values", Box::new(delete_values)));
     cases.push(case("cut-manifest", Box::new(cut_manifest)));
     cases.push(case("cut-log", Box::new(cut_log)));
     cases.push(case("missing-table-file", Box::new(missing_file)));
@@ -107,12 +105,6 @@ fn state_tables(history: Keeping) -> Vec<(Table, u32)> {
         Keeping::Archive => both.into_iter().chain(archive).collect(),
         Keeping::Window => both.to_vec(),
     }
-}
-
-/// Tables of which a large block's values lie in files of their own. An archive needs no diffs once it has followed them.
-fn value_tables(history: Keeping) -> Vec<Table> {
-    let diffs = (history == Keeping::Window).then_some(Table::StateDiffs);
-    [Table::Bodies].into_iter().chain(diffs).collect()
 }
 
 /// The records of `meta`.
@@ -294,8 +286,8 @@ fn cut_blob(folder: &Path) -> anyhow::Result<Vec<Expected>> {
     file_expected("file of values cut short", &path)
 }
 
-fn rot_values(folder: &Path, table: Table) -> anyhow::Result<Vec<Expected>> {
-    let path = value_file(folder, table)?;
+fn rot_values(folder: &Path) -> anyhow::Result<Vec<Expected>> {
+    let path = value_file(folder)?;
     rewrite(&path, |bytes| {
         let middle = bytes.len() / 2;
         if let Some(byte) = bytes.get_mut(middle) {
@@ -305,21 +297,21 @@ fn rot_values(folder: &Path, table: Table) -> anyhow::Result<Vec<Expected>> {
     file_expected("flipped byte in a value file", &path)
 }
 
-fn cut_values(folder: &Path, table: Table) -> anyhow::Result<Vec<Expected>> {
-    let path = value_file(folder, table)?;
+fn cut_values(folder: &Path) -> anyhow::Result<Vec<Expected>> {
+    let path = value_file(folder)?;
     cut(&path)?;
     file_expected("value file cut short", &path)
 }
 
-fn delete_values(folder: &Path, table: Table) -> anyhow::Result<Vec<Expected>> {
-    let path = value_file(folder, table)?;
+fn delete_values(folder: &Path) -> anyhow::Result<Vec<Expected>> {
+    let path = value_file(folder)?;
     fs::remove_file(&path)?;
     file_expected("value file missing", &path)
 }
 
-/// The largest value file of a table.
-fn value_file(folder: &Path, table: Table) -> anyhow::Result<PathBuf> {
-    largest(folder, |path| name(path).starts_with(table.name()) && name(path).ends_with(".values"))
+/// The file with the body of the large block.
+fn value_file(folder: &Path) -> anyhow::Result<PathBuf> {
+    largest(folder, |path| path.extension().is_some_and(|extension| extension == "values"))
 }
 
 fn cut_manifest(folder: &Path) -> anyhow::Result<Vec<Expected>> {

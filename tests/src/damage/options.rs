@@ -10,7 +10,7 @@ const WINDOW: u32 = 4_096;
 
 /// Which block is large, as blocks below the head, and how many transfers it has.
 const LARGE_BLOCK_BELOW_HEAD: u32 = 20;
-const LARGE_BLOCK_TRANSFERS: u32 = 1_200;
+const LARGE_BLOCK_TRANSFERS: u32 = 2_400;
 
 /// How much history of the state a database keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,7 +64,7 @@ impl Options {
         }
     }
 
-    /// One block has so many that its values lie in files of their own; no block after it is pruned.
+    /// One block has so many that its body lies in a file of its own.
     pub(super) const fn transfers_of(&self, height: Height) -> u32 {
         if height.0 == self.blocks.saturating_sub(LARGE_BLOCK_BELOW_HEAD) {
             LARGE_BLOCK_TRANSFERS

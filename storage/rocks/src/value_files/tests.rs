@@ -1,10 +1,9 @@
 //! Value files: values of large batches come back in every way and after every crash, damage is named, space is returned.
 
-use cairn_primitives::hash::sha256;
+use crate::{DirectoryStats, OpenError, RocksDatabase, RocksOptions};
 use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, MemoryDatabase, Table, WriteBatch,
 };
-use cairn_storage_rocks::{DirectoryStats, OpenError, RocksDatabase, RocksOptions};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -12,19 +11,19 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Enough in one batch for a file of its own.
-const LARGE: usize = 200 << 10;
-/// The tables whose values may lie in files.
-const TABLES: [Table; 3] = [Table::Bodies, Table::Events, Table::StateDiffs];
-
+const LARGE: usize = 300 << 10;
 fn open(path: &Path) -> Result<RocksDatabase, OpenError> {
     RocksDatabase::open(path, RocksOptions { cache_bytes: 4 << 20 })
 }
 
 /// Bytes that no compression makes shorter.
 fn value(seed: u32, length: usize) -> Vec<u8> {
-    let words =
-        (0..length.div_ceil(32)).map(|at| sha256(&[u64::from(seed), at as u64].map(u64::to_be_bytes).concat()).0);
-    words.flatten().take(length).collect()
+    let mut state = u64::from(seed) + 1;
+    let words = (0..length.div_ceil(4)).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()
+    });
+    words.flat_map(|[a, b, c, d, ..]| [a, b, c, d]).take(length).collect()
 }
 
 fn put(records: &[(Table, u32, usize)]) -> WriteBatch {
@@ -105,7 +104,9 @@ fn values_of_a_large_batch_come_back_in_every_way_and_the_log_has_none_of_them()
 fn small_and_derived_batches_make_no_files() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(directory.path()).unwrap();
-    database.write(put(&[(Table::Bodies, 1, 100 << 10)]), Durability::Synced).unwrap();
+    // Together they are large, and of no table.
+    let tables = [Table::Bodies, Table::Events, Table::StateDiffs];
+    database.write(put(&tables.map(|table| (table, 1_001, 250 << 10))), Durability::Synced).unwrap();
     database.write(put(&[(Table::Bodies, 2, LARGE)]), Durability::Derived).unwrap();
     database.write(put(&[(Table::StateHistory, 3, LARGE)]), Durability::Synced).unwrap();
     let mut short = WriteBatch::new();
@@ -113,11 +114,11 @@ fn small_and_derived_batches_make_no_files() {
     database.write(short, Durability::Synced).unwrap();
     assert_eq!(names(directory.path()), Vec::<String>::new());
     assert_eq!(database.get(Table::Bodies, &2u32.to_be_bytes()).unwrap().unwrap(), value(2, LARGE));
-    assert_eq!(all(&database, Table::StateDiffs).len(), 1_000);
+    assert_eq!(all(&database, Table::StateDiffs).len(), 1_001);
 }
 
 #[test]
-fn bytes_of_a_batch_that_a_crash_took_back_are_written_over() {
+fn bytes_of_a_batch_that_a_crash_took_back_are_in_nobodys_way() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(directory.path()).unwrap();
     database.write(put(&[(Table::Bodies, 1, LARGE)]), Durability::Synced).unwrap();
@@ -129,14 +130,32 @@ fn bytes_of_a_batch_that_a_crash_took_back_are_written_over() {
     fs::write(directory.path().join("events-00000001.values"), value(9, LARGE)).unwrap();
     fs::write(directory.path().join("letter.values"), "not ours").unwrap();
     let database = open(directory.path()).unwrap();
-    assert_eq!(names(directory.path()), ["bodies-00000001.values", "letter.values"]);
     database.write(put(&[(Table::Bodies, 2, LARGE), (Table::Events, 2, LARGE)]), Durability::Synced).unwrap();
     assert_eq!(fs::metadata(body).unwrap().len(), whole.len() as u64, "the second body takes the place of the bytes");
     drop(database);
     let database = open(directory.path()).unwrap();
+    // Nobody writes over a file that is not known; it is deleted once a later one is.
+    assert_eq!(names(directory.path()), ["bodies-00000001.values", "events-00000002.values", "letter.values"]);
     for (table, key) in [(Table::Bodies, 1u32), (Table::Bodies, 2), (Table::Events, 2)] {
         assert_eq!(database.get(table, &key.to_be_bytes()).unwrap().unwrap(), value(key, LARGE));
     }
+}
+
+#[test]
+fn list_of_files_without_the_table_of_value_files_is_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).unwrap());
+    let options = rocksdb::Options::default();
+    let families = rocksdb::DB::list_cf(&options, directory.path()).unwrap();
+    let engine = rocksdb::DB::open_cf(&options, directory.path(), families).unwrap();
+    engine.drop_cf("value_files").unwrap();
+    drop(engine);
+    let file = directory.path().join("bodies-00000007.values");
+    fs::write(&file, "bodies").unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("bodies-00000007.values"), "{error}");
+    assert_eq!(fs::read(&file).unwrap(), b"bodies");
 }
 
 #[test]
@@ -156,7 +175,7 @@ fn damaged_files_are_named() {
     let database = open(directory.path()).unwrap();
     let refused = |error: DatabaseError| {
         let error = error.to_string();
-        assert!(error.contains("bodies-00000001.values: the checksum of 204800 bytes at 204800"), "{error}");
+        assert!(error.contains("bodies-00000001.values: the checksum of 307200 bytes at 307200"), "{error}");
         assert!(error.contains("key 0x00000001"), "{error}");
     };
     refused(database.get(Table::Bodies, &key).unwrap_err());
@@ -167,7 +186,7 @@ fn damaged_files_are_named() {
     fs::write(file, &whole[..whole.len() - 1]).unwrap();
     let error = open(directory.path()).err().unwrap();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    assert!(error.to_string().contains("bodies-00000001.values should have 819200 bytes, and has 819199"), "{error}");
+    assert!(error.to_string().contains("bodies-00000001.values should have 1228800 bytes, and has 1228799"), "{error}");
     fs::remove_file(file).unwrap();
     assert!(open(directory.path()).err().unwrap().to_string().contains("bodies-00000001.values"));
     fs::write(file, whole).unwrap();
@@ -183,10 +202,18 @@ fn write_diffs(database: &RocksDatabase, first: u32, end: u32) {
     }
 }
 
-fn deletion(end: u32) -> WriteBatch {
+fn deletion(start: u32, end: u32) -> WriteBatch {
     let mut batch = WriteBatch::new();
-    batch.delete_range(Table::StateDiffs, [0; 4], end.to_be_bytes());
+    batch.delete_range(Table::StateDiffs, start.to_be_bytes(), end.to_be_bytes());
     batch
+}
+
+/// The numbers of the files of diffs.
+fn numbers(path: &Path) -> Vec<u32> {
+    names(path)
+        .iter()
+        .filter_map(|name| name.strip_prefix("state_diffs-")?.strip_suffix(".values")?.parse().ok())
+        .collect()
 }
 
 #[test]
@@ -194,84 +221,129 @@ fn files_of_deleted_records_are_deleted_once_that_is_on_disk_and_nobody_looks_at
     let directory = tempfile::tempdir().unwrap();
     let database = open(directory.path()).unwrap();
     write_diffs(&database, 0, 18);
-    let numbers = || names(directory.path()).iter().map(|name| name[18..20].parse().unwrap()).collect::<Vec<u32>>();
-    assert_eq!(numbers(), [1, 2, 3, 4, 5]);
+    let files = || numbers(directory.path());
+    assert_eq!(files(), [1, 2, 3, 4, 5]);
     let before = database.snapshot();
     // The second file has heights 4 to 7.
-    database.write(deletion(7), Durability::Synced).unwrap();
+    database.write(deletion(0, 7), Durability::Synced).unwrap();
     assert_eq!(all(&database, Table::StateDiffs).len(), 11);
     assert_eq!(all(&*before, Table::StateDiffs).len(), 18);
+    assert_eq!(files(), [1, 2, 3, 4, 5]);
     drop(before);
     // Whoever looks at it as it is now holds nothing up.
     let now = database.snapshot();
-    database.write(deletion(8), Durability::Synced).unwrap();
-    assert_eq!(numbers(), [2, 3, 4, 5]);
+    database.write(deletion(7, 8), Durability::Synced).unwrap();
+    assert_eq!(files(), [2, 3, 4, 5]);
     assert_eq!(all(&*now, Table::StateDiffs).len(), 11);
     drop(now);
     // What a crash may take back keeps its files.
-    database.write(deletion(12), Durability::Unsynced).unwrap();
-    assert_eq!(numbers(), [3, 4, 5], "the one before was synced");
-    database.write(deletion(16), Durability::Derived).unwrap();
+    database.write(deletion(8, 12), Durability::Unsynced).unwrap();
+    assert_eq!(files(), [3, 4, 5], "the one before was synced");
+    database.write(deletion(12, 16), Durability::Derived).unwrap();
     write_diffs(&database, 18, 19);
-    assert_eq!(numbers(), [4, 5]);
     database.flush().unwrap();
-    assert_eq!(numbers(), [5]);
+    assert_eq!(files(), [4, 5]);
     assert_eq!(all(&database, Table::StateDiffs).len(), 3);
     // The last one of a table stays.
-    database.write(deletion(40), Durability::Synced).unwrap();
+    database.write(deletion(0, 40), Durability::Synced).unwrap();
     assert_eq!(all(&database, Table::StateDiffs), Vec::new());
-    assert_eq!(numbers(), [5]);
+    assert_eq!(files(), [5]);
     write_diffs(&database, 40, 44);
-    database.write(deletion(40), Durability::Synced).unwrap();
-    assert_eq!(numbers(), [5, 6]);
+    database.write(deletion(40, 41), Durability::Synced).unwrap();
+    assert_eq!(files(), [6]);
     drop(database);
     let database = open(directory.path()).unwrap();
-    assert_eq!(all(&database, Table::StateDiffs).len(), 4);
+    assert_eq!(all(&database, Table::StateDiffs).len(), 3);
 }
 
 #[test]
-fn crashes_around_deletions_leave_files_of_all_records_and_no_others_for_long() {
+fn pruning_a_bit_with_each_batch_keeps_few_files_wherever_they_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut database = open(directory.path()).unwrap();
+    let mut lowest = 0;
+    for height in 0..60_u32 {
+        let mut batch = put(&[(Table::StateDiffs, height, 4 << 20)]);
+        // A window of ten heights, pruned three heights at a time in the batch that appends.
+        if height >= lowest + 12 {
+            batch.delete_range(Table::StateDiffs, lowest.to_be_bytes(), (lowest + 3).to_be_bytes());
+            lowest += 3;
+        }
+        database.write(batch, Durability::Synced).unwrap();
+        if height == 31 {
+            drop(database);
+            database = open(directory.path()).unwrap();
+        }
+        let found = numbers(directory.path());
+        assert!(found.len() <= 5, "height {height}: {found:?}");
+        let expected: Vec<_> =
+            (lowest..=height).map(|height| (height.to_be_bytes().to_vec(), value(height, 4 << 20))).collect();
+        assert!(all(&database, Table::StateDiffs) == expected, "height {height}");
+    }
+}
+
+#[test]
+fn crash_while_a_reader_keeps_a_deleted_file_leaves_those_of_all_records() {
     let directory = tempfile::tempdir().unwrap();
     let database = open(directory.path()).unwrap();
     write_diffs(&database, 0, 9);
     let before = database.snapshot();
-    database.write(deletion(8), Durability::Synced).unwrap();
-    // Deleted, and kept for a reader that the crash ends.
-    assert_eq!(files(directory.path()).len(), 3);
+    database.write(deletion(0, 8), Durability::Synced).unwrap();
+    assert_eq!(numbers(directory.path()), [1, 2, 3]);
     let copy = crash(directory.path());
-    let opened = open(copy.path()).unwrap();
-    assert_eq!(names(copy.path()), ["state_diffs-00000003.values"]);
-    assert_eq!(all(&opened, Table::StateDiffs).len(), 1);
     drop(before);
-    let copy = crash(directory.path());
-    database.write(deletion(9), Durability::Derived).unwrap();
-    write_diffs(&database, 9, 10);
-    assert_eq!(all(&open(copy.path()).unwrap(), Table::StateDiffs).len(), 1);
-    // What is in no log is there again after a crash, and its values are.
-    let opened = crash(directory.path());
-    assert_eq!(all(&open(opened.path()).unwrap(), Table::StateDiffs).len(), 2);
+    let opened = open(copy.path()).unwrap();
+    assert_eq!(numbers(copy.path()), [3]);
+    assert_eq!(all(&opened, Table::StateDiffs), [(8_u32.to_be_bytes().to_vec(), value(8, 4 << 20))]);
+}
+
+#[test]
+fn after_a_write_that_failed_no_other_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = open(directory.path()).unwrap();
+    database.write(put(&[(Table::Bodies, 1, LARGE)]), Durability::Synced).unwrap();
+    // The next file cannot be made.
+    fs::create_dir(directory.path().join("events-00000001.values")).unwrap();
+    let batch = || put(&[(Table::Bodies, 2, LARGE), (Table::Events, 2, LARGE)]);
+    let error = database.write(batch(), Durability::Synced).unwrap_err();
+    assert!(error.to_string().contains("write values"), "{error}");
+    fs::remove_dir(directory.path().join("events-00000001.values")).unwrap();
+    let error = database.write(batch(), Durability::Synced).unwrap_err();
+    assert!(error.to_string().contains("start the node again"), "{error}");
+    assert_eq!(all(&database, Table::Bodies).len(), 1);
+    drop(database);
+    let database = open(directory.path()).unwrap();
+    assert_eq!(all(&database, Table::Bodies).len(), 1);
+    database.write(batch(), Durability::Synced).unwrap();
+    assert_eq!(all(&database, Table::Bodies).len(), 2);
 }
 
 #[test]
 fn random_batches_are_those_of_the_model_after_every_crash() {
     let directory = tempfile::tempdir().unwrap();
-    let mut database = open(directory.path()).unwrap();
+    let open = |path: &Path| {
+        let mut database = open(path).unwrap();
+        database.values.file_bytes = |_| 1 << 20;
+        database
+    };
+    let mut database = open(directory.path());
     let model = MemoryDatabase::new();
+    let tables = [Table::Bodies, Table::Events, Table::StateDiffs];
     let mut state = 7u64;
     let mut random = |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
-    for step in 0..60u32 {
+    for step in 0..50u32 {
         let mut batch = WriteBatch::new();
         for _ in 0..random(6) {
-            let table = TABLES[usize::try_from(random(3)).unwrap()];
+            let table = tables[usize::try_from(random(3)).unwrap()];
             let key = u32::try_from(random(40)).unwrap().to_be_bytes();
-            match random(5) {
+            match random(8) {
                 0 => batch.delete(table, key),
-                1 => batch.delete_range(table, key, u32::try_from(random(40)).unwrap().to_be_bytes()),
-                2 => batch.put(table, key, value(step, usize::try_from(random(5_000)).unwrap())),
-                _ => batch.put(table, key, value(step, usize::try_from(random(300_000)).unwrap())),
+                1 => batch.delete_range(table, [0; 4], key),
+                2 => batch.delete_range(table, key, u32::try_from(random(40)).unwrap().to_be_bytes()),
+                3 => batch.put(table, key, value(step, usize::try_from(random(5_000)).unwrap())),
+                _ => batch.put(table, key, value(step, usize::try_from(random(600_000)).unwrap())),
             }
         }
         model.write(batch.clone(), Durability::Synced).unwrap();
@@ -281,14 +353,15 @@ fn random_batches_are_those_of_the_model_after_every_crash() {
         }
         if random(6) == 0 {
             drop(database);
-            database = open(directory.path()).unwrap();
+            database = open(directory.path());
         }
         let copy = crash(directory.path());
-        let crashed = open(copy.path()).unwrap();
-        for table in TABLES {
+        let crashed = open(copy.path());
+        for table in tables {
             let expected = all(&model, table);
             assert!(all(&database, table) == expected && all(&crashed, table) == expected, "step {step}, {table}");
         }
     }
-    assert!(files(directory.path()).len() >= 3);
+    let made: u32 = database.values.state().made.values().sum();
+    assert!(made > 8, "{made} files were made, {} are left", files(directory.path()).len());
 }
