@@ -2,16 +2,20 @@
 //! verified, by threads that leave the cores to the ledger.
 //!
 //! ```text
-//! sync ─► ranges ─► prepare (blocking pool) ─► one range ahead ─► ledger ─► outcome, in order
+//! sync ─► ranges ─► prepare two (blocking pool) ─► one range ahead ─► ledger ─► outcome, in order
 //! ```
 
 use crate::drivers::ledger::{Command, LedgerHandle};
 use cairn_ledger::{LedgerError, PreparedBlock, Reader, SignatureChecker};
 use cairn_primitives::{FinalizedBlock, Hash, Height};
+use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_stream::wrappers::ReceiverStream;
 
-/// Ranges that are prepared before the ledger is free for them.
+/// Ranges that are prepared side by side: near the end of one there is too little to do for all cores.
+const PREPARED_TOGETHER: usize = 2;
+/// Ranges that are ready before the ledger is free for them, beside those.
 const PREPARED_MAX: usize = 1;
 
 /// What came of a range: its last block, and whether all of it is committed.
@@ -53,35 +57,35 @@ impl Importer {
 }
 
 async fn prepare_all(
-    mut ranges: mpsc::Receiver<Vec<FinalizedBlock>>,
+    ranges: mpsc::Receiver<Vec<FinalizedBlock>>,
     signatures: SignatureChecker,
     reader: Reader,
     prepared: mpsc::Sender<Range>,
 ) {
-    while let Some(range) = ranges.recv().await {
-        let Some(last) = range.last() else { continue };
-        let (height, hash) = (last.block.header.height(), last.block.header.hash());
+    let start = |range: Vec<FinalizedBlock>| {
         let (signatures, reader) = (signatures.clone(), reader.clone());
-        let work = tokio::task::spawn_blocking(move || prepare(range, &signatures, &reader));
-        // A panic in there has been told to the panic hook; the range is not imported, and no later one.
-        let Ok(blocks) = work.await else { return };
-        if prepared.send(Range { height, hash, blocks }).await.is_err() {
+        spawn_blocking(move || prepare(range, &signatures, &reader))
+    };
+    let mut in_order = ReceiverStream::new(ranges).map(start).buffered(PREPARED_TOGETHER);
+    // A panic in there has been told to the panic hook; the range is not imported, and no later one.
+    while let Some(Ok(range)) = in_order.next().await {
+        let Some(range) = range else { continue };
+        if prepared.send(range).await.is_err() {
             return;
         }
     }
 }
 
-fn prepare(
-    range: Vec<FinalizedBlock>,
-    signatures: &SignatureChecker,
-    reader: &Reader,
-) -> Result<Vec<PreparedBlock>, LedgerError> {
+/// Prepares a range, unless it is empty.
+fn prepare(range: Vec<FinalizedBlock>, signatures: &SignatureChecker, reader: &Reader) -> Option<Range> {
+    let last = range.last()?;
+    let (height, hash) = (last.block.header.height(), last.block.header.hash());
     let prepare = |finalized| {
         let mut block = PreparedBlock::new(finalized);
         block.decode(signatures);
         block.verify(signatures, reader).map(|()| block)
     };
-    range.into_iter().map(prepare).collect()
+    Some(Range { height, hash, blocks: range.into_iter().map(prepare).collect() })
 }
 
 async fn import_all(mut prepared: mpsc::Receiver<Range>, ledger: LedgerHandle, imported: mpsc::Sender<Imported>) {

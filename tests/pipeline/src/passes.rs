@@ -12,8 +12,10 @@ use parity_scale_codec::{Decode, Encode};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-/// Blocks that are prepared ahead of the one that is imported.
-const PREPARED_AHEAD: usize = 2;
+/// Blocks that are prepared side by side: near the end of one block's signatures there is too little to do for all cores.
+const PREPARED_TOGETHER: usize = 2;
+/// Blocks that each of those who prepare has ready at most, ahead of the one that is imported.
+const PREPARED_AHEAD: usize = 1;
 
 /// What the leader's way costs.
 #[derive(Clone, Copy, Default)]
@@ -115,7 +117,7 @@ fn take_one(chain: &Chain, ledger: &mut Ledger, bytes: &[u8], costs: &mut Stages
     Ok(())
 }
 
-/// Imports the blocks as block sync does: while one is executed and committed, the next ones are decoded and verified.
+/// Imports the blocks as block sync does: while one is executed and committed, the next ones are decoded and verified, two side by side.
 /// What it takes to close the database is in the sum: it writes what was put off.
 pub(crate) fn import(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> anyhow::Result<Cost> {
     let path = copy(options, "import")?;
@@ -131,19 +133,28 @@ pub(crate) fn import(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> an
 }
 
 fn import_all(ledger: &mut Ledger, blocks: &[Vec<u8>]) -> anyhow::Result<()> {
-    let (signatures, reader) = (ledger.signatures().behind_blocks(), ledger.reader());
+    let (signatures, reader) = (&ledger.signatures().behind_blocks(), &ledger.reader());
     thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(PREPARED_AHEAD);
-        let preparer = scope.spawn(|| prepare(blocks, &signatures, &reader, sender));
-        for prepared in receiver {
-            ledger.import_prepared(vec![prepared])?;
+        let (mut preparers, mut prepared) = (Vec::new(), Vec::new());
+        for number in 0..PREPARED_TOGETHER {
+            let (sender, receiver) = sync_channel(PREPARED_AHEAD);
+            let own = blocks.iter().skip(number).step_by(PREPARED_TOGETHER);
+            preparers.push(scope.spawn(|| prepare(own, signatures, reader, sender)));
+            prepared.push(receiver);
         }
-        preparer.join().map_err(|_| anyhow::anyhow!("the preparing thread ended by a panic"))?
+        // One after the other, as the blocks were dealt out; the first that has no more ends it, or has failed.
+        for block in prepared.iter().cycle().map_while(|own| own.recv().ok()) {
+            ledger.import_prepared(vec![block])?;
+        }
+        drop(prepared);
+        preparers.into_iter().try_for_each(|preparer| {
+            preparer.join().map_err(|_| anyhow::anyhow!("a preparing thread ended by a panic"))?
+        })
     })
 }
 
-fn prepare(
-    blocks: &[Vec<u8>],
+fn prepare<'a>(
+    blocks: impl Iterator<Item = &'a Vec<u8>>,
     signatures: &SignatureChecker,
     reader: &Reader,
     sender: SyncSender<PreparedBlock>,
