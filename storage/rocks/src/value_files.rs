@@ -286,8 +286,8 @@ impl Change<'_> {
         state.delete_abandoned(rocks);
     }
 
-    /// Appends the long values among all records of one table; returns the file, which is not synced.
-    fn append(&mut self, records: &[Large<'_>]) -> io::Result<Arc<File>> {
+    /// Appends the long values among all records of one table; returns what is not synced.
+    fn append(&mut self, records: &[Large<'_>]) -> io::Result<Appended> {
         let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
         let mut long = records.iter().filter(is_long);
         let first = long.next().ok_or_else(|| io::Error::other("no value is long"))?;
@@ -326,8 +326,9 @@ impl Change<'_> {
         let file = self.open(table, number)?;
         (&*file).seek(SeekFrom::Start(start))?;
         write_all(&file, &mut slices)?;
+        let bytes = extent.end.saturating_sub(start);
         self.extents.insert((table, number), extent);
-        Ok(file)
+        Ok(Appended { file, start, bytes })
     }
 
     /// The last file of a table, or the one after it, which is made.
@@ -447,12 +448,32 @@ fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> 
     Ok(())
 }
 
+/// What was written to a file.
+struct Appended {
+    file: Arc<File>,
+    start: u64,
+    bytes: u64,
+}
+
+impl Appended {
+    /// Puts it on disk, and lets the system use its memory for what is written next: most of it nobody reads soon.
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        #[cfg(target_os = "linux")]
+        if let Some(bytes) = std::num::NonZeroU64::new(self.bytes) {
+            // A file system that keeps it in memory loses nothing.
+            rustix::fs::fadvise(&self.file, self.start, Some(bytes), rustix::fs::Advice::DontNeed).ok();
+        }
+        Ok(())
+    }
+}
+
 /// Syncs files side by side: a disk makes one of it, and takes as long for each where they come one after the other.
-fn sync(files: &[Arc<File>]) -> io::Result<()> {
-    let Some((first, others)) = files.split_first() else { return Ok(()) };
+fn sync(written: &[Appended]) -> io::Result<()> {
+    let Some((first, others)) = written.split_first() else { return Ok(()) };
     thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|file| scope.spawn(|| file.sync_data())).collect();
-        first.sync_data()?;
+        let others: Vec<_> = others.iter().map(|other| scope.spawn(|| other.sync())).collect();
+        first.sync()?;
         others
             .into_iter()
             .try_for_each(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a sync did not end"))))
