@@ -106,3 +106,32 @@ async fn import_all(mut prepared: mpsc::Receiver<Range>, ledger: LedgerHandle, i
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::ledger::tests::{chain, open};
+    use cairn_primitives::Block;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn ranges_are_handed_on_in_order_whichever_is_prepared_first() {
+        let (ledger, blocks) = (open(), chain(3, 1));
+        let entry = |block: &Arc<Block>| FinalizedBlock { block: Block::clone(block), finalization: None };
+        let (sender, ranges) = mpsc::channel(4);
+        // The first takes longest.
+        for (block, count) in blocks.iter().zip([20_000, 0, 1]) {
+            sender.send(vec![entry(block); count]).await.unwrap();
+        }
+        sender.send(vec![entry(&blocks[1])]).await.unwrap();
+        drop(sender);
+        let (prepared, mut received) = mpsc::channel(PREPARED_MAX);
+        tokio::spawn(prepare_all(ranges, ledger.signatures().behind_blocks(), ledger.reader(), prepared));
+        let mut came = Vec::new();
+        while let Some(Range { hash, blocks, .. }) = received.recv().await {
+            came.push((hash, blocks.unwrap().len()));
+        }
+        let hash = |number: usize| blocks[number].header.hash();
+        assert_eq!(came, [(hash(0), 20_000), (hash(2), 1), (hash(1), 1)]);
+    }
+}

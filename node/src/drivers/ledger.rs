@@ -410,4 +410,4 @@ impl LedgerDriver {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

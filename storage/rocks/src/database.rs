@@ -16,6 +16,7 @@ use rocksdb::{
 };
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The set of tables never changes while the database is open, so no lock guards it.
 pub(crate) type Rocks = DBWithThreadMode<SingleThreaded>;
@@ -28,6 +29,8 @@ pub struct RocksDatabase {
     pub(crate) rocks: Rocks,
     pub(crate) values: ValueFiles,
     cache: Cache,
+    /// Why a write failed: what is on disk of it is not known, so that no other follows.
+    failure: OnceLock<String>,
 }
 
 impl RocksDatabase {
@@ -47,7 +50,7 @@ impl RocksDatabase {
             .map_err(|error| open_error(path, &error))?;
         check_sizes(path, &rocks)?;
         let values = ValueFiles::open(path, &rocks)?;
-        Ok(Self { rocks, values, cache })
+        Ok(Self { rocks, values, cache, failure: OnceLock::new() })
     }
 
     /// Bytes that the block cache holds now.
@@ -133,40 +136,8 @@ impl RocksDatabase {
         cursor.status().map_err(|error| engine("scan", &error))?;
         Ok(records)
     }
-}
 
-/// Of a table with values in files of their own a version is read, so that the files stay until their values are read.
-impl DatabaseView for RocksDatabase {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
-        if record::has(table) {
-            return self.version().get(table, key);
-        }
-        self.get(table, key, &ReadOptions::default())
-    }
-
-    fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
-        if record::has(table) {
-            return self.version().multi_get(table, keys);
-        }
-        self.multi_get(table, keys, &ReadOptions::default())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        range: &KeyRange,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<Record>, DatabaseError> {
-        if record::has(table) {
-            return self.version().scan(table, range, direction, limit);
-        }
-        self.scan(table, range, direction, limit, ReadOptions::default())
-    }
-}
-
-impl Database for RocksDatabase {
-    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
+    fn write_batch(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
         let batch = batch.into_sorted();
         if durability == Durability::Derived {
             let mut tables: Vec<_> = batch.operations().map(|operation| operation.table).collect();
@@ -213,6 +184,50 @@ impl Database for RocksDatabase {
             change.written(&self.rocks);
         }
         Ok(())
+    }
+}
+
+/// Of a table with values in files of their own a version is read, so that the files stay until their values are read.
+impl DatabaseView for RocksDatabase {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+        if record::has(table) {
+            return self.version().get(table, key);
+        }
+        self.get(table, key, &ReadOptions::default())
+    }
+
+    fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
+        if record::has(table) {
+            return self.version().multi_get(table, keys);
+        }
+        self.multi_get(table, keys, &ReadOptions::default())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: &KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Record>, DatabaseError> {
+        if record::has(table) {
+            return self.version().scan(table, range, direction, limit);
+        }
+        self.scan(table, range, direction, limit, ReadOptions::default())
+    }
+}
+
+impl Database for RocksDatabase {
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), DatabaseError> {
+        if let Some(failure) = self.failure.get() {
+            let reason = format!("an earlier write failed, start the node again: {failure}");
+            return Err(DatabaseError::Engine { operation: "write", reason });
+        }
+        let written = self.write_batch(batch, durability);
+        if let Err(error) = &written {
+            self.failure.get_or_init(|| error.to_string());
+        }
+        written
     }
 
     fn flush(&self) -> Result<(), DatabaseError> {

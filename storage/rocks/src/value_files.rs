@@ -11,9 +11,9 @@
 //! table of its own (`value_files`): file name; place (u64), the lowest and the highest key that may be in the file (each after its length, u16),
 //! numbers big-endian.
 //!
-//! Records of these tables go from the lowest key on, by range, and a file is deleted as a whole once all of its keys are gone, that is
-//! on disk, and no snapshot is older. The last file of a table stays, and records that are deleted or replaced
-//! one by one leave their bytes behind: blocks that are taken back, nothing else does that.
+//! Of diffs, which go from the lowest height on, by range, a file is deleted as a whole once all of its keys are gone, that is
+//! on disk, and no snapshot is older. The last file of a table stays. Blocks that are taken back leave their bytes behind: those of
+//! diffs until pruning passes them, bodies and events for good.
 
 use crate::database::Rocks;
 use crate::error::OpenError;
@@ -74,8 +74,6 @@ struct State {
     /// The last files of tables, open for writing.
     open: BTreeMap<Table, (u32, Arc<File>)>,
     abandoned: Vec<Abandoned>,
-    /// A change was begun and not written: the engine may have it or not.
-    is_in_doubt: bool,
 }
 
 /// The value files of a database.
@@ -127,7 +125,10 @@ impl ValueFiles {
             let (Some(file), Some(extent)) = (file_of_name(&name), Extent::decode(&value)) else {
                 return Err(damaged(format!("table {FAMILY}: the record of {name} cannot be read")));
             };
-            let found = fs::metadata(folder.join(&name)).map_or(0, |found| found.len());
+            let found = match fs::metadata(folder.join(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(inaccessible(error)),
+                found => found.map_or(0, |found| found.len()),
+            };
             if found < extent.end {
                 return Err(damaged(format!("{name} should have {} bytes, and has {found}", extent.end)));
             }
@@ -170,29 +171,24 @@ impl ValueFiles {
         if !tables().any(|own| is_worth_it(&own)) && !deletions.iter().any(|deletion| record::has(deletion.table)) {
             return Ok(None);
         }
-        let failed = |error: io::Error| DatabaseError::Engine { operation: "write values", reason: error.to_string() };
-        let mut state = self.state();
-        if std::mem::replace(&mut state.is_in_doubt, true) {
-            return Err(failed(io::Error::other("an earlier write failed: start the node again")));
-        }
+        let state = self.state();
         let mut change = Change {
             files: self,
             state,
             pointers: Vec::new(),
             extents: BTreeMap::new(),
             abandoned: Vec::new(),
+            made: Vec::new(),
             durability,
         };
         deletions.iter().for_each(|deletion| change.trim(deletion));
-        let mut written = Vec::new();
-        for own in tables() {
-            if is_worth_it(&own) {
-                written.push(change.append(own).map_err(failed)?);
-            } else {
-                change.pointers.resize(change.pointers.len().saturating_add(own.len()), None);
+        if let Err(error) = change.append_all(tables().map(|own| (own, is_worth_it(&own)))) {
+            // The engine does not know of them, and never will.
+            for path in &change.made {
+                fs::remove_file(path).ok();
             }
+            return Err(DatabaseError::Engine { operation: "write values", reason: error.to_string() });
         }
-        sync(&written).map_err(failed)?;
         Ok(Some(change))
     }
 
@@ -250,6 +246,8 @@ pub(crate) struct Change<'a> {
     pointers: Vec<Option<Pointer>>,
     extents: BTreeMap<(Table, u32), Extent>,
     abandoned: Vec<(Table, u32)>,
+    /// New files.
+    made: Vec<PathBuf>,
     durability: Durability,
 }
 
@@ -273,7 +271,6 @@ impl Change<'_> {
     pub(crate) fn written(self, rocks: &Rocks) {
         let Self { files, mut state, extents, abandoned, durability, .. } = self;
         let sequence = rocks.latest_sequence_number();
-        state.is_in_doubt = false;
         state.extents.extend(extents);
         for file in abandoned {
             state.extents.remove(&file);
@@ -284,6 +281,19 @@ impl Change<'_> {
             state.abandoned.iter_mut().for_each(|abandoned| abandoned.is_on_disk = true);
         }
         state.delete_abandoned(rocks);
+    }
+
+    /// Appends and syncs the long values of tables that are worth it; the others stay in their records.
+    fn append_all<'a>(&mut self, tables: impl Iterator<Item = (&'a [Large<'a>], bool)>) -> io::Result<()> {
+        let mut written = Vec::new();
+        for (own, is_worth_it) in tables {
+            if is_worth_it {
+                written.push(self.append(own)?);
+            } else {
+                self.pointers.resize(self.pointers.len().saturating_add(own.len()), None);
+            }
+        }
+        sync(&written)
     }
 
     /// Appends the long values among all records of one table; returns what is not synced.
@@ -342,8 +352,9 @@ impl Change<'_> {
         let is_new = !self.state.extents.contains_key(&(table, number));
         let file = Arc::new(OpenOptions::new().write(true).create_new(is_new).open(&path)?);
         if is_new {
-            File::open(&self.files.folder)?.sync_all()?;
+            self.made.push(path);
             self.state.made.insert(table, number);
+            File::open(&self.files.folder)?.sync_all()?;
         }
         self.state.open.insert(table, (number, Arc::clone(&file)));
         Ok(file)
@@ -470,13 +481,18 @@ impl Appended {
 
 /// Syncs files side by side: a disk makes one of it, and takes as long for each where they come one after the other.
 fn sync(written: &[Appended]) -> io::Result<()> {
-    let Some((first, others)) = written.split_first() else { return Ok(()) };
     thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|other| scope.spawn(|| other.sync())).collect();
-        first.sync()?;
-        others
-            .into_iter()
-            .try_for_each(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a sync did not end"))))
+        let mut others = Vec::new();
+        for own in written.iter().skip(1) {
+            // Where there is no thread to be had, this one does it.
+            match thread::Builder::new().spawn_scoped(scope, || own.sync()) {
+                Ok(other) => others.push(other),
+                Err(_) => own.sync()?,
+            }
+        }
+        written.first().map_or(Ok(()), Appended::sync)?;
+        let ended = |_| Err(io::Error::other("a sync ended by a panic"));
+        others.into_iter().try_for_each(|other| other.join().unwrap_or_else(ended))
     })
 }
 

@@ -14,7 +14,7 @@ use cairn_storage::{MemoryDatabase, StateConfig};
 
 const LIMITS: BlockLimits = BlockLimits { bytes_max: BLOCK_BYTES_MAX / 2, weight_max: BLOCK_WEIGHT_MAX };
 
-fn open() -> Ledger {
+pub(in crate::drivers) fn open() -> Ledger {
     let spec = ChainSpec::local(4).unwrap();
     let state = genesis_state(&spec.genesis_config()).unwrap();
     let set = spec.validator_set().clone();
@@ -27,7 +27,7 @@ fn open() -> Ledger {
 }
 
 /// A chain of empty blocks, the first of them in `view`.
-fn chain(count: u64, view: u64) -> Vec<Arc<Block>> {
+pub(in crate::drivers) fn chain(count: u64, view: u64) -> Vec<Arc<Block>> {
     let mut ledger = open();
     let head = ledger.reader().head();
     let mut parent = head.hash;

@@ -307,14 +307,34 @@ fn after_a_write_that_failed_no_other_is_taken() {
     let error = database.write(batch(), Durability::Synced).unwrap_err();
     assert!(error.to_string().contains("write values"), "{error}");
     fs::remove_dir(directory.path().join("events-00000001.values")).unwrap();
-    let error = database.write(batch(), Durability::Synced).unwrap_err();
-    assert!(error.to_string().contains("start the node again"), "{error}");
+    for (batch, durability) in [
+        (batch(), Durability::Synced),
+        (put(&[(Table::Headers, 1, 10)]), Durability::Unsynced),
+        (put(&[(Table::StatePages, 1, 10)]), Durability::Derived),
+    ] {
+        let error = database.write(batch, durability).unwrap_err();
+        assert!(
+            error.to_string().contains("start the node again") && error.to_string().contains("write values"),
+            "{error}"
+        );
+    }
     assert_eq!(all(&database, Table::Bodies).len(), 1);
     drop(database);
     let database = open(directory.path()).unwrap();
     assert_eq!(all(&database, Table::Bodies).len(), 1);
     database.write(batch(), Durability::Synced).unwrap();
     assert_eq!(all(&database, Table::Bodies).len(), 2);
+}
+
+#[test]
+fn files_made_by_a_write_that_failed_are_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let database = open(path).unwrap();
+    fs::create_dir(path.join("events-00000001.values")).unwrap();
+    let batch = put(&[(Table::Bodies, 1, LARGE), (Table::Events, 1, LARGE)]);
+    assert!(database.write(batch, Durability::Synced).is_err());
+    assert_eq!(names(path), ["events-00000001.values"]);
 }
 
 #[test]
