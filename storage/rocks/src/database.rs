@@ -68,6 +68,15 @@ impl RocksDatabase {
         RocksSnapshot { database: self, snapshot: self.rocks.snapshot() }
     }
 
+    /// Reads what is there now; of a table with values in files of their own as a version, so that the files stay until then.
+    fn read_latest<T>(&self, table: Table, read: impl FnOnce(ReadOptions) -> T) -> T {
+        if record::has(table) {
+            let version = self.version();
+            return read(version.options());
+        }
+        read(ReadOptions::default())
+    }
+
     /// Where the engine keeps what it says of value files.
     fn value_family(&self) -> Result<&ColumnFamily, DatabaseError> {
         let reason = format!("table {} is missing", value_files::FAMILY);
@@ -187,20 +196,13 @@ impl RocksDatabase {
     }
 }
 
-/// Of a table with values in files of their own a version is read, so that the files stay until their values are read.
 impl DatabaseView for RocksDatabase {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
-        if record::has(table) {
-            return self.version().get(table, key);
-        }
-        self.get(table, key, &ReadOptions::default())
+        self.read_latest(table, |options| self.get(table, key, &options))
     }
 
     fn multi_get(&self, table: Table, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, DatabaseError> {
-        if record::has(table) {
-            return self.version().multi_get(table, keys);
-        }
-        self.multi_get(table, keys, &ReadOptions::default())
+        self.read_latest(table, |options| self.multi_get(table, keys, &options))
     }
 
     fn scan(
@@ -210,10 +212,7 @@ impl DatabaseView for RocksDatabase {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Record>, DatabaseError> {
-        if record::has(table) {
-            return self.version().scan(table, range, direction, limit);
-        }
-        self.scan(table, range, direction, limit, ReadOptions::default())
+        self.read_latest(table, |options| self.scan(table, range, direction, limit, options))
     }
 }
 

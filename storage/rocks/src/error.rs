@@ -1,7 +1,8 @@
 //! Why a database does not open.
 
 use cairn_storage::ErrorClass;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Why a database did not open; each message names the place and the cure.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What is said where the system refuses something in a directory.
+    pub(crate) fn inaccessible(path: &Path) -> impl Fn(io::Error) -> Self + Copy + '_ {
+        |error| Self::Inaccessible { path: path.to_path_buf(), reason: error.to_string() }
+    }
+
     /// A node cannot run without its database.
     #[must_use]
     pub const fn class(&self) -> ErrorClass {

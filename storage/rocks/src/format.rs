@@ -24,7 +24,7 @@ pub fn is_database(path: &Path) -> bool {
 /// # Errors
 /// The directory is foreign, newer, damaged or inaccessible.
 pub(crate) fn check_or_create(path: &Path) -> Result<(), OpenError> {
-    let inaccessible = |error: io::Error| OpenError::Inaccessible { path: path.into(), reason: error.to_string() };
+    let inaccessible = OpenError::inaccessible(path);
     fs::create_dir_all(path).map_err(inaccessible)?;
     match fs::read_to_string(path.join(FILE)) {
         Ok(text) => {

@@ -99,9 +99,11 @@ impl RocksDatabase {
 
     /// The value file in which the value of a record lies, if it lies in one.
     fn value_file(&self, table: Table, key: &[u8]) -> Option<String> {
+        if !record::has(table) {
+            return None;
+        }
         let stored = self.rocks.get_pinned_cf(self.family(table).ok()?, key).ok()??;
-        let pointer = record::pointer(&stored).ok()?.filter(|_| record::has(table))?;
-        Some(ValueFiles::name(table, pointer))
+        Some(ValueFiles::name(table, record::pointer(&stored).ok()??))
     }
 
     /// Rewrites the files of a table without what was deleted, which gives the space back.

@@ -91,10 +91,21 @@ pub(crate) struct Large<'a> {
     pub(crate) value: Packed<'a>,
 }
 
+impl Large<'_> {
+    fn is_long(&self) -> bool {
+        self.value.bytes.len() >= VALUE_BYTES_MIN
+    }
+
+    /// Whether the long values of a table are to lie in its file.
+    fn are_worth_it(records: &[Self]) -> bool {
+        let long = records.iter().filter(|own| own.is_long()).map(|own| own.value.bytes.len());
+        long.fold(0, usize::saturating_add) >= TABLE_BYTES_MIN
+    }
+}
+
 /// Refuses a folder with value files and a list of the engine's tables without theirs: it would make an empty one.
 pub(crate) fn check_known(folder: &Path) -> Result<(), OpenError> {
-    let inaccessible =
-        |error: io::Error| OpenError::Inaccessible { path: folder.to_path_buf(), reason: error.to_string() };
+    let inaccessible = OpenError::inaccessible(folder);
     for entry in fs::read_dir(folder).map_err(inaccessible)? {
         let name = entry.map_err(inaccessible)?.file_name();
         if name.to_str().and_then(file_of_name).is_some() {
@@ -115,8 +126,7 @@ impl ValueFiles {
     pub(crate) fn open(folder: &Path, rocks: &Rocks) -> Result<Self, OpenError> {
         let file_bytes = |table| if table == Table::StateDiffs { DIFFS_FILE_BYTES } else { FILE_BYTES };
         let damaged = |reason: String| OpenError::Damaged { path: folder.to_path_buf(), reason };
-        let inaccessible =
-            |error: io::Error| OpenError::Inaccessible { path: folder.to_path_buf(), reason: error.to_string() };
+        let inaccessible = OpenError::inaccessible(folder);
         let family = rocks.cf_handle(FAMILY).ok_or_else(|| damaged(format!("table {FAMILY} is missing")))?;
         let mut extents = BTreeMap::new();
         for entry in rocks.iterator_cf(family, IteratorMode::Start) {
@@ -162,29 +172,25 @@ impl ValueFiles {
         if durability == Durability::Derived {
             return Ok(None);
         }
-        let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
-        let is_worth_it = |records: &&[Large<'_>]| {
-            let bytes = records.iter().filter(is_long).map(|own| own.value.bytes.len());
-            bytes.fold(0, usize::saturating_add) >= TABLE_BYTES_MIN
-        };
-        let tables = || records.chunk_by(|one, next| one.table == next.table);
-        if !tables().any(|own| is_worth_it(&own)) && !deletions.iter().any(|deletion| record::has(deletion.table)) {
+        let tables = records.chunk_by(|one, next| one.table == next.table);
+        let tables: Vec<_> = tables.map(|own| (own, Large::are_worth_it(own))).collect();
+        let appends = tables.iter().any(|(_, is_worth_it)| *is_worth_it);
+        if !appends && !deletions.iter().any(|deletion| record::has(deletion.table)) {
             return Ok(None);
         }
-        let state = self.state();
         let mut change = Change {
             files: self,
-            state,
+            state: self.state(),
             pointers: Vec::new(),
             extents: BTreeMap::new(),
             abandoned: Vec::new(),
-            made: Vec::new(),
+            new: Vec::new(),
             durability,
         };
         deletions.iter().for_each(|deletion| change.trim(deletion));
-        if let Err(error) = change.append_all(tables().map(|own| (own, is_worth_it(&own)))) {
+        if let Err(error) = change.append_all(&tables) {
             // The engine does not know of them, and never will.
-            for path in &change.made {
+            for path in &change.new {
                 fs::remove_file(path).ok();
             }
             return Err(DatabaseError::Engine { operation: "write values", reason: error.to_string() });
@@ -224,12 +230,11 @@ impl State {
             return;
         }
         // Where the engine does not tell, somebody may look at the first version.
-        let oldest = rocks
-            .property_int_value(OLDEST_SNAPSHOT)
-            .ok()
-            .flatten()
-            .map(|oldest| if oldest == 0 { u64::MAX } else { oldest });
-        let oldest = oldest.unwrap_or_default();
+        let oldest = match rocks.property_int_value(OLDEST_SNAPSHOT) {
+            Ok(Some(0)) => u64::MAX,
+            Ok(Some(oldest)) => oldest,
+            Ok(None) | Err(_) => 0,
+        };
         self.abandoned.retain(|abandoned| {
             let is_gone = abandoned.is_on_disk && abandoned.sequence <= oldest;
             // One that cannot be deleted now is deleted at the next opening: the engine does not know it any more.
@@ -246,8 +251,8 @@ pub(crate) struct Change<'a> {
     pointers: Vec<Option<Pointer>>,
     extents: BTreeMap<(Table, u32), Extent>,
     abandoned: Vec<(Table, u32)>,
-    /// New files.
-    made: Vec<PathBuf>,
+    /// Files that it has made.
+    new: Vec<PathBuf>,
     durability: Durability,
 }
 
@@ -284,10 +289,10 @@ impl Change<'_> {
     }
 
     /// Appends and syncs the long values of tables that are worth it; the others stay in their records.
-    fn append_all<'a>(&mut self, tables: impl Iterator<Item = (&'a [Large<'a>], bool)>) -> io::Result<()> {
+    fn append_all(&mut self, tables: &[(&[Large<'_>], bool)]) -> io::Result<()> {
         let mut written = Vec::new();
         for (own, is_worth_it) in tables {
-            if is_worth_it {
+            if *is_worth_it {
                 written.push(self.append(own)?);
             } else {
                 self.pointers.resize(self.pointers.len().saturating_add(own.len()), None);
@@ -298,8 +303,7 @@ impl Change<'_> {
 
     /// Appends the long values among all records of one table; returns what is not synced.
     fn append(&mut self, records: &[Large<'_>]) -> io::Result<Appended> {
-        let is_long = |own: &&Large<'_>| own.value.bytes.len() >= VALUE_BYTES_MIN;
-        let mut long = records.iter().filter(is_long);
+        let mut long = records.iter().filter(|own| own.is_long());
         let first = long.next().ok_or_else(|| io::Error::other("no value is long"))?;
         let (table, lowest, highest) = (first.table, first.key, long.next_back().unwrap_or(first).key);
         let last = self.state.of_table(table).next_back();
@@ -321,11 +325,11 @@ impl Change<'_> {
         let start = extent.end;
         let mut slices = Vec::new();
         for own in records {
-            let bytes: &[u8] = &own.value.bytes;
-            if bytes.len() < VALUE_BYTES_MIN {
+            if !own.is_long() {
                 self.pointers.push(None);
                 continue;
             }
+            let bytes: &[u8] = &own.value.bytes;
             let length = u32::try_from(bytes.len())
                 .map_err(|_| io::Error::other(format!("a value of table {table} has 4 GiB or more")))?;
             let checksum = XxHash64::oneshot(0, bytes);
@@ -352,7 +356,7 @@ impl Change<'_> {
         let is_new = !self.state.extents.contains_key(&(table, number));
         let file = Arc::new(OpenOptions::new().write(true).create_new(is_new).open(&path)?);
         if is_new {
-            self.made.push(path);
+            self.new.push(path);
             self.state.made.insert(table, number);
             File::open(&self.files.folder)?.sync_all()?;
         }

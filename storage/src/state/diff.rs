@@ -84,7 +84,7 @@ impl<'a> DiffWriter<'a> {
 }
 
 /// How many first bytes two keys have in common, found word by word: they are long, and of one prefix for the most part.
-fn shared_bytes(one: &[u8], other: &[u8]) -> usize {
+pub(super) fn shared_bytes(one: &[u8], other: &[u8]) -> usize {
     let (words, _) = one.as_chunks::<8>();
     let (others, _) = other.as_chunks::<8>();
     let words = words.iter().zip(others).take_while(|(a, b)| a == b).count().saturating_mul(8);

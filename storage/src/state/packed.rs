@@ -10,25 +10,24 @@ const PAIR_BYTES: usize = 2 * WORD_BYTES;
 /// So much of a value is packed in a buffer of its own, in bytes: to grow a vector for each pair of words takes longer.
 const PACKED_AT_ONCE: usize = 128;
 
+/// The first bytes, zeros where there are too few.
+fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    if let Some(whole) = bytes.first_chunk() {
+        return *whole;
+    }
+    let mut padded = [0; N];
+    padded.iter_mut().zip(bytes).for_each(|(byte, own)| *byte = *own);
+    padded
+}
+
 /// Two words of a value; zero beyond its end.
 fn pair(bytes: &[u8]) -> u128 {
-    if let Some(pair) = bytes.first_chunk() {
-        return u128::from_le_bytes(*pair);
-    }
-    let mut padded = [0; PAIR_BYTES];
-    padded.iter_mut().zip(bytes).for_each(|(byte, own)| *byte = *own);
-    u128::from_le_bytes(padded)
+    u128::from_le_bytes(padded(bytes))
 }
 
 /// The word of a value that begins at a byte; zero beyond its end.
 fn word(value: &[u8], at: usize) -> u64 {
-    let rest = value.get(at..).unwrap_or_default();
-    if let Some(word) = rest.first_chunk() {
-        return u64::from_le_bytes(*word);
-    }
-    let mut word = [0; WORD_BYTES];
-    word.iter_mut().zip(rest).for_each(|(byte, own)| *byte = *own);
-    u64::from_le_bytes(word)
+    u64::from_le_bytes(padded(value.get(at..).unwrap_or_default()))
 }
 
 /// How many bytes a word has without its most significant ones that are zero.

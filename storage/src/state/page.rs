@@ -5,6 +5,7 @@
 //! [`LARGE_VALUE`] stands for a value that lies in table `state_keys`; its SHA-256 takes the value's place. Numbers are
 //! big-endian. In memory the hashes, which follow from the rest, stand beside it.
 
+use super::diff::shared_bytes;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{DEPTH_MAX, LEAF_DOMAIN, LeafHash};
 use cairn_storage_cpu::{digest_all, digest_pairs, fetch_ahead};
@@ -156,7 +157,7 @@ impl Page {
         record.extend_from_slice(&self.depth.to_be_bytes());
         let mut last: &[u8] = &[];
         for leaf in self.leaves() {
-            let in_common = leaf.key.iter().zip(last).take(usize::from(u8::MAX)).take_while(|(a, b)| a == b).count();
+            let in_common = shared_bytes(leaf.key, last).min(u8::MAX.into());
             let rest = leaf.key.get(in_common..).unwrap_or_default();
             let value = leaf.value.stored();
             let length = if matches!(leaf.value, ValueRef::Large(..)) { LARGE_VALUE } else { short(value.len()) };

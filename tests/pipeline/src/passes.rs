@@ -117,7 +117,8 @@ fn take_one(chain: &Chain, ledger: &mut Ledger, bytes: &[u8], costs: &mut Stages
     Ok(())
 }
 
-/// Imports the blocks as block sync does: while one is executed and committed, the next ones are decoded and verified, two side by side.
+/// Imports the blocks as block sync does: while one is executed and committed, the next ones are decoded and verified, two side
+/// by side.
 /// What it takes to close the database is in the sum: it writes what was put off.
 pub(crate) fn import(chain: &Chain, options: &Options, blocks: &[Vec<u8>]) -> anyhow::Result<Cost> {
     let path = copy(options, "import")?;

@@ -136,10 +136,7 @@ fn on_records(
 
 fn flip_value(batch: &mut WriteBatch, picked: &Picked) {
     let mut value = picked.value.clone();
-    let middle = value.len() / 2;
-    if let Some(byte) = value.get_mut(middle) {
-        *byte ^= 0x10;
-    }
+    turn(&mut value, 2);
     batch.put(picked.table, picked.key.clone(), value);
 }
 
@@ -252,10 +249,7 @@ fn rot(folder: &Path, tables: &[(Table, u32)]) -> anyhow::Result<Vec<Expected>> 
     for (path, name) in files.collect::<anyhow::Result<Vec<_>>>()? {
         rewrite(&path, |bytes| {
             // Records come first in a file; the small tables have little else.
-            let place = bytes.len() / 8;
-            if let Some(byte) = bytes.get_mut(place) {
-                *byte ^= 0x10;
-            }
+            turn(bytes, 8);
         })?;
         expected.push(Expected { what: "flipped byte in the file", table: String::new(), places: vec![name] });
     }
@@ -288,12 +282,7 @@ fn cut_blob(folder: &Path) -> anyhow::Result<Vec<Expected>> {
 
 fn rot_values(folder: &Path) -> anyhow::Result<Vec<Expected>> {
     let path = value_file(folder)?;
-    rewrite(&path, |bytes| {
-        let middle = bytes.len() / 2;
-        if let Some(byte) = bytes.get_mut(middle) {
-            *byte ^= 0x10;
-        }
-    })?;
+    rewrite(&path, |bytes| turn(bytes, 2))?;
     file_expected("flipped byte in a value file", &path)
 }
 
@@ -362,6 +351,14 @@ fn largest(folder: &Path, is_meant: impl Fn(&Path) -> bool) -> anyhow::Result<Pa
         }
     }
     Ok(found.context("there is no such file")?.1)
+}
+
+/// Flips a bit of the byte that lies after this part of them, a half or an eighth.
+fn turn(bytes: &mut [u8], part: usize) {
+    let place = bytes.len() / part;
+    if let Some(byte) = bytes.get_mut(place) {
+        *byte ^= 0x10;
+    }
 }
 
 fn cut(path: &Path) -> anyhow::Result<()> {

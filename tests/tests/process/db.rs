@@ -2,6 +2,7 @@
 
 use cairn_tests::harness::{Finished, Network, Shape, Signal, account, cairn, hashes, height_of, transfer};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,11 +56,11 @@ async fn database_of_a_stopped_node_is_checked_taken_back_pruned_and_goes_on() {
     assert!(head >= 8);
     assert!(answer(&here, &["stats"], &config)["tables"].as_array().is_some_and(|tables| tables.len() == 16));
 
-    // Each table file cut short is found and named, but for those that a check before had merged with others.
-    let mut cut = 0;
-    for file in table_files(&database) {
-        let Ok(whole) = fs::read(&file) else { continue };
-        cut += 1;
+    // Each table file cut short is found and named. A check may have merged some with others.
+    let mut cut = BTreeSet::new();
+    while let Some(file) = table_files(&database).into_iter().find(|file| !cut.contains(file)) {
+        cut.insert(file.clone());
+        let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() * 2 / 3]).unwrap();
         let found = refused(&here, &["check"], &config, DAMAGED);
         let name = file.file_name().unwrap().to_str().unwrap();
@@ -67,7 +68,7 @@ async fn database_of_a_stopped_node_is_checked_taken_back_pruned_and_goes_on() {
         assert!(said.contains(name) || said.contains("state_"), "{name}: {said}");
         fs::write(&file, whole).unwrap();
     }
-    assert!(cut >= 8, "{cut} table files");
+    assert!(cut.len() >= 8, "{cut:?}");
     assert_sound(&here, &config);
 
     let file = here.join("blocks");
