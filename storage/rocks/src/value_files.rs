@@ -76,11 +76,15 @@ struct State {
     abandoned: Vec<Abandoned>,
 }
 
+/// Puts a file, or the names in a folder, on disk.
+type Sync = fn(&File, &Path) -> io::Result<()>;
+
 /// The value files of a database.
 #[derive(Debug)]
 pub(crate) struct ValueFiles {
     folder: PathBuf,
     file_bytes: fn(Table) -> u64,
+    sync: Sync,
     state: Mutex<State>,
 }
 
@@ -157,7 +161,7 @@ impl ValueFiles {
             *most = number.max(*most);
         }
         let state = Mutex::new(State { extents, made, ..State::default() });
-        Ok(Self { folder: folder.to_path_buf(), file_bytes, state })
+        Ok(Self { folder: folder.to_path_buf(), file_bytes, sync: |file, _| file.sync_all(), state })
     }
 
     /// Appends the long values of a logged batch, where those of a table are worth it together, and syncs them. Files of which all
@@ -298,7 +302,7 @@ impl Change<'_> {
                 self.pointers.resize(self.pointers.len().saturating_add(own.len()), None);
             }
         }
-        sync(&written)
+        sync_all(&written, self.files.sync)
     }
 
     /// Appends the long values among all records of one table; returns what is not synced.
@@ -342,7 +346,7 @@ impl Change<'_> {
         write_all(&file, &mut slices)?;
         let bytes = extent.end.saturating_sub(start);
         self.extents.insert((table, number), extent);
-        Ok(Appended { file, start, bytes })
+        Ok(Appended { file, path: self.files.folder.join(name((table, number))), start, bytes })
     }
 
     /// The last file of a table, or the one after it, which is made.
@@ -358,7 +362,7 @@ impl Change<'_> {
         if is_new {
             self.new.push(path);
             self.state.made.insert(table, number);
-            File::open(&self.files.folder)?.sync_all()?;
+            (self.files.sync)(&File::open(&self.files.folder)?, &self.files.folder)?;
         }
         self.state.open.insert(table, (number, Arc::clone(&file)));
         Ok(file)
@@ -466,14 +470,16 @@ fn write_all(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> 
 /// What was written to a file.
 struct Appended {
     file: Arc<File>,
+    path: PathBuf,
     start: u64,
     bytes: u64,
 }
 
 impl Appended {
     /// Puts it on disk, and lets the system use its memory for what is written next: most of it nobody reads soon.
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()?;
+    fn sync(&self, sync: Sync) -> io::Result<()> {
+        sync(&self.file, &self.path)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))?;
         #[cfg(target_os = "linux")]
         if let Some(bytes) = std::num::NonZeroU64::new(self.bytes) {
             // A file system that keeps it in memory loses nothing.
@@ -484,17 +490,17 @@ impl Appended {
 }
 
 /// Syncs files side by side: a disk makes one of it, and takes as long for each where they come one after the other.
-fn sync(written: &[Appended]) -> io::Result<()> {
+fn sync_all(written: &[Appended], sync: Sync) -> io::Result<()> {
     thread::scope(|scope| {
         let mut others = Vec::new();
         for own in written.iter().skip(1) {
             // Where there is no thread to be had, this one does it.
-            match thread::Builder::new().spawn_scoped(scope, || own.sync()) {
+            match thread::Builder::new().spawn_scoped(scope, move || own.sync(sync)) {
                 Ok(other) => others.push(other),
-                Err(_) => own.sync()?,
+                Err(_) => own.sync(sync)?,
             }
         }
-        written.first().map_or(Ok(()), Appended::sync)?;
+        written.first().map_or(Ok(()), |first| first.sync(sync))?;
         let ended = |_| Err(io::Error::other("a sync ended by a panic"));
         others.into_iter().try_for_each(|other| other.join().unwrap_or_else(ended))
     })

@@ -4,14 +4,17 @@ use crate::{DirectoryStats, OpenError, RocksDatabase, RocksOptions};
 use cairn_storage::{
     Database, DatabaseError, DatabaseView, Direction, Durability, KeyRange, MemoryDatabase, Table, WriteBatch,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// Enough in one batch for a file of its own.
 const LARGE: usize = 300 << 10;
+
 fn open(path: &Path) -> Result<RocksDatabase, OpenError> {
     RocksDatabase::open(path, RocksOptions { cache_bytes: 4 << 20 })
 }
@@ -335,6 +338,92 @@ fn files_made_by_a_write_that_failed_are_deleted() {
     let batch = put(&[(Table::Bodies, 1, LARGE), (Table::Events, 1, LARGE)]);
     assert!(database.write(batch, Durability::Synced).is_err());
     assert_eq!(names(path), ["events-00000001.values"]);
+}
+
+/// What a power cut leaves of value files.
+#[derive(Default)]
+struct Disk {
+    /// Files whose names are on disk.
+    named: BTreeSet<PathBuf>,
+    /// How far each file was synced.
+    synced: BTreeMap<PathBuf, u64>,
+    /// What power cuts would have left just before files were synced.
+    images: Vec<TempDir>,
+}
+
+impl Disk {
+    /// What a power cut leaves at this moment: of value files what was synced, of all others everything.
+    fn image(&self, folder: &Path) -> TempDir {
+        let copy = crash(folder);
+        for path in files(copy.path()) {
+            let original = folder.join(path.file_name().unwrap());
+            if !self.named.contains(&original) {
+                fs::remove_file(&path).unwrap();
+                continue;
+            }
+            let synced = self.synced.get(&original).copied().unwrap_or(0);
+            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.set_len(synced.min(file.metadata().unwrap().len())).unwrap();
+        }
+        copy
+    }
+}
+
+/// By folder: the hook of a database is a plain function.
+static DISKS: Mutex<BTreeMap<PathBuf, Disk>> = Mutex::new(BTreeMap::new());
+
+fn with_disk<T>(folder: &Path, work: impl FnOnce(&mut Disk) -> T) -> T {
+    work(DISKS.lock().unwrap_or_else(PoisonError::into_inner).entry(folder.to_path_buf()).or_default())
+}
+
+/// Takes the place of the call that puts a file or a folder on disk.
+fn note_sync(file: &File, path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        with_disk(path, |disk| disk.named = files(path).into_iter().collect());
+        return Ok(());
+    }
+    let length = file.metadata()?.len();
+    with_disk(path.parent().unwrap(), |disk| {
+        disk.images.push(disk.image(path.parent().unwrap()));
+        disk.synced.insert(path.to_path_buf(), length);
+    });
+    Ok(())
+}
+
+#[test]
+fn values_are_on_disk_before_the_engine_says_where_they_lie() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let open_watched = || {
+        let mut database = open(path).unwrap();
+        database.values.file_bytes = |_| 1 << 20;
+        database.values.sync = note_sync;
+        database
+    };
+    let mut database = open_watched();
+    let tables = [Table::Bodies, Table::Events, Table::StateDiffs];
+    let content = |database: &RocksDatabase| tables.map(|table| all(database, table));
+    for step in 0..12_u32 {
+        let before = content(&database);
+        let mut batch = put(&tables.map(|table| (table, step, LARGE)));
+        if step % 3 == 0 {
+            batch.delete_range(Table::StateDiffs, [0; 4], step.saturating_sub(4).to_be_bytes());
+        }
+        database.write(batch, Durability::Synced).unwrap();
+        let after = content(&database);
+        assert!(after.iter().zip(&before).all(|(after, before)| after != before), "step {step}");
+        let (earlier, now) = with_disk(path, |disk| (std::mem::take(&mut disk.images), disk.image(path)));
+        assert_eq!(earlier.len(), tables.len(), "files synced in step {step}");
+        for image in earlier {
+            assert!(content(&open(image.path()).unwrap()) == before, "step {step}: half of a batch");
+        }
+        assert!(content(&open(now.path()).unwrap()) == after, "step {step}: a batch that was synced is lost");
+        if step % 5 == 4 {
+            drop(database);
+            database = open_watched();
+        }
+    }
+    assert!(names(path).len() > tables.len(), "no file was followed by another");
 }
 
 #[test]
