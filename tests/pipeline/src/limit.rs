@@ -1,6 +1,6 @@
 //! The rate at which this machine verifies signatures when it does nothing else.
 
-use crate::meter::{Cost, add_to};
+use crate::meter::{Cost, timed};
 use anyhow::{Context, ensure};
 use cairn_primitives::crypto::{SignedMessage, batch_size, verify_batch};
 use cairn_primitives::{Hash, OpaqueExtrinsic};
@@ -8,13 +8,14 @@ use cairn_runtime::{Rules, SignatureClaim, Transaction};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Signatures to verify, and what that has cost so far.
+/// How often all signatures are verified for one measurement.
+const REPEATS: u32 = 4;
+
+/// Signatures to verify, and what that has cost so far, measurement by measurement.
 pub(crate) struct Limit {
     claims: Vec<SignatureClaim>,
-    /// Of all signatures.
-    pub(crate) cost: Cost,
-    /// How many there were.
-    pub(crate) signatures: f64,
+    /// What each measurement has cost.
+    pub(crate) costs: Vec<Cost>,
     /// On how many threads.
     pub(crate) threads: usize,
 }
@@ -29,15 +30,21 @@ impl Limit {
             claims.push(transaction.signature_claim(Rules::NEWEST, &Hash::ZERO, &Hash::ZERO)?);
         }
         let threads = thread::available_parallelism()?.get();
-        Ok(Self { claims: valid(claims)?, cost: Cost::default(), signatures: 0.0, threads })
+        Ok(Self { claims: valid(claims)?, costs: Vec::new(), threads })
     }
 
-    /// Verifies all of them once more, from bytes, in batches, on all cores; the keys are decompressed each time. A machine that
-    /// others use is sometimes faster and sometimes slower: before and after what is compared with it, this is nearest to it.
+    /// Verifies all of them some more times, from bytes, in batches, on all cores; the keys are decompressed each time. A machine
+    /// that others use is sometimes faster and sometimes slower: before and after what is compared with it, this is nearest
+    /// to it.
     pub(crate) fn measure(&mut self) -> anyhow::Result<()> {
-        self.signatures += f64::from(u32::try_from(self.claims.len())?);
-        let (claims, threads) = (&self.claims, self.threads);
-        add_to(&mut self.cost, || verify_all(claims, threads))
+        let ((), cost) = timed(|| (0..REPEATS).try_for_each(|_| verify_all(&self.claims, self.threads)))?;
+        self.costs.push(cost);
+        Ok(())
+    }
+
+    /// The signatures of one measurement.
+    pub(crate) fn signatures(&self) -> f64 {
+        self.claims.len() as f64 * f64::from(REPEATS)
     }
 }
 

@@ -5,7 +5,7 @@
 //! propose   candidates as the pool holds them ─► propose ─► commit                  (the way of a leader)
 //! stages    bytes ─► decode ─► verify ─► check ─► execute ─► root ─► commit         (one after the other, timed)
 //! import    bytes ─► decode, verify ║ check, execute, root, commit                  (the way of block sync, overlapped)
-//! limit     signatures alone, all cores                                             (before and after the import)
+//! limit     signatures alone, all cores                                     (before, between and after the imports)
 //! ```
 //! Every block is committed with a synced write. Signing, key generation and the accounts are outside of the timing. The
 //! database with the accounts is built once per directory and copied for each pass; its table files are shared by links.
@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// How many blocks are measured.
     #[arg(long, default_value_t = 20)]
     pub(crate) blocks: u32,
+    /// How often their import is measured, each time from the same accounts.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) imports: u32,
     /// Transfers in a block.
     #[arg(long, default_value_t = 10_000)]
     pub(crate) transfers: u32,
@@ -72,9 +75,12 @@ fn main() -> anyhow::Result<()> {
     let (propose, blocks) = passes::propose(&chain, &options, transfers)?;
     let stages = passes::stages(&chain, &options, &blocks)?;
     limit.measure()?;
-    let import = passes::import(&chain, &options, &blocks)?;
-    limit.measure()?;
+    let mut imports = Vec::new();
+    for _ in 0..options.imports {
+        imports.push(passes::import(&chain, &options, &blocks)?);
+        limit.measure()?;
+    }
     let count = f64::from(options.blocks) * f64::from(options.transfers);
-    report::print(&options, count, &limit, &propose, &stages, &import);
+    report::print(&options, count, &limit, &propose, &stages, &imports);
     Ok(())
 }
