@@ -14,7 +14,7 @@ use cairn_primitives::state_proof::StateProof;
 use cairn_primitives::{
     Certificate, Epoch, EpochSchedule, FinalizedBlock, Hash, Header, Height, TimestampMs, ValidatorSet, View,
 };
-use cairn_runtime::{BlockHashes, CallContext, CallError, RulesSchedule, StateReadError, StateReader, keys};
+use cairn_runtime::{BlockHashes, CallContext, CallError, RulesSchedule, StateReadError, StateReader, TakeValue, keys};
 use cairn_storage::{Database, DatabaseError, DatabaseView, StateReadModel, StateView, Table, blocks};
 use parity_scale_codec::Encode;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -391,8 +391,8 @@ impl StateReader for HeadState {
         self.0.get(key).map_err(StateReadError::new)
     }
 
-    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        self.0.get_many(keys).map_err(StateReadError::new)
+    fn get_many(&self, keys: &[&[u8]], take: &mut TakeValue<'_>) -> Result<(), StateReadError> {
+        self.0.get_many(keys).map_err(StateReadError::new)?.iter().try_for_each(take)
     }
 }
 

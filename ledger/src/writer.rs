@@ -19,7 +19,7 @@ use cairn_primitives::{
     ValidatorIndex, View,
 };
 use cairn_runtime::{
-    BlockContext, BlockLimits, BlockOutcome, InvalidTransaction, RulesSchedule, StateReadError, StateReader,
+    BlockContext, BlockLimits, BlockOutcome, InvalidTransaction, RulesSchedule, StateReadError, StateReader, TakeValue,
     Transaction, build_block, execute_block, keys, next_validators,
 };
 use cairn_storage::{Checkpointer, Database, Durability, Overlay, StateConfig, StateStore, WriteBatch, blocks};
@@ -122,8 +122,8 @@ impl StateReader for BranchState<'_> {
         self.state.get(self.overlay, key).map_err(StateReadError::new)
     }
 
-    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        self.state.get_many(self.overlay, keys).map_err(StateReadError::new)
+    fn get_many(&self, keys: &[&[u8]], take: &mut TakeValue<'_>) -> Result<(), StateReadError> {
+        self.state.get_many(self.overlay, keys).map_err(StateReadError::new)?.iter().try_for_each(take)
     }
 }
 

@@ -20,12 +20,14 @@ impl AsRef<[u8]> for AccountId32 {
 }
 
 impl PartialOrd for AccountId32 {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for AccountId32 {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         compare_32(&self.0, &other.0)
     }

@@ -3,11 +3,11 @@
 use crate::certificate::Certificate;
 use crate::hash::{Hash, blake2_256_concat, blake2_256_of_each};
 use crate::header::Header;
-use crate::list_tree;
+use crate::list_tree::ListHasher;
 use parity_scale_codec::{Compact, CompactLen, Decode, Encode, EncodeLike, Error, Input, Output};
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
+use std::{fmt, iter};
 
 /// A block larger than this is refused before it is decoded, in bytes.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
@@ -53,11 +53,6 @@ impl OpaqueExtrinsic {
         Compact::<u32>::compact_len(&self.prefix().0).saturating_add(self.0.len())
     }
 
-    /// The hash of its leaf in the tree of a block's extrinsics: of the encoding with the length prefix.
-    fn leaf_hash(&self) -> Hash {
-        self.prefix().using_encoded(|prefix| list_tree::leaf_hash_concat(prefix, &self.0))
-    }
-
     fn prefix(&self) -> Compact<u32> {
         Compact(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
@@ -84,11 +79,20 @@ impl EncodeLike for OpaqueExtrinsic {}
 
 impl Decode for OpaqueExtrinsic {
     fn decode<I: Input>(input: &mut I) -> Result<Self, Error> {
-        let bytes = Vec::<u8>::decode(input)?;
-        if bytes.len() < EXTRINSIC_BYTES_MIN {
+        let Compact(length) = Compact::<u32>::decode(input)?;
+        let length = usize::try_from(length).map_err(|_| "extrinsic: longer than memory")?;
+        if length < EXTRINSIC_BYTES_MIN {
             return Err("extrinsic: shorter than any call".into());
         }
-        Ok(Self(bytes.into()))
+        if length > BLOCK_BYTES_MAX {
+            return Err("extrinsic: larger than any block".into());
+        }
+        if input.remaining_len()?.is_some_and(|rest| rest < length) {
+            return Err("extrinsic: ends before its length".into());
+        }
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, length).collect();
+        input.read(Arc::make_mut(&mut bytes))?;
+        Ok(Self(bytes))
     }
 }
 
@@ -115,8 +119,13 @@ impl Body {
     /// The RFC 6962 root of the extrinsics, each leaf an encoded extrinsic with its length prefix.
     #[must_use]
     pub fn root(&self) -> Hash {
-        let leaves = || list_tree::root_of_leaves(self.iter().map(OpaqueExtrinsic::leaf_hash));
-        *self.0.root.get_or_init(leaves)
+        *self.0.root.get_or_init(|| {
+            let mut list = ListHasher::with_capacity(self.len());
+            for extrinsic in self.iter() {
+                list.push(|bytes| extrinsic.encode_to(bytes));
+            }
+            list.root()
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use blake2b_simd::Params;
 use blake2b_simd::many::{HashManyJob, hash_many};
+use cairn_primitives_sha256::{digest_all, digest_pairs};
 use parity_scale_codec::{Decode, Encode};
 use scale_info::TypeInfo;
 use sha2::{Digest, Sha256};
@@ -17,12 +18,14 @@ use std::str::FromStr;
 pub struct Hash(pub [u8; 32]);
 
 impl PartialOrd for Hash {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Hash {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         compare_32(&self.0, &other.0)
     }
@@ -30,6 +33,7 @@ impl Ord for Hash {
 
 /// The order of the bytes. Most pairs differ in the first word, which is compared without a call: lookups in sorted
 /// collections are made of this.
+#[inline]
 pub(crate) fn compare_32(one: &[u8; 32], other: &[u8; 32]) -> Ordering {
     let word = |bytes: &[u8; 32]| bytes.first_chunk().map(|word| u64::from_be_bytes(*word));
     word(one).cmp(&word(other)).then_with(|| one.cmp(other))
@@ -165,6 +169,23 @@ pub fn sha256_concat(parts: &[&[u8]]) -> Hash {
         hasher.update(part);
     }
     Hash(hasher.finalize().into())
+}
+
+/// [`sha256`] of each of many messages, in order; side by side where the processor can.
+pub fn sha256_of_each<'a>(messages: impl IntoIterator<Item = &'a [u8]>, mut take: impl FnMut(Hash)) {
+    digest_all(messages, |digest| take(Hash(digest)));
+}
+
+/// SHA-256 of `tag ‖ left ‖ right` for each of many pairs, in order; side by side where the processor can.
+///
+/// # Panics
+/// The tag is longer than [`TAG_BYTES_MAX`](cairn_primitives_sha256::TAG_BYTES_MAX).
+pub fn sha256_of_pairs<'a>(
+    tag: &[u8],
+    pairs: impl IntoIterator<Item = (&'a Hash, &'a Hash)>,
+    mut take: impl FnMut(Hash),
+) {
+    digest_pairs(tag, pairs.into_iter().map(|(left, right)| (&left.0, &right.0)), |digest| take(Hash(digest)));
 }
 
 /// Two 64-bit xxHashes, seeds 0 and 1, little-endian: the prefix of a module and of a storage item.

@@ -8,16 +8,18 @@ mod place;
 pub use place::{LastLeaf, PlaceProof, prove_place};
 
 use crate::codec::decode_bounded;
-use crate::hash::{Hash, sha256, sha256_concat};
+use crate::hash::{Hash, sha256, sha256_concat, sha256_of_each, sha256_of_pairs};
 use parity_scale_codec::{Decode, Encode, Error, Input};
 
 /// The most hashes a path can have: a list of 2^63 items or more does not exist.
 pub const PATH_LENGTH_MAX: usize = 64;
 
 /// What stands before the bytes of a leaf where they are hashed.
-pub const LEAF_TAG: u8 = 0;
+const LEAF_TAG: u8 = 0;
 /// What stands before two hashes where they are joined to a node's.
-pub const NODE_TAG: u8 = 1;
+const NODE_TAG: u8 = 1;
+/// So many leaves wait to be hashed together: several times what a processor hashes side by side.
+const LEAVES_TOGETHER: usize = 64;
 
 /// The hash of a leaf.
 #[must_use]
@@ -25,34 +27,77 @@ pub fn leaf_hash(bytes: &[u8]) -> Hash {
     sha256_concat(&[&[LEAF_TAG], bytes])
 }
 
-/// The hash of the leaf that the parts make up, one after the other.
-#[must_use]
-pub fn leaf_hash_concat(first: &[u8], rest: &[u8]) -> Hash {
-    sha256_concat(&[&[LEAF_TAG], first, rest])
-}
-
 fn node_hash(left: &Hash, right: &Hash) -> Hash {
     sha256_concat(&[&[NODE_TAG], &left.0, &right.0])
+}
+
+/// The level above some nodes: pairs are joined, and a last node without a sibling rises as it is. That is the recursive
+/// definition's split at the largest power of two, read from below.
+fn level_above(level: &[Hash]) -> Vec<Hash> {
+    let (pairs, single) = level.as_chunks::<2>();
+    let mut above = Vec::with_capacity(level.len().div_ceil(2));
+    sha256_of_pairs(&[NODE_TAG], pairs.iter().map(|[left, right]| (left, right)), |hash| above.push(hash));
+    above.extend_from_slice(single);
+    above
 }
 
 /// The root of a list.
 #[must_use]
 pub fn root(items: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Hash {
-    let mut list = ListAccumulator::default();
+    let mut list = ListHasher::default();
     for item in items {
-        list.push(item.as_ref());
+        list.push(|bytes| bytes.extend_from_slice(item.as_ref()));
     }
     list.root()
 }
 
-/// The root of a list, given by the hashes of its leaves.
-#[must_use]
-pub fn root_of_leaves(leaves: impl IntoIterator<Item = Hash>) -> Hash {
-    let mut list = ListAccumulator::default();
-    for leaf in leaves {
-        list.push_leaf(leaf);
+/// The root of a whole list: leaves and levels are hashed side by side where the processor can.
+#[derive(Debug, Default)]
+pub struct ListHasher {
+    /// Leaves that wait, each behind its tag.
+    waiting: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+    leaves: Vec<Hash>,
+}
+
+impl ListHasher {
+    /// With room for so many items.
+    #[must_use]
+    pub fn with_capacity(items: usize) -> Self {
+        Self { leaves: Vec::with_capacity(items), ..Self::default() }
     }
-    list.root()
+
+    /// Appends the item that `write` puts behind the bytes it is given; returns the item.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        if self.ends.len() >= LEAVES_TOGETHER {
+            self.hash_waiting();
+        }
+        self.waiting.push(LEAF_TAG);
+        let start = self.waiting.len();
+        write(&mut self.waiting);
+        self.ends.push(self.waiting.len());
+        self.waiting.get(start..).unwrap_or_default()
+    }
+
+    /// The root of all items.
+    #[must_use]
+    pub fn root(mut self) -> Hash {
+        self.hash_waiting();
+        let mut level = self.leaves;
+        while level.len() > 1 {
+            level = level_above(&level);
+        }
+        level.pop().unwrap_or_else(|| sha256(&[]))
+    }
+
+    fn hash_waiting(&mut self) {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let waiting = starts.zip(&self.ends).map(|(start, end)| self.waiting.get(start..*end).unwrap_or_default());
+        sha256_of_each(waiting, |hash| self.leaves.push(hash));
+        self.waiting.clear();
+        self.ends.clear();
+    }
 }
 
 /// Items whose common root a [`LeafSource`] may keep: 32 bytes for so many leaves to read. A power of two.
@@ -93,12 +138,7 @@ impl ListAccumulator {
 
     /// Appends an item.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.push_leaf(leaf_hash(bytes));
-    }
-
-    /// Appends an item, given by the hash of its leaf.
-    fn push_leaf(&mut self, leaf: Hash) {
-        self.join(leaf, self.count.trailing_ones());
+        self.join(leaf_hash(bytes), self.count.trailing_ones());
         self.count = self.count.saturating_add(1);
     }
 
@@ -202,18 +242,9 @@ pub fn prove(items: impl IntoIterator<Item = impl AsRef<[u8]>>, index: u64) -> O
     let count = u64::try_from(level.len()).ok()?;
     let mut position = usize::try_from(index).ok().filter(|position| *position < level.len())?;
     let mut path = Vec::new();
-    // Level by level: pairs are joined and a last node without a sibling rises unchanged, which is the recursive
-    // definition's split at the largest power of two, read from below.
     while level.len() > 1 {
         path.extend(level.get(position ^ 1).copied());
-        level = level
-            .chunks(2)
-            .filter_map(|pair| match pair {
-                [left, right] => Some(node_hash(left, right)),
-                [single] => Some(*single),
-                _ => None,
-            })
-            .collect();
+        level = level_above(&level);
         position >>= 1;
     }
     Some(InclusionProof { index, count, path })

@@ -56,6 +56,7 @@ pub fn inner_hash(left: &Hash, right: &Hash) -> Hash {
 
 /// Bit `depth` of a hash, most significant first: whether the path to it turns right below `depth` nodes.
 #[must_use]
+#[inline]
 pub fn path_bit(hash: &Hash, depth: u16) -> bool {
     let mask = 0x80_u8.wrapping_shr(u32::from(depth % 8));
     hash.0.get(usize::from(depth / 8)).is_some_and(|byte| byte & mask != 0)

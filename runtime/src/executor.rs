@@ -188,6 +188,7 @@ pub fn execute_block(
             continue;
         }
         let signed = transaction.signed().ok_or(BlockError::Bare { index })?;
+        execution.overlay.begin_transaction(index.saturating_sub(1));
         execution.apply(transaction, signed, BLOCK_WEIGHT_MAX).map_err(|error| match error {
             ValidateError::Invalid(source) => BlockError::Invalid { index, source },
             ValidateError::State(error) => BlockError::State(error),
@@ -233,7 +234,7 @@ pub fn build_block(
     }
     let mut rejected = Vec::new();
     execution.prepare(candidates)?;
-    for candidate in candidates {
+    for (place, candidate) in candidates.iter().enumerate() {
         let Some(signed) = candidate.signed() else {
             rejected.push((candidate.hash(), InvalidTransaction::Unsigned));
             continue;
@@ -242,6 +243,7 @@ pub fn build_block(
             rejected.push((candidate.hash(), InvalidTransaction::ExhaustsResources { resource: "bytes" }));
             continue;
         };
+        execution.overlay.begin_transaction(place);
         match execution.apply(candidate, signed, weight_max) {
             Ok(()) => {
                 bytes_left = left;
@@ -283,7 +285,7 @@ impl<'a> Execution<'a> {
     /// Makes room for what these transactions will do, and reads their accounts ahead.
     fn prepare(&mut self, transactions: &[Transaction]) -> Result<(), StateReadError> {
         self.results.reserve(transactions.len());
-        self.overlay.prepare(transactions.len(), transactions.iter().flat_map(Transaction::accounts))
+        self.overlay.prepare(transactions.iter().map(Transaction::accounts))
     }
 
     /// Executes the extrinsic that sets the time.

@@ -57,7 +57,7 @@ pub use rules::{Rules, RulesSchedule, UnknownRules, Upgrade};
 pub use runtime_api::{
     BlockHashes, CallContext, CallError, FeeDetails, RuntimeDispatchInfo, TransactionSource, ValidTransaction, call,
 };
-pub use state::{StateReadError, StateReader};
+pub use state::{StateReadError, StateReader, TakeValue};
 pub use transaction::{SignatureClaim, Transaction, TransactionError};
 pub use validity::{Admittance, Validity, account, validate};
 pub use version::{RuntimeVersion, SPEC_NAME, code_marker, runtime_version};

@@ -3,6 +3,10 @@
 //! Accounts are kept decoded and are reached by a handle, so a transfer looks each of its accounts up once. Every write
 //! leaves the old value in a journal; a call that fails is undone by walking the journal back to a [`Mark`].
 
+mod accounts;
+
+pub(crate) use accounts::AccountRef;
+
 use crate::dispatch::{DispatchResult, Fault};
 use crate::event::{EventRecord, Phase};
 use crate::executor::BlockContext;
@@ -10,24 +14,17 @@ use crate::keys;
 use crate::modules::RuntimeEvent;
 use crate::modules::system::AccountInfo;
 use crate::state::{StateReadError, StateReader};
+use accounts::Accounts;
 use cairn_primitives::hash::blake2_128;
 use cairn_primitives::{AccountId32, StateChanges, StateChangesBuilder};
 use parity_scale_codec::{Decode, DecodeAll, Encode};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-/// Accounts that most transactions are about.
-const ACCOUNTS_USUAL: usize = 2;
-/// Accounts of a block that no transaction names: its proposer's, and a few that calls come to.
-const ACCOUNTS_BESIDE: usize = 16;
 /// Bytes of an account's key and value.
 const ACCOUNT_BYTES: usize = 160;
 /// Events that most transactions emit.
 const EVENTS_USUAL: usize = 5;
-
-/// The place of an account in the overlay that returned it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AccountRef(usize);
 
 /// A point to which the overlay can be taken back.
 #[derive(Clone, Copy, Debug)]
@@ -101,13 +98,6 @@ impl<K: Encode, V: Decode> StorageMap<K, V> {
     }
 }
 
-struct CachedAccount {
-    id: AccountId32,
-    key: keys::AccountKey,
-    original: Option<AccountInfo>,
-    current: Option<AccountInfo>,
-}
-
 struct CachedValue {
     original: Option<Vec<u8>>,
     current: Option<Vec<u8>>,
@@ -122,8 +112,7 @@ enum Undo {
 pub(crate) struct Overlay<'a> {
     state: &'a dyn StateReader,
     context: &'a BlockContext,
-    index: BTreeMap<AccountId32, AccountRef>,
-    accounts: Vec<CachedAccount>,
+    accounts: Accounts,
     values: BTreeMap<Vec<u8>, CachedValue>,
     journal: Vec<Undo>,
     events: Vec<EventRecord>,
@@ -132,12 +121,11 @@ pub(crate) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     /// An overlay without changes.
-    pub(crate) const fn new(state: &'a dyn StateReader, context: &'a BlockContext) -> Self {
+    pub(crate) fn new(state: &'a dyn StateReader, context: &'a BlockContext) -> Self {
         Self {
             state,
             context,
-            index: BTreeMap::new(),
-            accounts: Vec::new(),
+            accounts: Accounts::default(),
             values: BTreeMap::new(),
             journal: Vec::new(),
             events: Vec::new(),
@@ -150,59 +138,39 @@ impl<'a> Overlay<'a> {
         self.context
     }
 
-    /// Makes room for what so many transactions do, and reads the accounts that they are about, all together.
-    pub(crate) fn prepare(
+    /// Makes room for what transactions do, and reads the accounts that each names, all together. Once a block.
+    pub(crate) fn prepare<N: Iterator<Item = AccountId32>>(
         &mut self,
-        transactions: usize,
-        accounts: impl Iterator<Item = AccountId32>,
+        transactions: impl ExactSizeIterator<Item = N>,
     ) -> Result<(), StateReadError> {
-        self.events.reserve(transactions.saturating_mul(EVENTS_USUAL));
-        let mut ids = Vec::with_capacity(transactions.saturating_mul(ACCOUNTS_USUAL));
-        ids.extend(accounts);
-        ids.sort_unstable();
-        ids.dedup();
-        ids.retain(|id| !self.index.contains_key(id));
-        let keys = keys::system_accounts(&ids);
-        let values = self.state.get_many(&keys.iter().map(<[u8; _]>::as_slice).collect::<Vec<_>>())?;
-        let first = self.accounts.len();
-        self.accounts.reserve(ids.len().saturating_add(ACCOUNTS_BESIDE));
-        for ((id, key), value) in ids.iter().zip(keys).zip(values) {
-            let original = AccountInfo::parse(value.as_deref())?;
-            self.accounts.push(CachedAccount { id: *id, key, original, current: original });
-        }
-        // In order, the index is built at once and not one by one.
-        let mut places: BTreeMap<_, _> = ids.into_iter().zip((first..).map(AccountRef)).collect();
-        self.index.append(&mut places);
-        Ok(())
+        self.events.reserve(transactions.len().saturating_mul(EVENTS_USUAL));
+        self.accounts.prepare(self.state, transactions)
+    }
+
+    /// Says which of the prepared transactions is next, from 0: its accounts are found at once.
+    pub(crate) fn begin_transaction(&mut self, number: usize) {
+        self.accounts.begin_transaction(number);
     }
 
     /// The handle of an account, which need not exist; reads it on first use.
     pub(crate) fn load(&mut self, id: &AccountId32) -> Result<AccountRef, StateReadError> {
-        if let Some(found) = self.index.get(id) {
-            return Ok(*found);
-        }
-        let key = keys::system_account(id);
-        let original = AccountInfo::parse(self.state.get(&key)?.as_deref())?;
-        let found = AccountRef(self.accounts.len());
-        self.accounts.push(CachedAccount { id: *id, key, original, current: original });
-        self.index.insert(*id, found);
-        Ok(found)
+        self.accounts.load(self.state, id)
     }
 
     /// The account; `None` where there is none.
     pub(crate) fn account(&self, account: AccountRef) -> Option<AccountInfo> {
-        self.accounts.get(account.0).and_then(|cached| cached.current)
+        self.accounts.get(account).and_then(|cached| cached.current)
     }
 
     /// Whose account it is.
     pub(crate) fn id(&self, account: AccountRef) -> AccountId32 {
         // A handle comes from `load` of this overlay, which never forgets an account.
-        self.accounts.get(account.0).map_or(AccountId32([0; 32]), |cached| cached.id)
+        self.accounts.get(account).map_or(AccountId32([0; 32]), |cached| cached.id)
     }
 
     /// Writes or removes the account.
     pub(crate) fn set_account(&mut self, account: AccountRef, value: Option<AccountInfo>) {
-        if let Some(cached) = self.accounts.get_mut(account.0) {
+        if let Some(cached) = self.accounts.get_mut(account) {
             self.journal.push(Undo::Account(account, cached.current));
             cached.current = value;
         }
@@ -279,7 +247,7 @@ impl<'a> Overlay<'a> {
         while self.journal.len() > mark.journal {
             match self.journal.pop() {
                 Some(Undo::Account(account, value)) => {
-                    if let Some(cached) = self.accounts.get_mut(account.0) {
+                    if let Some(cached) = self.accounts.get_mut(account) {
                         cached.current = value;
                     }
                 }
@@ -311,11 +279,12 @@ impl<'a> Overlay<'a> {
 
     /// What differs from the state below, and the events.
     pub(crate) fn finish(self) -> (StateChanges, Vec<EventRecord>) {
+        let accounts = self.accounts.all();
         let mut changes = StateChangesBuilder::with_capacity(
-            self.accounts.len().saturating_add(self.values.len()),
-            self.accounts.len().saturating_mul(ACCOUNT_BYTES),
+            accounts.len().saturating_add(self.values.len()),
+            accounts.len().saturating_mul(ACCOUNT_BYTES),
         );
-        for account in self.accounts.iter().filter(|account| account.current != account.original) {
+        for account in accounts.iter().filter(|account| account.current != account.original) {
             match &account.current {
                 Some(info) => changes.put_encoded(&account.key, info),
                 None => changes.delete(&account.key),

@@ -4,6 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+/// Who is given values, one after the other; `None` where there is none.
+pub type TakeValue<'a> = dyn FnMut(Option<&[u8]>) -> Result<(), StateReadError> + 'a;
+
 /// The committed or overlaid state that a block executes on.
 pub trait StateReader {
     /// The value under `key`; `None` where there is none.
@@ -12,12 +15,12 @@ pub trait StateReader {
     /// The state cannot be read; whatever was being executed must be given up, it is not known to be invalid.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateReadError>;
 
-    /// The values under several keys, in the order asked.
+    /// Gives the values under several keys to `take`, in the order asked: calls it once for each.
     ///
     /// # Errors
-    /// As [`Self::get`].
-    fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateReadError> {
-        keys.iter().map(|key| self.get(key)).collect()
+    /// As [`Self::get`], and the first of `take`.
+    fn get_many(&self, keys: &[&[u8]], take: &mut TakeValue<'_>) -> Result<(), StateReadError> {
+        keys.iter().try_for_each(|key| take(self.get(key)?.as_deref()))
     }
 }
 

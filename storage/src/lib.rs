@@ -38,6 +38,6 @@ pub use error::{DatabaseError, ErrorClass};
 pub use memory::MemoryDatabase;
 pub use state::{
     ArchiveMerge, CheckpointLimits, Checkpointer, HistoryMode, Overlay, StagedState, StateConfig, StateError,
-    StateHead, StateLoader, StateReadModel, StateStore, StateView,
+    StateHead, StateLoader, StateReadModel, StateStore, StateView, Values,
 };
 pub use table::Table;

@@ -3,7 +3,7 @@
 use super::{Audit, AuditReport, OnProgress, Phase, SCAN_RECORDS, Top};
 use crate::epoch::NamedSet;
 use cairn_primitives::header::{ConsensusContext, PROTOCOL_VERSION};
-use cairn_primitives::list_tree::{self, ListAccumulator};
+use cairn_primitives::list_tree::ListAccumulator;
 use cairn_primitives::{Certificate, Epoch, Hash, Header, Height, OpaqueExtrinsic, Subject, TimestampMs, ValidatorSet};
 use cairn_runtime::EventRecord;
 use cairn_storage::{Damages, DatabaseError, DatabaseView, Direction, KeyRange, Table, blocks};
@@ -250,7 +250,7 @@ impl Walk<'_> {
         let body = blocks::body(self.view, height);
         let Some(extrinsics) = self.expect(Table::Bodies, height, body) else { return };
         if let Some(header) = header {
-            let root = list_tree::root(extrinsics.iter().map(Encode::encode));
+            let root = root_one_by_one(&extrinsics);
             if root != header.extrinsics_root {
                 let reason =
                     format!("the extrinsics have the root {root}, the header names {}", header.extrinsics_root);
@@ -296,7 +296,7 @@ impl Walk<'_> {
             Err(error) => return self.damage(Table::Events, height, error),
         };
         let Some(context) = context else { return };
-        let root = list_tree::root(records.iter().map(EventRecord::encode));
+        let root = root_one_by_one(&records);
         if root != context.events_root || records.encode() != bytes {
             let reason = format!("the events have the root {root}, the header names {}", context.events_root);
             self.damage(Table::Events, height, reason);
@@ -381,4 +381,11 @@ impl Walk<'_> {
             self.report.damages.add(Table::Meta, Some(blocks::META_HEAD), "head", reason);
         }
     }
+}
+
+/// The root of a list, not in the way in which blocks were hashed.
+fn root_one_by_one(items: &[impl Encode]) -> Hash {
+    let mut list = ListAccumulator::default();
+    items.iter().for_each(|item| list.push(&item.encode()));
+    list.root()
 }

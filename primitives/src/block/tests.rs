@@ -1,8 +1,10 @@
 use super::*;
 use crate::codec::{DecodeError, decode_strict};
 use crate::header::ConsensusContext;
+use crate::list_tree;
 use crate::number::{Epoch, Height, TimestampMs, View};
 use crate::validator::ValidatorIndex;
+use parity_scale_codec::IoReader;
 
 fn block() -> Block {
     let context = ConsensusContext {
@@ -60,6 +62,24 @@ fn block_with_an_extrinsic_shorter_than_any_call_is_refused() {
         let is_refused = decode_strict::<Block>("block", &bytes, 1024).is_err();
         assert_eq!(is_refused, length < EXTRINSIC_BYTES_MIN, "{length} bytes");
     }
+}
+
+#[test]
+fn extrinsic_longer_than_its_bytes_or_than_any_block_is_refused_before_room_is_made() {
+    let refusal = |length: usize, rest: &[u8]| {
+        let prefix = Compact(u32::try_from(length).unwrap()).encode();
+        let from_slice = OpaqueExtrinsic::decode(&mut [&prefix, rest].concat().as_slice()).map_err(|e| e.to_string());
+        // A reader cannot tell how much is left.
+        let from_reader = OpaqueExtrinsic::decode(&mut IoReader([&prefix, rest].concat().as_slice()));
+        assert_eq!(from_slice.is_ok(), from_reader.is_ok(), "{length} bytes");
+        assert!(from_slice.as_ref().map_or(true, |decoded| decoded.bytes() == rest), "{length} bytes");
+        from_slice.err()
+    };
+    assert_eq!(refusal(5, &[1, 2, 3, 4, 5]), None);
+    assert!(refusal(6, &[1, 2, 3, 4, 5]).unwrap().contains("ends before its length"));
+    assert_eq!(refusal(BLOCK_BYTES_MAX, &vec![7; BLOCK_BYTES_MAX]), None);
+    assert!(refusal(BLOCK_BYTES_MAX + 1, &vec![7; BLOCK_BYTES_MAX + 1]).unwrap().contains("larger than any block"));
+    assert!(refusal(1 << 29, &[]).unwrap().contains("larger than any block"));
 }
 
 #[test]

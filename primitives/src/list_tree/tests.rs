@@ -211,6 +211,17 @@ proptest! {
     }
 }
 
+#[test]
+fn long_lists_with_long_items_have_the_root_of_the_accumulator() {
+    for count in [63, 64, 65, 129, 1_000] {
+        // Every thirtieth is too long for its neighbours' company.
+        let items: Vec<_> = (0..count).map(|n: usize| vec![1; if n % 30 == 7 { 700 } else { n % 300 }]).collect();
+        let mut list = ListAccumulator::default();
+        items.iter().for_each(|item| list.push(item));
+        assert_eq!(root(&items), list.root(), "{count} items");
+    }
+}
+
 /// A list in memory that counts what is read.
 struct Memory {
     items: Vec<Hash>,

@@ -22,3 +22,13 @@ pub fn fetch_ahead<T: ?Sized>(value: &T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fetching_ahead_takes_values_of_any_size() {
+        super::fetch_ahead::<[u8]>(&[]);
+        super::fetch_ahead(&[7_u8; 1_000]);
+        super::fetch_ahead("a text");
+    }
+}

@@ -4,9 +4,10 @@ use super::StateError;
 use super::diff::first_bits;
 use super::page::{INLINE_VALUE_MAX, Leaf, ValueRef};
 use super::tree::child_index;
+use cairn_primitives::hash::{sha256_of_each, sha256_of_pairs};
 use cairn_primitives::state_proof::{KEY_BYTES_MAX, LEAF_DOMAIN, VALUE_BYTES_MAX};
 use cairn_primitives::{Hash, StateChanges};
-use cairn_storage_cpu::{Workers, digest_all, digest_pairs};
+use cairn_storage_cpu::Workers;
 use std::sync::Arc;
 
 /// A change on its way to its leaf.
@@ -104,13 +105,13 @@ fn check((key, value): &Entry<'_>) -> Result<(), StateError> {
 fn hash<'a>(entries: &[Entry<'a>], first: usize) -> Result<Vec<Change<'a>>, StateError> {
     entries.iter().try_for_each(check)?;
     let mut keys = Vec::with_capacity(entries.len());
-    digest_all(entries.iter().map(|(key, _)| *key), |digest| keys.push(Hash(digest)));
+    sha256_of_each(entries.iter().map(|(key, _)| *key), |hash| keys.push(hash));
     let with_value = || entries.iter().zip(&keys).filter_map(|((_, value), key)| Some((key, (*value)?)));
     let mut values = Vec::with_capacity(entries.len());
-    digest_all(with_value().map(|(_, value)| value), |digest| values.push(Hash(digest)));
+    sha256_of_each(with_value().map(|(_, value)| value), |hash| values.push(hash));
     let mut leaves = Vec::with_capacity(entries.len());
-    let pairs = with_value().zip(&values).map(|((key, _), value)| (&key.0, &value.0));
-    digest_pairs(LEAF_DOMAIN, pairs, |digest| leaves.push(Hash(digest)));
+    let pairs = with_value().map(|(key, _)| key).zip(&values);
+    sha256_of_pairs(LEAF_DOMAIN, pairs, |hash| leaves.push(hash));
     let mut hashed = leaves.into_iter().zip(values);
     let change = |(index, ((key, value), key_hash)): (usize, (&Entry<'a>, &Hash))| {
         let value = value.and_then(|value| {

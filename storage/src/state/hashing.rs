@@ -4,8 +4,8 @@
 //! many of them are computed at once.
 
 use cairn_primitives::Hash;
+use cairn_primitives::hash::sha256_of_pairs;
 use cairn_primitives::state_proof::{EMPTY_SUBTREE, INNER_DOMAIN};
-use cairn_storage_cpu::digest_pairs;
 
 /// A subtree whose hash is known, or will be after [`Hashing::run`].
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +81,8 @@ impl Hashing {
         let mut results = Vec::new();
         for steps in &mut self.levels {
             let hashes = &self.hashes;
-            let pairs = steps.iter().map(|step| (&at(hashes, step.left).0, &at(hashes, step.right).0));
-            digest_pairs(INNER_DOMAIN, pairs, |digest| results.push(Hash(digest)));
+            let pairs = steps.iter().map(|step| (at(hashes, step.left), at(hashes, step.right)));
+            sha256_of_pairs(INNER_DOMAIN, pairs, |hash| results.push(hash));
             for (step, result) in steps.drain(..).zip(results.drain(..)) {
                 if let Some(place) = self.hashes.get_mut(step.result as usize) {
                     *place = result;

@@ -61,7 +61,7 @@ impl Reading<'_> {
                         into.next = Some(leaf.key_hash);
                         break;
                     }
-                    let leaf = StateLeaf { key: leaf.key.to_vec(), value: self.value(&leaf)? };
+                    let leaf = StateLeaf { key: leaf.key.to_vec(), value: self.value(&leaf)?.into_owned() };
                     let bytes = leaf.key.len().saturating_add(leaf.value.len()).saturating_add(LEAF_OVERHEAD_BYTES);
                     into.bytes = into.bytes.saturating_add(bytes);
                     into.leaves.push(leaf);

@@ -56,6 +56,7 @@ mod store;
 mod tree;
 mod unsaved;
 mod update;
+mod values;
 mod view;
 
 #[cfg(test)]
@@ -69,4 +70,5 @@ pub use merge::ArchiveMerge;
 pub use overlay::Overlay;
 pub use page::{INLINE_VALUE_MAX, MERGE_LEAVES_MAX, SPLIT_LEAVES_MAX};
 pub use store::{HistoryMode, RECENT_VERSIONS_MAX, StagedState, StateConfig, StateHead, StateStore};
+pub use values::Values;
 pub use view::{StateReadModel, StateView};

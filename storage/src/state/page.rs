@@ -7,8 +7,9 @@
 
 use super::diff::shared_bytes;
 use cairn_primitives::Hash;
+use cairn_primitives::hash::{sha256_of_each, sha256_of_pairs};
 use cairn_primitives::state_proof::{DEPTH_MAX, LEAF_DOMAIN, LeafHash};
-use cairn_storage_cpu::{digest_all, digest_pairs, fetch_ahead};
+use cairn_storage_cpu::fetch_ahead;
 use std::sync::Arc;
 
 /// A bucket with more leaves is split in four: pages of about 1 KiB, of which a block copies one for each change.
@@ -126,14 +127,12 @@ impl Page {
             return Err("a page is empty");
         }
         let mut key_hashes = Vec::with_capacity(stored.len());
-        digest_all(stored.iter().map(|leaf| leaf.key.as_slice()), |digest| key_hashes.push(Hash(digest)));
+        sha256_of_each(stored.iter().map(|leaf| leaf.key.as_slice()), |hash| key_hashes.push(hash));
         if !key_hashes.is_sorted_by(|a, b| a < b) {
             return Err("the leaves of a page are not in order");
         }
         let mut digests = Vec::with_capacity(stored.len());
-        digest_all(stored.iter().filter(|leaf| !leaf.is_large).map(|leaf| leaf.value), |digest| {
-            digests.push(Hash(digest));
-        });
+        sha256_of_each(stored.iter().filter(|leaf| !leaf.is_large).map(|leaf| leaf.value), |hash| digests.push(hash));
         let mut digests = digests.into_iter();
         let own_hash = |leaf: &StoredLeaf<'_>| leaf.value.first_chunk().map_or(Hash::ZERO, |hash| Hash(*hash));
         let value_hash = |leaf: &StoredLeaf<'_>| {
@@ -141,8 +140,7 @@ impl Page {
         };
         let value_hashes: Vec<_> = stored.iter().map(value_hash).collect();
         let mut hashes = Vec::with_capacity(stored.len());
-        let pairs = key_hashes.iter().zip(&value_hashes).map(|(key, value)| (&key.0, &value.0));
-        digest_pairs(LEAF_DOMAIN, pairs, |digest| hashes.push(Hash(digest)));
+        sha256_of_pairs(LEAF_DOMAIN, key_hashes.iter().zip(&value_hashes), |hash| hashes.push(hash));
         let parts = stored.iter().zip(key_hashes).zip(hashes).zip(value_hashes);
         let leaves = parts.map(|(((leaf, key_hash), hash), value_hash)| {
             let value = if leaf.is_large { ValueRef::Large(value_hash, None) } else { ValueRef::Inline(leaf.value) };

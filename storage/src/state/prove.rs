@@ -1,14 +1,15 @@
 //! Reads and proofs on the tree of one version.
 
 use super::StateError;
-use super::layer::{FETCHED_AT_ONCE, Kind, Tree};
+use super::layer::{FETCHED_AT_ONCE, Kind, Tree, VALUE_BYTES_USUAL};
 use super::page::{Leaf, Page, ValueRef};
 use super::shared::Shared;
 use super::tree::{CHILDREN, Location, child_index};
-use cairn_primitives::hash::sha256;
+use super::values::{Share, Values};
+use cairn_primitives::hash::{sha256, sha256_of_each};
 use cairn_primitives::state_proof::{ExistenceProof, StateProof, path_bit, split, subtree_hash};
 use cairn_primitives::{Hash, Height};
-use cairn_storage_cpu::digest_all;
+use std::borrow::Cow;
 
 /// Fewer reads than this are not worth a second thread.
 const READS_PER_SHARE_MIN: usize = 64;
@@ -33,37 +34,38 @@ enum Side {
 impl Reading<'_> {
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.get_hashed(&sha256(key))
+        self.look_up(&sha256(key), |value| value.map(<[u8]>::to_vec))
     }
 
     /// The values of several keys, in order.
-    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Result<Values, StateError> {
         let workers = &self.shared.workers;
         let share = keys.len().div_ceil(workers.count().saturating_mul(SHARES_PER_THREAD)).max(READS_PER_SHARE_MIN);
         let shares: Vec<_> = keys.chunks(share).collect();
         let read = |keys: &&[&[u8]]| {
             let mut hashes = Vec::with_capacity(keys.len());
-            digest_all(keys.iter().copied(), |digest| hashes.push(Hash(digest)));
-            let mut values = Vec::with_capacity(keys.len());
+            sha256_of_each(keys.iter().copied(), |hash| hashes.push(hash));
+            let mut values = Share::with_capacity(keys.len(), keys.len().saturating_mul(VALUE_BYTES_USUAL));
             for hashes in hashes.chunks(FETCHED_AT_ONCE) {
                 self.tree.fetch_ahead(0, hashes.iter());
                 for key_hash in hashes {
-                    values.push(self.get_hashed(key_hash)?);
+                    self.look_up(key_hash, |value| values.push(value))?;
                 }
             }
             Ok::<_, StateError>(values)
         };
-        let read = workers.map(&shares, read).into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(read.into_iter().flatten().collect())
+        Ok(Values::new(workers.map(&shares, read).into_iter().collect::<Result<_, _>>()?))
     }
 
-    fn get_hashed(&self, key_hash: &Hash) -> Result<Option<Vec<u8>>, StateError> {
+    /// Gives what is under a key hash to `take`.
+    fn look_up<T>(&self, key_hash: &Hash, take: impl FnOnce(Option<&[u8]>) -> T) -> Result<T, StateError> {
         let (tree, at) = self.bottom(key_hash, &mut |_, _| ());
         if matches!(tree.kind(), Kind::Empty) {
-            return Ok(None);
+            return Ok(take(None));
         }
         let page = tree.page(&self.shared.cache, at)?;
-        page.find(key_hash).map(|leaf| self.value(&leaf)).transpose()
+        let Some(leaf) = page.find(key_hash) else { return Ok(take(None)) };
+        Ok(take(Some(&self.value(&leaf)?)))
     }
 
     /// Where the nodes on the path to a key hash end; `on_node` sees each with the number of its child on the path.
@@ -77,11 +79,11 @@ impl Reading<'_> {
         (tree, at)
     }
 
-    pub(super) fn value(&self, leaf: &Leaf<'_>) -> Result<Vec<u8>, StateError> {
+    pub(super) fn value<'l>(&self, leaf: &Leaf<'l>) -> Result<Cow<'l, [u8]>, StateError> {
         match leaf.value {
-            ValueRef::Inline(value) => Ok(value.to_vec()),
-            ValueRef::Large(_, Some(value)) => Ok(value.to_vec()),
-            ValueRef::Large(hash, None) => self.shared.long_value(leaf.key, &hash, self.height),
+            ValueRef::Inline(value) => Ok(value.into()),
+            ValueRef::Large(_, Some(value)) => Ok((&**value).into()),
+            ValueRef::Large(hash, None) => Ok(self.shared.long_value(leaf.key, &hash, self.height)?.into()),
         }
     }
 
@@ -127,7 +129,7 @@ impl Reading<'_> {
             below = next;
         }
         siblings.reverse();
-        Ok(Some(ExistenceProof { key: leaf.key.to_vec(), value: self.value(&leaf)?, siblings }))
+        Ok(Some(ExistenceProof { key: leaf.key.to_vec(), value: self.value(&leaf)?.into_owned(), siblings }))
     }
 
     /// The key hash of the last leaf before, or the first after, a key hash that has no leaf.

@@ -13,6 +13,7 @@ use super::page::INLINE_VALUE_MAX;
 use super::shared::{Current, Dropped, Shared, Trees, Version};
 use super::unsaved::{Archive, ArchiveMarker, put_checkpoint, read_checkpoint, read_undo};
 use super::update::{Old, update};
+use super::values::Values;
 use super::view::{StateReadModel, StateView};
 use crate::batch::WriteBatch;
 use crate::blocks;
@@ -261,7 +262,7 @@ impl StateStore {
     ///
     /// # Errors
     /// The overlay is forgotten, or the database failed.
-    pub fn get_many(&self, overlay: Option<&Arc<Overlay>>, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+    pub fn get_many(&self, overlay: Option<&Arc<Overlay>>, keys: &[&[u8]]) -> Result<Values, StateError> {
         match overlay {
             Some(overlay) => self.shared.read_overlay(overlay, |reading| reading.get_many(keys)),
             None => self.view().get_many(keys),

@@ -6,6 +6,7 @@ use super::past::Past;
 use super::shared::{Shared, Version};
 use super::store::StateHead;
 use super::unsaved::ArchiveMarker;
+use super::values::Values;
 use cairn_primitives::state_proof::{KeyRange, StateChunk, StateProof};
 use cairn_primitives::{Hash, Height};
 use std::fmt;
@@ -196,7 +197,7 @@ impl StateView {
     ///
     /// # Errors
     /// The database failed.
-    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Values, StateError> {
         self.shared.read(&self.version, |reading| reading.get_many(keys))
     }
 

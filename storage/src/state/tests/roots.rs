@@ -183,12 +183,14 @@ fn overlay_reads_equal_model_before_and_after_parent_commits() {
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let check = |chain: &Chain| {
             let together = chain.store.get_many(Some(&child), &keys).unwrap();
-            for (key, value) in keys.iter().zip(together) {
-                assert_eq!(value.as_ref(), model.get(*key));
-                assert_eq!(chain.store.get(Some(&child), key).unwrap(), value);
+            assert_eq!(together.iter().count(), keys.len());
+            for (key, value) in keys.iter().zip(together.iter()) {
+                assert_eq!(value, model.get(*key).map(Vec::as_slice));
+                assert_eq!(chain.store.get(Some(&child), key).unwrap().as_deref(), value);
             }
             let head = chain.store.get_many(None, &keys).unwrap();
-            assert!(keys.iter().zip(head).all(|(key, value)| value.as_ref() == chain.values().get(*key)));
+            let expected = keys.iter().map(|key| chain.values().get(*key).map(Vec::as_slice));
+            assert!(expected.eq(head.iter()));
         };
         check(&chain);
         chain.commit_overlay(&parent);

@@ -56,18 +56,6 @@ struct NewLeaf<'a> {
     value: &'a [u8],
 }
 
-/// The changes as new values for leaves of a page, if that is all they are: what most changes of accounts are.
-fn new_values<'a>(page: &Page, changes: &'a [Change<'_>]) -> Option<Vec<NewLeaf<'a>>> {
-    let mut heads = page.heads().iter().enumerate();
-    let new = |change: &'a Change<'_>| {
-        let (index, _) = heads.find(|(_, head)| head.key_hash == change.key_hash)?;
-        let Leaf { hash, value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
-        let ValueRef::Inline(old) = page.leaf(index)?.value else { return None };
-        (old.len() == value.len()).then_some(NewLeaf { change, index, hash, value })
-    };
-    changes.iter().map(new).collect()
-}
-
 /// Changes that are worth a group of their own, and all that one group has.
 const GROUP_CHANGES_MAX: usize = 96;
 
@@ -122,6 +110,8 @@ pub(super) struct Update<'a> {
     pages: Pages,
     /// Key hashes and leaf hashes of the bucket at hand.
     leaves: Vec<LeafHash>,
+    /// The leaves that the changes of the bucket at hand give new values.
+    places: Vec<usize>,
     /// Whether the paths to the changes at hand are fetched.
     is_fetched: bool,
 }
@@ -140,6 +130,7 @@ impl<'a> Update<'a> {
             values: Vec::new(),
             pages: Pages::default(),
             leaves: Vec::new(),
+            places: Vec::new(),
             is_fetched: false,
         }
     }
@@ -264,8 +255,8 @@ impl<'a> Update<'a> {
             Kind::Node => self.apply_to_node(tree, at, changes),
             Kind::Bucket(bucket) => {
                 let page = tree.page(self.cache, at)?;
-                if let Some(values) = new_values(&page, changes) {
-                    return Ok(self.overwrite(&page, &values));
+                if self.are_new_values(&page, changes) {
+                    return Ok(self.overwrite(&page, changes));
                 }
                 let Some(leaves) = self.merge_changes(&page, changes) else { return Ok(None) };
                 self.remove(bucket, &page);
@@ -339,11 +330,40 @@ impl<'a> Update<'a> {
         Fresh { promise, child: FreshChild::Node(self.drafts.len().saturating_sub(1)) }
     }
 
-    /// A bucket with new values, or `None` where they make no difference.
-    fn overwrite(&mut self, page: &Arc<Page>, values: &[NewLeaf<'_>]) -> Option<Fresh> {
-        let differs = |new: &&NewLeaf<'_>| page.heads().get(new.index).is_some_and(|head| head.hash != new.hash);
-        let mut changed = values.iter().filter(differs).peekable();
-        changed.peek()?;
+    /// Whether the changes are new values for leaves of a page and nothing else, as most changes of accounts are; notes the
+    /// places of the leaves.
+    fn are_new_values(&mut self, page: &Page, changes: &[Change<'_>]) -> bool {
+        self.places.clear();
+        let mut heads = page.heads().iter().enumerate();
+        let place = |change: &Change<'_>| {
+            let (index, _) = heads.find(|(_, head)| head.key_hash == change.key_hash)?;
+            let Leaf { value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
+            let ValueRef::Inline(old) = page.leaf(index)?.value else { return None };
+            (old.len() == value.len()).then_some(index)
+        };
+        self.places.extend(changes.iter().map_while(place));
+        self.places.len() == changes.len()
+    }
+
+    /// A bucket with new values for the leaves that were noted, or `None` where they make no difference.
+    fn overwrite(&mut self, page: &Arc<Page>, changes: &[Change<'_>]) -> Option<Fresh> {
+        let places = std::mem::take(&mut self.places);
+        let new = changes.iter().zip(&places).filter_map(|(change, index)| {
+            let Leaf { hash, value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
+            let differs = page.heads().get(*index).is_some_and(|head| head.hash != hash);
+            differs.then_some(NewLeaf { change, index: *index, hash, value })
+        });
+        let fresh = self.overwrite_with(page, new);
+        self.places = places;
+        fresh
+    }
+
+    fn overwrite_with<'b>(
+        &mut self,
+        page: &Arc<Page>,
+        changed: impl Iterator<Item = NewLeaf<'b>> + Clone,
+    ) -> Option<Fresh> {
+        changed.clone().next()?;
         let mut leaves = std::mem::take(&mut self.leaves);
         leaves.clear();
         leaves.extend(page.heads().iter().map(|head| (head.key_hash, head.hash)));

@@ -54,7 +54,7 @@ impl Peer for Cairn {
     fn read(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
         let view = self.store()?.view();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        Ok(view.get_many(&keys)?)
+        Ok(view.get_many(&keys)?.iter().map(|value| value.map(<[u8]>::to_vec)).collect())
     }
 
     fn commit(&mut self, changes: Vec<Entry>) -> Result<()> {
