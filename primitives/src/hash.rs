@@ -3,6 +3,7 @@
 //! BLAKE2b-256 names what clients name themselves (headers, extrinsics, signing payloads); SHA-256 commits to what is
 //! proved (state, extrinsics, events, history); xxHash builds storage prefixes, which need no collision resistance.
 
+use crate::state_changes::first_bytes;
 use blake2b_simd::Params;
 use blake2b_simd::many::{HashManyJob, hash_many};
 use cairn_primitives_sha256::{digest_all, digest_pairs};
@@ -35,8 +36,7 @@ impl Ord for Hash {
 /// collections are made of this.
 #[inline]
 pub(crate) fn compare_32(one: &[u8; 32], other: &[u8; 32]) -> Ordering {
-    let word = |bytes: &[u8; 32]| bytes.first_chunk().map(|word| u64::from_be_bytes(*word));
-    word(one).cmp(&word(other)).then_with(|| one.cmp(other))
+    first_bytes(one).cmp(&first_bytes(other)).then_with(|| one.cmp(other))
 }
 
 impl Hash {

@@ -185,6 +185,7 @@ impl StateChangesBuilder {
 
 /// The first eight bytes as a number with their order, filled up with zeros: keys are sorted by it before they are compared.
 #[must_use]
+#[inline]
 pub fn first_bytes(bytes: &[u8]) -> u64 {
     if let Some(first) = bytes.first_chunk() {
         return u64::from_be_bytes(*first);

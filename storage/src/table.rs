@@ -8,8 +8,8 @@ use std::fmt;
 
 /// The version of all formats in this module and of the records of the state store.
 ///
-/// No release had a version before 10, so that there is no migration from them.
-pub const FORMAT_VERSION: u32 = 10;
+/// No release had a version before 11, so that there is no migration from them.
+pub const FORMAT_VERSION: u32 = 11;
 
 /// A table: a sorted map from bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

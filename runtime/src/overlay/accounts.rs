@@ -10,6 +10,7 @@ use crate::keys;
 use crate::modules::system::AccountInfo;
 use crate::state::{StateReadError, StateReader};
 use cairn_primitives::AccountId32;
+use cairn_primitives::state_changes::first_bytes;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -46,9 +47,12 @@ pub(super) struct Accounts {
     others: BTreeMap<AccountId32, AccountRef>,
 }
 
-/// The first bytes of an identifier as a number, in whose order identifiers are.
-fn first_bytes(id: &AccountId32) -> u64 {
-    id.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+impl CachedAccount {
+    /// An account as the state has it.
+    fn parse(id: AccountId32, key: keys::AccountKey, value: Option<&[u8]>) -> Result<Self, StateReadError> {
+        let original = AccountInfo::parse(value)?;
+        Ok(Self { id, key, original, current: original })
+    }
 }
 
 impl Accounts {
@@ -89,10 +93,9 @@ impl Accounts {
         self.all.reserve(ids.len().saturating_add(ACCOUNTS_BESIDE));
         let mut accounts = ids.iter().zip(&keys);
         state.get_many(&keys.iter().map(<[u8; _]>::as_slice).collect::<Vec<_>>(), &mut |value| {
-            let original = AccountInfo::parse(value)?;
-            let account =
-                accounts.next().map(|(id, key)| CachedAccount { id: *id, key: *key, original, current: original });
-            self.all.extend(account);
+            if let Some((id, key)) = accounts.next() {
+                self.all.push(CachedAccount::parse(*id, *key, value)?);
+            }
             Ok(())
         })?;
         // A handle without its account would become another's.
@@ -115,9 +118,8 @@ impl Accounts {
             return Ok(found);
         }
         let key = keys::system_account(id);
-        let original = AccountInfo::parse(state.get(&key)?.as_deref())?;
         let found = AccountRef(self.all.len());
-        self.all.push(CachedAccount { id: *id, key, original, current: original });
+        self.all.push(CachedAccount::parse(*id, key, state.get(&key)?.as_deref())?);
         self.others.insert(*id, found);
         Ok(found)
     }
@@ -129,7 +131,7 @@ impl Accounts {
     }
 
     fn find_prepared(&self, id: &AccountId32) -> Option<AccountRef> {
-        let wanted = first_bytes(id);
+        let wanted = first_bytes(&id.0);
         let order = |(first_bytes, account): &(u64, AccountRef)| {
             first_bytes.cmp(&wanted).then_with(|| self.get(*account).map(|cached| cached.id).cmp(&Some(*id)))
         };
@@ -152,7 +154,7 @@ impl Accounts {
 
 /// The places of names in the order of the names, then of the places; each with the first bytes of its name.
 fn sort(names: &[AccountId32]) -> Vec<(u64, usize)> {
-    let mut sorted: Vec<_> = names.iter().map(first_bytes).zip(0..).collect();
+    let mut sorted: Vec<_> = names.iter().map(|id| first_bytes(&id.0)).zip(0..).collect();
     let name = |place: usize| names.get(place);
     sorted.sort_unstable_by(|(one, a), (other, b)| {
         one.cmp(other).then_with(|| name(*a).cmp(&name(*b))).then_with(|| a.cmp(b))

@@ -10,8 +10,11 @@ pub fn fetch_ahead<T: ?Sized>(value: &T) {
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         const LINE_BYTES: usize = 64;
-        let start = core::ptr::from_ref(value).cast::<i8>();
-        for offset in (0..size_of_val(value)).step_by(LINE_BYTES) {
+        let first = core::ptr::from_ref(value).cast::<i8>();
+        // From the beginning of its first line on: a value that lies across two lines is in both.
+        let before = first.addr() % LINE_BYTES;
+        let start = first.wrapping_sub(before);
+        for offset in (0..before.saturating_add(size_of_val(value))).step_by(LINE_BYTES) {
             // SAFETY: every x86-64 processor has the instruction; it changes nothing that a program sees, whatever the address.
             #[allow(unsafe_code, reason = "a prefetch takes a pointer")]
             unsafe {

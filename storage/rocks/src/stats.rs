@@ -4,6 +4,7 @@ use crate::database::{RocksDatabase, engine};
 use crate::record;
 use crate::value_files::{EXTENSION, ValueFiles};
 use cairn_storage::{DatabaseError, Table};
+use rocksdb::WaitForCompactOptions;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -83,7 +84,15 @@ impl RocksDatabase {
             .collect()
     }
 
-    /// The files in which a record with this key lies or would lie.
+    /// Waits until the engine has merged what it has to: from then on files stay as they are until the next write.
+    ///
+    /// # Errors
+    /// The engine failed.
+    pub fn wait_for_merges(&self) -> Result<(), DatabaseError> {
+        self.rocks.wait_for_compact(&WaitForCompactOptions::default()).map_err(|error| engine("merge", &error))
+    }
+
+    /// The files in which a record with this key lies or would lie. Merging moves it to others.
     ///
     /// # Errors
     /// The engine failed.

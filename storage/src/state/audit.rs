@@ -300,7 +300,7 @@ fn leaves_below(slot: &Slot) -> u64 {
     match &slot.child {
         Child::Empty => 0,
         Child::Bucket(leaves, _) => u64::from(*leaves),
-        Child::Node(node) => node.slots.iter().map(leaves_below).fold(0, u64::saturating_add),
+        Child::Node(node, _) => node.slots.iter().map(leaves_below).fold(0, u64::saturating_add),
     }
 }
 

@@ -5,28 +5,31 @@
 //! the head: those that are saved have the room that the others leave them.
 //! The order of eviction is first in, first out with a second chance for pages that were read since.
 
-use super::page::Page;
+use super::page::{Page, PageMut};
 use super::tree::Location;
 use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::table::Table;
 use cairn_primitives::Hash;
 use cairn_primitives::state_proof::subtree_hash;
-use cairn_storage_cpu::fetch_ahead;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The leaves below one node.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    touched: AtomicBool,
     residence: Mutex<Residence>,
 }
 
+#[cfg(target_os = "linux")]
+const _: () = assert!(size_of::<Bucket>() <= 48, "with the counts of its owners a bucket has 64 bytes: one cache line");
+
 #[derive(Debug)]
 struct Residence {
-    page: Option<Arc<Page>>,
+    page: Option<Page>,
+    /// Whether it was read since the queue was last there.
+    is_touched: bool,
     /// Whether the database has the page as it is.
     saved: bool,
     /// Whether the database has, or will have, another page in its place.
@@ -36,12 +39,26 @@ struct Residence {
     /// Whether the bucket stands in the queue.
     is_queued: bool,
     /// What the page adds to the bytes of the queue; zero for a page that may not be dropped.
-    counted: usize,
+    counted: u32,
+}
+
+impl Residence {
+    /// Counts the page; returns what it adds to the bytes of the queue.
+    fn count(&mut self) -> usize {
+        // A page holds far less than 4 GiB.
+        self.counted = self.page.as_ref().map_or(0, |page| u32::try_from(page.size()).unwrap_or(u32::MAX));
+        self.counted as usize
+    }
+
+    /// Counts the page no more; returns what it added to the bytes of the queue.
+    const fn uncount(&mut self) -> usize {
+        std::mem::replace(&mut self.counted, 0) as usize
+    }
 }
 
 impl Bucket {
     /// A bucket that no database holds.
-    pub(super) fn unsaved(page: Arc<Page>) -> Self {
+    pub(super) fn unsaved(page: Page) -> Self {
         Self::new(Some(page), false)
     }
 
@@ -50,31 +67,27 @@ impl Bucket {
         Self::new(None, true)
     }
 
-    const fn new(page: Option<Arc<Page>>, saved: bool) -> Self {
-        let residence = Residence { page, saved, replaced: false, changes: 0, is_queued: false, counted: 0 };
-        Self { touched: AtomicBool::new(false), residence: Mutex::new(residence) }
+    const fn new(page: Option<Page>, saved: bool) -> Self {
+        let (is_touched, replaced, is_queued) = (false, false, false);
+        let residence = Residence { page, is_touched, saved, replaced, changes: 0, is_queued, counted: 0 };
+        Self { residence: Mutex::new(residence) }
     }
 
     /// The page and how often it was changed, if the database does not hold it as it is.
-    pub(super) fn unsaved_page(&self) -> Option<(Arc<Page>, u32)> {
+    pub(super) fn unsaved_page(&self) -> Option<(Page, u32)> {
         let residence = self.lock();
         residence.page.clone().filter(|_| !residence.saved).map(|page| (page, residence.changes))
     }
 
-    /// Has the processor fetch the page, without its leaves.
-    pub(super) fn fetch_page(&self) {
+    /// Does something with the page, if it is in memory.
+    pub(super) fn with_page(&self, work: impl FnOnce(&Page)) {
         if let Some(page) = &self.lock().page {
-            fetch_ahead(&**page);
+            work(page);
         }
     }
 
-    /// The page, if it is in memory.
-    pub(super) fn page_in_memory(&self) -> Option<Arc<Page>> {
-        self.lock().page.clone()
-    }
-
     /// Changes the page, which has left memory unless it is the one that is given; in place where nobody else reads it.
-    pub(super) fn change(&self, known: Option<Arc<Page>>, swapped: &mut Swapped, change: impl FnOnce(&mut Page)) {
+    pub(super) fn change(&self, known: Option<Page>, swapped: &mut Swapped, change: impl FnOnce(&mut PageMut<'_>)) {
         let mut residence = self.lock();
         let page = match (residence.page.take(), known) {
             (Some(page), known) => {
@@ -84,18 +97,18 @@ impl Bucket {
             (None, known) => known,
         };
         let Some(mut page) = page else { return };
-        change(Arc::make_mut(&mut page));
+        change(&mut page.change());
         if std::mem::replace(&mut residence.saved, false) {
             swapped.unsaved_bytes = swapped.unsaved_bytes.saturating_add(page.size());
         }
-        let counted = std::mem::take(&mut residence.counted);
+        let counted = residence.uncount();
         swapped.left = swapped.left.saturating_add(usize::from(counted > 0));
         swapped.left_bytes = swapped.left_bytes.saturating_add(counted);
         residence.changes = residence.changes.wrapping_add(1);
         residence.page = Some(page);
     }
 
-    // A panic of another thread cannot leave the two fields half written.
+    // A panic of another thread cannot leave the fields half written.
     fn lock(&self) -> MutexGuard<'_, Residence> {
         self.residence.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,16 +169,16 @@ impl PageCache {
     }
 
     /// The page of a bucket, from memory or from disk; `hash` is the subtree's, which a record from disk must give.
-    pub(super) fn page(&self, bucket: &Arc<Bucket>, at: Location, hash: &Hash) -> Result<Arc<Page>, DatabaseError> {
+    pub(super) fn page(&self, bucket: &Arc<Bucket>, at: Location, hash: &Hash) -> Result<Page, DatabaseError> {
         // The lock is held while the record is read: `pin` waits for it, so that a record that is about to be
         // overwritten is never taken for the one that follows it.
         let mut residence = bucket.lock();
-        bucket.touched.store(true, Ordering::Relaxed);
+        residence.is_touched = true;
         if let Some(page) = &residence.page {
-            return Ok(Arc::clone(page));
+            return Ok(page.clone());
         }
-        let page = Arc::new(self.read(at, hash)?);
-        residence.page = Some(Arc::clone(&page));
+        let page = self.read(at, hash)?;
+        residence.page = Some(page.clone());
         self.admit(bucket, residence);
         Ok(page)
     }
@@ -174,7 +187,7 @@ impl PageCache {
     pub(super) fn keep(&self, bucket: &Arc<Bucket>, page: Page) {
         if self.bytes().saturating_add(page.size()) <= self.room() {
             let mut residence = bucket.lock();
-            residence.page = Some(Arc::new(page));
+            residence.page = Some(page);
             self.admit(bucket, residence);
         }
     }
@@ -206,14 +219,14 @@ impl PageCache {
     }
 
     /// Keeps the page of a bucket for as long as the bucket: the database will hold another one in its place.
-    pub(super) fn pin(&self, bucket: &Bucket, page: &Arc<Page>) {
+    pub(super) fn pin(&self, bucket: &Bucket, page: &Page) {
         let mut residence = bucket.lock();
-        residence.page = Some(Arc::clone(page));
+        residence.page = Some(page.clone());
         if !residence.saved && !residence.replaced {
             self.unsaved.fetch_sub(page.size(), Ordering::Relaxed);
         }
         residence.replaced = true;
-        let counted = std::mem::take(&mut residence.counted);
+        let counted = residence.uncount();
         drop(residence);
         if counted > 0 {
             self.queue().leave(1, counted);
@@ -249,8 +262,8 @@ impl PageCache {
 
     /// Counts the page of a bucket among those that may be dropped, and drops what is too much.
     fn admit(&self, bucket: &Arc<Bucket>, mut residence: MutexGuard<'_, Residence>) {
-        let size = residence.page.as_ref().map_or(0, |page| page.size());
-        let before = std::mem::replace(&mut residence.counted, size);
+        let before = residence.uncount();
+        let size = residence.count();
         let was_queued = std::mem::replace(&mut residence.is_queued, true);
         let mut queue = self.queue();
         queue.leave(usize::from(before > 0), before);
@@ -287,12 +300,12 @@ impl PageCache {
                 queue.entries.push_back(entry);
                 continue;
             };
-            if bucket.touched.swap(false, Ordering::Relaxed) && residence.counted > 0 {
+            if std::mem::take(&mut residence.is_touched) && residence.counted > 0 {
                 drop(residence);
                 queue.entries.push_back(entry);
                 continue;
             }
-            let counted = std::mem::take(&mut residence.counted);
+            let counted = residence.uncount();
             residence.is_queued = false;
             if counted > 0 && residence.saved && !residence.replaced {
                 residence.page = None;

@@ -140,7 +140,7 @@ impl Checkpoints {
 /// Whether no bucket lies above the regions.
 fn is_full(slot: &Slot, depth: u16) -> bool {
     match &slot.child {
-        Child::Node(node) => {
+        Child::Node(node, _) => {
             let below = depth.saturating_add(NODE_BITS);
             below >= REGION_BITS || node.slots.iter().all(|slot| is_full(slot, below))
         }
@@ -152,7 +152,7 @@ fn is_full(slot: &Slot, depth: u16) -> bool {
 fn region(root: &Slot, number: u8) -> (&Slot, Location) {
     let (mut slot, mut at) = (root, Location::ROOT);
     let path = first_of_region(number);
-    while let (Child::Node(node), true) = (&slot.child, at.depth < REGION_BITS) {
+    while let (Child::Node(node, _), true) = (&slot.child, at.depth < REGION_BITS) {
         slot = node.step(&path, at.depth);
         at = at.child(child_index(&path, at.depth));
     }
@@ -173,13 +173,13 @@ impl Chunk {
     fn put(&mut self, slot: &Slot, at: Location) {
         match &slot.child {
             Child::Empty => {}
-            Child::Node(node) => {
-                if node.is_saved.load(Ordering::Acquire) {
+            Child::Node(node, saved) => {
+                if saved.get() {
                     return;
                 }
                 node.slots.iter().enumerate().for_each(|(index, slot)| self.put(slot, at.child(index)));
                 // An error of the write that follows is the end of this store.
-                node.is_saved.store(true, Ordering::Release);
+                saved.set(true);
             }
             Child::Bucket(_, bucket) => {
                 if let Some((page, changes)) = bucket.unsaved_page() {

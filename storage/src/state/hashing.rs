@@ -3,9 +3,10 @@
 //! Building a block's tree only *notes* what is to be hashed. The hashes of one level do not depend on each other, so that
 //! many of them are computed at once.
 
+use super::page::Page;
 use cairn_primitives::Hash;
 use cairn_primitives::hash::sha256_of_pairs;
-use cairn_primitives::state_proof::{EMPTY_SUBTREE, INNER_DOMAIN};
+use cairn_primitives::state_proof::{DEPTH_MAX, EMPTY_SUBTREE, INNER_DOMAIN, path_bit};
 
 /// A subtree whose hash is known, or will be after [`Hashing::run`].
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,24 @@ struct Step {
     left: u32,
     right: u32,
     result: u32,
+}
+
+/// What tells the way to a leaf, bit by bit.
+trait Path {
+    fn bit(&self, depth: u16) -> bool;
+}
+
+impl Path for Hash {
+    fn bit(&self, depth: u16) -> bool {
+        path_bit(self, depth)
+    }
+}
+
+/// The first bits of a key hash.
+impl Path for u64 {
+    fn bit(&self, depth: u16) -> bool {
+        self.wrapping_shr(63_u32.saturating_sub(depth.into())) & 1 == 1
+    }
 }
 
 /// Hashes, and how those not known yet are made of others.
@@ -67,6 +86,34 @@ impl Hashing {
                     steps.push(Step { left: left.index, right: right.index, result });
                 }
                 Promise { index: result, level: below.saturating_add(1), leaves: a.saturating_add(b) }
+            }
+        }
+    }
+
+    /// The subtree of a page, given what [`Page::short_hashes`] gives, with other leaf hashes if need be.
+    pub(super) fn page(&mut self, page: &Page, leaves: &[(u64, Hash)]) -> Promise {
+        // Nearly always the first bits tell one leaf from the other, and the whole key hashes stay where they are.
+        if leaves.is_sorted_by(|(one, _), (other, _)| one < other) {
+            return self.leaves(leaves, page.depth());
+        }
+        let whole: Vec<_> =
+            page.hashes().into_iter().zip(leaves).map(|((key_hash, _), (_, hash))| (key_hash, *hash)).collect();
+        self.leaves(&whole, page.depth())
+    }
+
+    /// The subtree of leaves, which are in order.
+    fn leaves<P: Path>(&mut self, leaves: &[(P, Hash)], depth: u16) -> Promise {
+        match leaves {
+            [] => Self::EMPTY,
+            [(_, hash)] => self.known(hash, 1),
+            // Two leaves differ in a bit, so this is never reached: it bounds the recursion.
+            [(_, hash), ..] if depth >= DEPTH_MAX => self.known(hash, leaves.len()),
+            _ => {
+                let middle = leaves.partition_point(|(path, _)| !path.bit(depth));
+                let (left, right) = leaves.split_at_checked(middle).unwrap_or((leaves, &[]));
+                let below = depth.saturating_add(1);
+                let (left, right) = (self.leaves(left, below), self.leaves(right, below));
+                self.join(left, right)
             }
         }
     }

@@ -13,14 +13,13 @@
 //! pages are neither copied nor made anew for them.
 
 use super::cache::{Bucket, PageCache, Swapped};
-use super::page::Page;
+use super::page::{Asked, LeafPlace, Page};
 use super::pieces::Pieces;
 use super::tree::{CHILDREN, Child, Location, NODE_BITS, Slot, child_index};
 use crate::error::DatabaseError;
 use cairn_primitives::Hash;
-use cairn_storage_cpu::{Workers, fetch_ahead};
+use cairn_storage_cpu::Workers;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// How many paths are worth fetching at once: what they lead to fits well into the first caches.
@@ -62,7 +61,7 @@ pub(super) struct LayerNode {
 pub(super) struct LayerBucket {
     pub(super) hash: Hash,
     /// Its page, until the layer is swapped: it may have left memory.
-    page: Option<Arc<Page>>,
+    page: Option<Page>,
     first: u32,
     count: u32,
 }
@@ -71,11 +70,10 @@ pub(super) struct LayerBucket {
 #[derive(Debug)]
 struct LayerLeaf {
     hash: Hash,
-    /// The place of the leaf in its page.
-    index: u32,
-    /// Where the value lies.
+    /// Where the leaf lies in its page.
+    place: LeafPlace,
+    /// Where the value lies in the part.
     start: u32,
-    length: u32,
 }
 
 /// What one thread made of a layer.
@@ -108,10 +106,10 @@ pub(super) struct LayerCell {
 impl LayerNode {
     /// Swaps the hashes with those of the head's node in the same place; returns what is left to swap, child by child.
     fn swap<'a>(&mut self, slot: &'a mut Slot) -> Option<(&'a mut [Slot; CHILDREN], [Twig; CHILDREN])> {
-        let Child::Node(node) = &mut slot.child else { return None };
+        let Child::Node(node, saved) = &mut slot.child else { return None };
         std::mem::swap(&mut self.hash, &mut slot.hash);
         std::mem::swap(&mut self.pairs, &mut node.pairs);
-        node.is_saved.store(false, Ordering::Release);
+        saved.set(false);
         Some((&mut node.slots, self.twigs))
     }
 }
@@ -126,7 +124,7 @@ impl LayerBucket {
 impl LayerLeaf {
     /// Where its value stands in the part.
     const fn value(&self) -> Range<usize> {
-        self.start as usize..(self.start as usize).saturating_add(self.length as usize)
+        self.start as usize..(self.start as usize).saturating_add(self.place.length())
     }
 }
 
@@ -163,17 +161,16 @@ impl LayerPart {
         Twig::Whole(place)
     }
 
-    /// Adds a bucket with other values: for each the place of its leaf in `page`, the leaf hash and the value.
-    pub(super) fn push_bucket<'a>(
-        &mut self,
-        page: Arc<Page>,
-        values: impl Iterator<Item = (usize, Hash, &'a [u8])>,
-    ) -> u32 {
+    /// Adds a bucket with other values: for each the number of its leaf in `page`, the leaf hash and the value, as
+    /// long as the one before.
+    pub(super) fn push_bucket<'a>(&mut self, page: Page, values: impl Iterator<Item = (usize, Hash, &'a [u8])>) -> u32 {
         let first = number(self.leaves.len());
         for (index, hash, value) in values {
-            let (start, length) = (number(self.values.len()), number(value.len()));
+            let start = number(self.values.len());
+            let place = page.place(index).filter(|place| place.length() == value.len());
+            let place = place.expect("whoever gives a leaf another value has seen that it is as long");
             self.values.extend_from_slice(value);
-            self.leaves.push(LayerLeaf { hash, index: number(index), start, length });
+            self.leaves.push(LayerLeaf { hash, place, start });
         }
         let count = number(self.leaves.len()).saturating_sub(first);
         self.buckets.push(LayerBucket { hash: Hash::ZERO, page: Some(page), first, count });
@@ -189,10 +186,10 @@ impl LayerPart {
     }
 
     /// The page of a bucket that was added, with its other values; the bucket will not be used.
-    pub(super) fn take_page(&mut self, index: u32) -> Option<Arc<Page>> {
+    pub(super) fn take_page(&mut self, index: u32) -> Option<Page> {
         let page = self.buckets.get_mut(index as usize)?.page.take()?;
         let bucket = self.buckets.get(index as usize)?;
-        Some(Arc::new(self.with_values(&page, bucket)))
+        Some(self.with_values(&page, bucket))
     }
 
     fn leaves(&self, bucket: &LayerBucket) -> &[LayerLeaf] {
@@ -202,58 +199,96 @@ impl LayerPart {
     /// A page with the values of a bucket.
     fn with_values(&self, page: &Page, bucket: &LayerBucket) -> Page {
         let mut page = page.clone();
+        let mut open = page.change();
         for leaf in self.leaves(bucket) {
             let (mut hash, value) = (leaf.hash, self.values.get(leaf.value()).unwrap_or_default());
-            page.swap_value(leaf.index as usize, &mut hash, &mut value.to_vec());
+            open.swap(leaf.place, &mut hash, &mut value.to_vec());
         }
         page
     }
 
     /// Swaps what lies at a place with a subtree of the head.
-    fn swap(&mut self, slot: &mut Slot, twig: Twig, swapped: &mut Swapped) {
+    fn swap(&mut self, slot: &mut Slot, twig: Twig) -> Swapped {
+        let mut swapped = Swapped::default();
+        self.swap_in_groups(slot, twig, self.levels_above(), &mut swapped);
+        swapped
+    }
+
+    /// Swaps subtree by subtree of those below this many levels of nodes.
+    fn swap_in_groups(&mut self, slot: &mut Slot, twig: Twig, levels: u32, swapped: &mut Swapped) {
         match twig {
-            Twig::Same => {}
-            Twig::Whole(place) => {
-                if let Some(own) = self.slots.get_mut(place.index as usize) {
-                    std::mem::swap(own, slot);
+            Twig::Node(place) if levels > 0 => {
+                for (slot, twig) in self.swap_node(slot, place) {
+                    self.swap_in_groups(slot, twig, levels.saturating_sub(1), swapped);
                 }
             }
-            Twig::Node(place) => {
-                let own = self.nodes.get_mut(place.index as usize);
-                let Some((slots, twigs)) = own.and_then(|own| own.swap(slot)) else { return };
-                let changed = slots.iter().zip(twigs).filter(|(_, twig)| !matches!(twig, Twig::Same));
-                changed.for_each(|(slot, _)| slot.child.fetch_ahead());
-                for (slot, twig) in slots.iter_mut().zip(twigs) {
-                    self.swap(slot, twig, swapped);
-                }
-            }
-            Twig::Leaves(place) => {
-                let own = self.buckets.get_mut(place.index as usize);
-                let (Some(own), Child::Bucket(_, bucket)) = (own, &slot.child) else { return };
-                std::mem::swap(&mut own.hash, &mut slot.hash);
-                let (leaves, page) = (own.leaves(), own.page.take());
-                self.fetch_after(place.index as usize);
-                let leaves = self.leaves.get_mut(leaves).unwrap_or_default();
-                let values = &mut self.values;
-                bucket.change(page, swapped, |page| {
-                    for leaf in leaves {
-                        let value = values.get_mut(leaf.value()).unwrap_or_default();
-                        page.swap_value(leaf.index as usize, &mut leaf.hash, value);
-                    }
-                });
-            }
+            Twig::Same | Twig::Whole(_) | Twig::Node(_) | Twig::Leaves(_) => self.swap_by_levels(slot, twig, swapped),
         }
+    }
+
+    /// Swaps a subtree level by level: what lies on the next one is on its way from memory, all of it at once, while this one is swapped.
+    fn swap_by_levels(&mut self, slot: &mut Slot, twig: Twig, swapped: &mut Swapped) {
+        let mut level = vec![(slot, twig)];
+        while !level.is_empty() {
+            let mut next = Vec::with_capacity(level.len().saturating_mul(2));
+            for (slot, twig) in level {
+                match twig {
+                    Twig::Same => {}
+                    Twig::Whole(place) => {
+                        if let Some(own) = self.slots.get_mut(place.index as usize) {
+                            std::mem::swap(own, slot);
+                        }
+                    }
+                    Twig::Node(place) => next.extend(self.swap_node(slot, place)),
+                    Twig::Leaves(place) => self.swap_leaves(slot, place, swapped),
+                }
+            }
+            next.iter().for_each(|(slot, _)| slot.child.fetch_ahead());
+            level = next;
+        }
+    }
+
+    /// Swaps a node's hashes; what is left are its children that differ.
+    fn swap_node<'a>(
+        &mut self,
+        slot: &'a mut Slot,
+        place: Place,
+    ) -> impl Iterator<Item = (&'a mut Slot, Twig)> + use<'a> {
+        let own = self.nodes.get_mut(place.index as usize);
+        let children = own.and_then(|own| own.swap(slot)).into_iter();
+        let children = children.flat_map(|(slots, twigs)| slots.iter_mut().zip(twigs));
+        children.filter(|(_, twig)| !matches!(twig, Twig::Same))
+    }
+
+    fn swap_leaves(&mut self, slot: &mut Slot, place: Place, swapped: &mut Swapped) {
+        let own = self.buckets.get_mut(place.index as usize);
+        let (Some(own), Child::Bucket(_, bucket)) = (own, &slot.child) else { return };
+        std::mem::swap(&mut own.hash, &mut slot.hash);
+        let (leaves, page) = (own.leaves(), own.page.take());
+        self.fetch_after(place.index as usize);
+        let leaves = self.leaves.get_mut(leaves).unwrap_or_default();
+        let values = &mut self.values;
+        bucket.change(page, swapped, |page| {
+            for leaf in leaves {
+                let value = values.get_mut(leaf.value()).unwrap_or_default();
+                page.swap(leaf.place, &mut leaf.hash, value);
+            }
+        });
+    }
+
+    /// How many levels of nodes there are above subtrees with [`FETCHED_AT_ONCE`] buckets or so that change or are new.
+    fn levels_above(&self) -> u32 {
+        let ends = self.buckets.len().saturating_add(self.slots.len());
+        let groups = ends.checked_div(FETCHED_AT_ONCE).unwrap_or_default();
+        groups.checked_ilog(CHILDREN).map_or(0, |levels| levels.saturating_add(1))
     }
 
     /// Has the processor fetch the pages of the buckets that come next.
     fn fetch_after(&self, index: usize) {
-        let next = |distance| self.buckets.get(index.saturating_add(distance));
-        if let Some(page) = next(FETCHED_AT_ONCE).and_then(|bucket| bucket.page.as_ref()) {
-            fetch_ahead(&**page);
-        }
-        if let Some((bucket, page)) = next(FETCHED_AT_ONCE / 2).and_then(|bucket| Some((bucket, bucket.page.as_ref()?)))
-        {
-            self.leaves(bucket).iter().for_each(|leaf| page.fetch_leaf(leaf.index as usize));
+        let next = self.buckets.get(index.saturating_add(FETCHED_AT_ONCE / 2));
+        if let Some((bucket, page)) = next.and_then(|bucket| Some((bucket, bucket.page.as_ref()?))) {
+            page.fetch_owners();
+            self.leaves(bucket).iter().for_each(|leaf| page.fetch_place(leaf.place));
         }
     }
 
@@ -299,15 +334,13 @@ impl Layer {
                 let done = workers.map(&work, |work| {
                     let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
                     let (slot, part, twig) = &mut *work;
-                    let mut swapped = Swapped::default();
-                    part.swap(slot, *twig, &mut swapped);
-                    swapped
+                    part.swap(slot, *twig)
                 });
                 done.into_iter().for_each(|part| swapped.add(&part));
             }
             root @ (Twig::Same | Twig::Whole(_) | Twig::Node(_) | Twig::Leaves(_)) => {
                 if let Some(part) = self.parts.first_mut() {
-                    part.swap(head, root, &mut swapped);
+                    swapped = part.swap(head, root);
                 }
             }
         }
@@ -391,7 +424,7 @@ impl<'a> Tree<'a> {
         match &self.under.child {
             Child::Empty => Kind::Empty,
             Child::Bucket(_, bucket) => Kind::Bucket(bucket),
-            Child::Node(_) => Kind::Node,
+            Child::Node(..) => Kind::Node,
         }
     }
 
@@ -409,14 +442,14 @@ impl<'a> Tree<'a> {
         const NONE: &[Hash; CHILDREN / 2] = &[Hash::ZERO; CHILDREN / 2];
         match (self.over.first(), &self.under.child) {
             (Some(Over::Node(_, node)), _) => &node.pairs,
-            (_, Child::Node(node)) => &node.pairs,
+            (_, Child::Node(node, _)) => &node.pairs,
             (_, Child::Empty | Child::Bucket(..)) => NONE,
         }
     }
 
     /// A child of a node; of anything else, itself.
     pub(super) fn child(&self, index: usize) -> Self {
-        let Child::Node(node) = &self.under.child else { return self.clone() };
+        let Child::Node(node, _) = &self.under.child else { return self.clone() };
         let under = node.slots.get(index).unwrap_or(self.under);
         if self.over.is_empty() {
             return Self { over: Vec::new(), under };
@@ -444,14 +477,14 @@ impl<'a> Tree<'a> {
 
     /// Has the processor fetch what lies on the paths from a node at `depth` to some key hashes: all paths at once, as each step
     /// of each waits for memory.
-    pub(super) fn fetch_ahead<'k>(&self, depth: u16, key_hashes: impl Iterator<Item = &'k Hash>) {
+    pub(super) fn fetch_ahead<'k>(&self, depth: u16, key_hashes: impl Iterator<Item = &'k Hash>, asked: Asked) {
         let mut ends: Vec<_> = key_hashes.map(|key_hash| (self.under, key_hash)).collect();
         let mut depth = depth;
         let mut is_above = true;
         while is_above {
             is_above = false;
             for (slot, key_hash) in &mut ends {
-                let Child::Node(node) = &slot.child else { continue };
+                let Child::Node(node, _) = &slot.child else { continue };
                 if let Some(child) = node.slots.get(child_index(key_hash, depth)) {
                     child.child.fetch_ahead();
                     *slot = child;
@@ -460,27 +493,23 @@ impl<'a> Tree<'a> {
             }
             depth = depth.saturating_add(NODE_BITS);
         }
-        // Pages are asked for before the first of them is touched.
-        for (slot, _) in &ends {
-            if let Child::Bucket(_, bucket) = &slot.child {
-                bucket.fetch_page();
-            }
-        }
-        let in_memory = |(slot, key_hash): (&'a Slot, &'k Hash)| match &slot.child {
-            Child::Bucket(_, bucket) => Some((bucket.page_in_memory()?, key_hash)),
-            Child::Empty | Child::Node(_) => None,
+        let in_buckets = |(slot, key_hash): (&'a Slot, &'k Hash)| match &slot.child {
+            Child::Bucket(_, bucket) => Some((bucket, key_hash)),
+            Child::Empty | Child::Node(..) => None,
         };
-        let pages: Vec<_> = ends.into_iter().filter_map(in_memory).collect();
-        pages.iter().for_each(|(page, _)| page.fetch_heads());
-        pages.iter().for_each(|(page, key_hash)| page.fetch_value(key_hash));
+        // Each is asked for before the first of them is touched.
+        ends.iter().copied().filter_map(in_buckets).for_each(|(bucket, _)| bucket.with_page(Page::fetch_entries));
+        for (bucket, key_hash) in ends.into_iter().filter_map(in_buckets) {
+            bucket.with_page(|page| page.fetch_leaf(key_hash, asked));
+        }
     }
 
     /// The page of a bucket, which lies at a place; of anything else, an empty one.
-    pub(super) fn page(&self, cache: &PageCache, at: Location) -> Result<Arc<Page>, DatabaseError> {
-        let Child::Bucket(_, bucket) = &self.under.child else { return Ok(Arc::new(Page::pack(at.depth, &[]))) };
+    pub(super) fn page(&self, cache: &PageCache, at: Location) -> Result<Page, DatabaseError> {
+        let Child::Bucket(_, bucket) = &self.under.child else { return Ok(Page::pack(at.depth, &[])) };
         let page = cache.page(bucket, at, &self.under.hash)?;
         Ok(self.over.iter().rev().fold(page, |page, over| match over {
-            Over::Leaves(part, bucket) => Arc::new(part.with_values(&page, bucket)),
+            Over::Leaves(part, bucket) => part.with_values(&page, bucket),
             Over::Node(..) => page,
         }))
     }

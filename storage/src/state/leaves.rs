@@ -10,7 +10,6 @@ use cairn_primitives::hash::sha256;
 use cairn_primitives::state_proof::{
     CHUNK_LEAVES_MAX, KeyRange, LeafHash, RangeProof, RangeTree, StateChunk, StateLeaf, Subtree, split, subtree_hash,
 };
-use std::sync::Arc;
 
 /// What a leaf takes in a chunk beside key and value, in bytes, at most.
 const LEAF_OVERHEAD_BYTES: usize = 8;
@@ -61,7 +60,8 @@ impl Reading<'_> {
                         into.next = Some(leaf.key_hash);
                         break;
                     }
-                    let leaf = StateLeaf { key: leaf.key.to_vec(), value: self.value(&leaf)?.into_owned() };
+                    let leaf =
+                        StateLeaf { key: leaf.key.to_vec(), value: self.value(leaf.key, leaf.value)?.into_owned() };
                     let bytes = leaf.key.len().saturating_add(leaf.value.len()).saturating_add(LEAF_OVERHEAD_BYTES);
                     into.bytes = into.bytes.saturating_add(bytes);
                     into.leaves.push(leaf);
@@ -79,7 +79,7 @@ pub(super) enum Part<'a> {
     /// The left or right half of a node at a place.
     Half(Tree<'a>, bool, Location),
     /// Some leaves of a page.
-    Leaves(Arc<Page>, Vec<LeafHash>),
+    Leaves(Page, Vec<LeafHash>),
 }
 
 impl<'a> RangeTree for Reading<'a> {
@@ -129,7 +129,7 @@ impl<'a> RangeTree for Reading<'a> {
     }
 }
 
-fn open_leaves<'a>(page: &Arc<Page>, leaves: &[LeafHash], depth: u16) -> Subtree<Part<'a>> {
+fn open_leaves<'a>(page: &Page, leaves: &[LeafHash], depth: u16) -> Subtree<Part<'a>> {
     match leaves {
         [] => Subtree::Empty,
         [(key_hash, _)] => {
@@ -141,7 +141,7 @@ fn open_leaves<'a>(page: &Arc<Page>, leaves: &[LeafHash], depth: u16) -> Subtree
         }
         _ => {
             let (left, right) = split(leaves, depth);
-            let part = |leaves: &[LeafHash]| Part::Leaves(Arc::clone(page), leaves.to_vec());
+            let part = |leaves: &[LeafHash]| Part::Leaves(page.clone(), leaves.to_vec());
             Subtree::Inner(part(left), part(right))
         }
     }

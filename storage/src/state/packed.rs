@@ -1,4 +1,4 @@
-//! Values as diffs have them: words of eight bytes (little-endian, the last one filled up with zeros), each without those of
+//! Values as diffs and pages have them: words of eight bytes (little-endian, the last one filled up with zeros), each without those of
 //! its most significant bytes that are zero. Before two words a byte tells how many these are: of the first in its low four bits, of
 //! the second in its high ones.
 //!

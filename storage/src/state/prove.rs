@@ -2,7 +2,7 @@
 
 use super::StateError;
 use super::layer::{FETCHED_AT_ONCE, Kind, Tree, VALUE_BYTES_USUAL};
-use super::page::{Leaf, Page, ValueRef};
+use super::page::{Asked, Page, ValueRef};
 use super::shared::Shared;
 use super::tree::{CHILDREN, Location, child_index};
 use super::values::{Share, Values};
@@ -47,7 +47,7 @@ impl Reading<'_> {
             sha256_of_each(keys.iter().copied(), |hash| hashes.push(hash));
             let mut values = Share::with_capacity(keys.len(), keys.len().saturating_mul(VALUE_BYTES_USUAL));
             for hashes in hashes.chunks(FETCHED_AT_ONCE) {
-                self.tree.fetch_ahead(0, hashes.iter());
+                self.tree.fetch_ahead(0, hashes.iter(), Asked::Value);
                 for key_hash in hashes {
                     self.look_up(key_hash, |value| values.push(value))?;
                 }
@@ -64,8 +64,9 @@ impl Reading<'_> {
             return Ok(take(None));
         }
         let page = tree.page(&self.shared.cache, at)?;
-        let Some(leaf) = page.find(key_hash) else { return Ok(take(None)) };
-        Ok(take(Some(&self.value(&leaf)?)))
+        let found = page.position(key_hash).and_then(|index| page.content(index));
+        let Some((key, value)) = found else { return Ok(take(None)) };
+        Ok(take(Some(&self.value(key, value)?)))
     }
 
     /// Where the nodes on the path to a key hash end; `on_node` sees each with the number of its child on the path.
@@ -79,11 +80,12 @@ impl Reading<'_> {
         (tree, at)
     }
 
-    pub(super) fn value<'l>(&self, leaf: &Leaf<'l>) -> Result<Cow<'l, [u8]>, StateError> {
-        match leaf.value {
+    /// A value that a page has under a key.
+    pub(super) fn value<'l>(&self, key: &[u8], value: ValueRef<'l>) -> Result<Cow<'l, [u8]>, StateError> {
+        match value {
             ValueRef::Inline(value) => Ok(value.into()),
             ValueRef::Large(_, Some(value)) => Ok((&**value).into()),
-            ValueRef::Large(hash, None) => Ok(self.shared.long_value(leaf.key, &hash, self.height)?.into()),
+            ValueRef::Large(hash, None) => Ok(self.shared.long_value(key, &hash, self.height)?.into()),
         }
     }
 
@@ -129,7 +131,11 @@ impl Reading<'_> {
             below = next;
         }
         siblings.reverse();
-        Ok(Some(ExistenceProof { key: leaf.key.to_vec(), value: self.value(&leaf)?.into_owned(), siblings }))
+        Ok(Some(ExistenceProof {
+            key: leaf.key.to_vec(),
+            value: self.value(leaf.key, leaf.value)?.into_owned(),
+            siblings,
+        }))
     }
 
     /// The key hash of the last leaf before, or the first after, a key hash that has no leaf.
@@ -152,7 +158,7 @@ impl Reading<'_> {
                     Side::After => self.nearest_edge(tree, own.saturating_add(1)..CHILDREN, at, side),
                 }
             }
-            Kind::Bucket(_) => Ok(nearest(&*tree.page(&self.shared.cache, at)?, key_hash, side)),
+            Kind::Bucket(_) => Ok(nearest(&tree.page(&self.shared.cache, at)?, key_hash, side)),
         }
     }
 

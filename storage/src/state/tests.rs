@@ -7,9 +7,11 @@ mod crash;
 mod history;
 mod merge;
 mod packed;
+mod pages;
 mod proofs;
 mod roots;
 mod snapshot;
+mod swap;
 
 use super::{CheckpointLimits, HistoryMode, Overlay, StateConfig, StateError, StateStore};
 use crate::batch::WriteBatch;

@@ -6,7 +6,7 @@ use cairn_primitives::Hash;
 use cairn_primitives::state_proof::{EMPTY_SUBTREE, path_bit};
 use cairn_storage_cpu::fetch_ahead;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bits of a key hash from one node in memory to the next.
 pub(super) const NODE_BITS: u16 = 2;
@@ -25,25 +25,45 @@ pub(super) enum Child {
     Empty,
     Bucket(u16, Arc<Bucket>),
     /// A node over more leaves than [`super::page::MERGE_LEAVES_MAX`].
-    Node(Box<Node>),
+    Node(Box<Node>, Saved),
 }
 
-/// Two levels of the tree: four children, and the hashes of their pairs.
+/// Whether a checkpoint has all pages below a node.
+#[derive(Debug, Default)]
+pub(super) struct Saved(AtomicBool);
+
+impl Saved {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set(&self, is_saved: bool) {
+        self.0.store(is_saved, Ordering::Release);
+    }
+}
+
+/// Two levels of the tree: four children, and the hashes of their pairs; in four lines of the processor's caches.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Node {
     pub(super) slots: [Slot; CHILDREN],
     pub(super) pairs: [Hash; CHILDREN / 2],
-    /// Whether a checkpoint has all pages below.
-    pub(super) is_saved: AtomicBool,
 }
 
+const _: () = assert!(size_of::<Node>() <= 256, "a node is four lines");
+
 impl Child {
+    /// A node that no checkpoint has.
+    pub(super) fn node(slots: [Slot; CHILDREN], pairs: [Hash; CHILDREN / 2]) -> Self {
+        Self::Node(Box::new(Node { slots, pairs }), Saved::default())
+    }
+
     /// Has the processor fetch what lies here, without what lies below it.
     pub(super) fn fetch_ahead(&self) {
         match self {
             Self::Empty => {}
             Self::Bucket(_, bucket) => fetch_ahead(&**bucket),
-            Self::Node(node) => fetch_ahead(&**node),
+            Self::Node(node, _) => fetch_ahead(&**node),
         }
     }
 }
@@ -59,7 +79,7 @@ impl Slot {
         let whole = hashing.join(pairs[0], pairs[1]);
         hashing.run();
         let pairs = pairs.map(|pair| hashing.hash(pair));
-        Self { hash: hashing.hash(whole), child: Child::Node(Box::new(Node::new(slots, pairs))) }
+        Self { hash: hashing.hash(whole), child: Child::node(slots, pairs) }
     }
 
     /// How many leaves there are below; [`usize::MAX`] stands for more than a bucket holds.
@@ -67,16 +87,12 @@ impl Slot {
         match &self.child {
             Child::Empty => 0,
             Child::Bucket(leaves, _) => usize::from(*leaves),
-            Child::Node(_) => usize::MAX,
+            Child::Node(..) => usize::MAX,
         }
     }
 }
 
 impl Node {
-    pub(super) const fn new(slots: [Slot; CHILDREN], pairs: [Hash; CHILDREN / 2]) -> Self {
-        Self { slots, pairs, is_saved: AtomicBool::new(false) }
-    }
-
     /// The child on the path to `key_hash`, at whose depth the node lies.
     pub(super) fn step(&self, key_hash: &Hash, depth: u16) -> &Slot {
         let [a, b, c, d] = &self.slots;

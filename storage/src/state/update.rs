@@ -94,7 +94,7 @@ impl Replacements {
 #[derive(Default)]
 pub(super) struct Pages {
     /// Buckets of the parent that are no part of the version, with their pages.
-    pub(super) gone: Vec<(Arc<Bucket>, Arc<Page>)>,
+    pub(super) gone: Vec<(Arc<Bucket>, Page)>,
     /// The bytes of these pages.
     pub(super) gone_bytes: usize,
     /// Bytes of the pages of buckets that are not part of the parent.

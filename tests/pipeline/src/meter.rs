@@ -1,6 +1,7 @@
 //! Time on the clock and time of all threads.
 
 use anyhow::Context;
+use std::iter::Sum;
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,15 @@ impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
         self.wall += other.wall;
         self.cpu += other.cpu;
+    }
+}
+
+impl<'a> Sum<&'a Self> for Cost {
+    fn sum<I: Iterator<Item = &'a Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |mut sum, cost| {
+            sum += *cost;
+            sum
+        })
     }
 }
 

@@ -39,11 +39,7 @@ pub(crate) struct Stages {
 impl Stages {
     /// All stages together.
     pub(crate) fn sum(&self) -> Cost {
-        let mut sum = Cost::default();
-        for stage in [self.decode, self.verify, self.check, self.execute, self.root, self.commit, self.close] {
-            sum += stage;
-        }
-        sum
+        [self.decode, self.verify, self.check, self.execute, self.root, self.commit, self.close].iter().sum()
     }
 }
 

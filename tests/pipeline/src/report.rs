@@ -19,8 +19,8 @@ pub(crate) fn print(
         "{accounts} accounts, {blocks} blocks of {transfers} transfers, each block committed with a synced write\n"
     );
     println!("| stage | µs on the clock | µs of CPU |\n|---|---|---|");
-    let (import, imported) = (sum(imports), count * imports.len() as f64);
-    let (most, signatures) = (sum(&limit.costs), limit.signatures() * limit.costs.len() as f64);
+    let (import, imported): (Cost, _) = (imports.iter().sum(), count * imports.len() as f64);
+    let (most, signatures): (Cost, _) = (limit.costs.iter().sum(), limit.signatures() * limit.costs.len() as f64);
     let row = |name: &str, cost: Cost, count: f64| {
         let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6 / count;
         println!("| {name} | {:.2} | {:.2} |", micros(cost.wall), micros(cost.cpu));
@@ -44,7 +44,7 @@ pub(crate) fn print(
     if imports.len() > 1 {
         // Each by what was measured just before and after it.
         let of_its_own = |(import, around): (&Cost, &[Cost])| {
-            let highest = rate(&sum(around), limit.signatures() * around.len() as f64);
+            let highest = rate(&around.iter().sum(), limit.signatures() * around.len() as f64);
             format!("{:.1}", rate(import, count) / highest * 100.0)
         };
         let each: Vec<_> = imports.iter().zip(limit.costs.windows(2)).map(of_its_own).collect();
@@ -61,10 +61,4 @@ pub(crate) fn print(
     // On a machine that others use, the clock says less than the CPU.
     let (verify, all) = (most.cpu.as_secs_f64() / signatures, import.cpu.as_secs_f64() / imported);
     println!("by CPU time       {:.1} %", verify / all * 100.0);
-}
-
-fn sum(costs: &[Cost]) -> Cost {
-    let mut sum = Cost::default();
-    costs.iter().for_each(|cost| sum += *cost);
-    sum
 }

@@ -119,8 +119,9 @@ impl Records {
         Ok(key)
     }
 
-    /// The files in which a record lies.
+    /// The files in which a record lies, and stays: what the opening put on disk may have set off a merge.
     pub(super) fn files_of(&self, picked: &Picked) -> anyhow::Result<Vec<String>> {
+        self.rocks.wait_for_merges()?;
         let files = self.rocks.files_of(picked.table, &picked.key)?;
         ensure!(!files.is_empty(), "no file holds {} of {}", picked.place, picked.table);
         Ok(files.into_iter().map(|name| name.trim_start_matches('/').to_owned()).collect())

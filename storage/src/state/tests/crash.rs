@@ -195,7 +195,7 @@ fn crash_at_any_write_of_a_small_state_opens_to_the_last_commit() {
 #[test]
 fn crash_between_two_chunks_of_pages_opens_to_the_last_commit() {
     let unsaved =
-        CheckpointLimits { bytes: 8 << 10, archive_bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 512 };
+        CheckpointLimits { bytes: 8 << 10, archive_bytes: 8 << 10, diff_bytes: 1 << 20, blocks: 2, chunk_bytes: 256 };
     let config = StateConfig { cache_bytes: 64 << 10, unsaved, ..ARCHIVE };
     let keys: Changes = (0..6_000).map(|number| (key(number), Some(vec![1, 2, 3]))).collect();
     let (chain, states) = life(config, keys, 6);

@@ -1,4 +1,4 @@
-//! Values as diffs have them.
+//! Values as diffs and pages have them.
 
 use crate::state::packed::{pack, unpack};
 use proptest::prelude::*;

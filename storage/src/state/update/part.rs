@@ -17,10 +17,10 @@ use crate::state::change::Change;
 use crate::state::diff::first_bits;
 use crate::state::hashing::{Hashing, Promise};
 use crate::state::layer::{FETCHED_AT_ONCE, Kind, LayerNode, LayerPart, Tree, Twig, VALUE_BYTES_USUAL};
-use crate::state::page::{Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
-use crate::state::tree::{CHILDREN, Child, Location, Node, Slot, child_index};
+use crate::state::page::{Asked, Leaf, MERGE_LEAVES_MAX, Page, SPLIT_LEAVES_MAX, ValueRef};
+use crate::state::tree::{CHILDREN, Child, Location, Slot, child_index};
 use cairn_primitives::Hash;
-use cairn_primitives::state_proof::{DEPTH_MAX, LeafHash, path_bit};
+use cairn_primitives::state_proof::DEPTH_MAX;
 use std::sync::Arc;
 
 /// The outcome for a subtree.
@@ -50,7 +50,7 @@ pub(super) struct Effect {
 /// A value that takes the place of one of the same length.
 struct NewLeaf<'a> {
     change: &'a Change<'a>,
-    /// The place of its leaf.
+    /// The number of its leaf.
     index: usize,
     hash: Hash,
     value: &'a [u8],
@@ -67,7 +67,7 @@ struct Fresh {
 
 enum FreshChild {
     Empty,
-    Bucket(Arc<Bucket>, Arc<Page>),
+    Bucket(Arc<Bucket>, Page),
     /// A bucket with other values, by its place in the part of the layer.
     Leaves(u32),
     /// A draft by its place.
@@ -108,10 +108,10 @@ pub(super) struct Update<'a> {
     /// The short values that the effects replaced.
     values: Vec<u8>,
     pages: Pages,
-    /// Key hashes and leaf hashes of the bucket at hand.
-    leaves: Vec<LeafHash>,
-    /// The leaves that the changes of the bucket at hand give new values.
-    places: Vec<usize>,
+    /// First bytes of key hashes, and leaf hashes, of the bucket at hand.
+    leaves: Vec<(u64, Hash)>,
+    /// The numbers of the leaves that the changes of the bucket at hand give new values.
+    numbers: Vec<usize>,
     /// Whether the paths to the changes at hand are fetched.
     is_fetched: bool,
 }
@@ -130,7 +130,7 @@ impl<'a> Update<'a> {
             values: Vec::new(),
             pages: Pages::default(),
             leaves: Vec::new(),
-            places: Vec::new(),
+            numbers: Vec::new(),
             is_fetched: false,
         }
     }
@@ -199,7 +199,7 @@ impl<'a> Update<'a> {
         let (hash, pairs) = (self.hashing.hash(promise), pairs.map(|pair| self.hashing.hash(pair)));
         if is_new {
             let slots = fresh.map(|fresh| fresh.map_or(Slot::EMPTY, |fresh| self.whole(fresh, made)));
-            return Made::Whole(Slot { hash, child: Child::Node(Box::new(Node::new(slots, pairs))) });
+            return Made::Whole(Slot { hash, child: Child::node(slots, pairs) });
         }
         let twigs = fresh.map(|fresh| fresh.map_or(Twig::Same, |fresh| self.twig(fresh, made)));
         Made::Twig(self.layer.push_node(LayerNode { hash, pairs, twigs }))
@@ -283,7 +283,7 @@ impl<'a> Update<'a> {
     ) -> Result<Option<Fresh>, StateError> {
         let is_fetching = !self.is_fetched && changes.len() <= FETCHED_AT_ONCE;
         if is_fetching {
-            tree.fetch_ahead(at.depth, changes.iter().map(|change| &change.key_hash));
+            tree.fetch_ahead(at.depth, changes.iter().map(|change| &change.key_hash), Asked::Root);
             self.is_fetched = true;
         }
         let children = tree.children();
@@ -331,50 +331,45 @@ impl<'a> Update<'a> {
     }
 
     /// Whether the changes are new values for leaves of a page and nothing else, as most changes of accounts are; notes the
-    /// places of the leaves.
+    /// numbers of the leaves.
     fn are_new_values(&mut self, page: &Page, changes: &[Change<'_>]) -> bool {
-        self.places.clear();
-        let mut heads = page.heads().iter().enumerate();
+        self.numbers.clear();
         let place = |change: &Change<'_>| {
-            let (index, _) = heads.find(|(_, head)| head.key_hash == change.key_hash)?;
+            let index = page.position(&change.key_hash)?;
             let Leaf { value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
-            let ValueRef::Inline(old) = page.leaf(index)?.value else { return None };
+            let ValueRef::Inline(old) = page.content(index)?.1 else { return None };
             (old.len() == value.len()).then_some(index)
         };
-        self.places.extend(changes.iter().map_while(place));
-        self.places.len() == changes.len()
+        self.numbers.extend(changes.iter().map_while(place));
+        self.numbers.len() == changes.len()
     }
 
     /// A bucket with new values for the leaves that were noted, or `None` where they make no difference.
-    fn overwrite(&mut self, page: &Arc<Page>, changes: &[Change<'_>]) -> Option<Fresh> {
-        let places = std::mem::take(&mut self.places);
-        let new = changes.iter().zip(&places).filter_map(|(change, index)| {
+    fn overwrite(&mut self, page: &Page, changes: &[Change<'_>]) -> Option<Fresh> {
+        let numbers = std::mem::take(&mut self.numbers);
+        let new = changes.iter().zip(&numbers).filter_map(|(change, index)| {
             let Leaf { hash, value: ValueRef::Inline(value), .. } = change.leaf()? else { return None };
-            let differs = page.heads().get(*index).is_some_and(|head| head.hash != hash);
+            let differs = page.leaf_hash(*index).is_some_and(|before| before != hash);
             differs.then_some(NewLeaf { change, index: *index, hash, value })
         });
         let fresh = self.overwrite_with(page, new);
-        self.places = places;
+        self.numbers = numbers;
         fresh
     }
 
-    fn overwrite_with<'b>(
-        &mut self,
-        page: &Arc<Page>,
-        changed: impl Iterator<Item = NewLeaf<'b>> + Clone,
-    ) -> Option<Fresh> {
+    fn overwrite_with<'b>(&mut self, page: &Page, changed: impl Iterator<Item = NewLeaf<'b>> + Clone) -> Option<Fresh> {
         changed.clone().next()?;
         let mut leaves = std::mem::take(&mut self.leaves);
         leaves.clear();
-        leaves.extend(page.heads().iter().map(|head| (head.key_hash, head.hash)));
+        leaves.extend(page.short_hashes());
         for new in changed.clone() {
-            self.note(new.change, page.leaf(new.index).as_ref());
+            self.note(new.change, page.content(new.index).map(|(_, value)| value));
             if let Some((_, hash)) = leaves.get_mut(new.index) {
                 *hash = new.hash;
             }
         }
-        let index = self.layer.push_bucket(Arc::clone(page), changed.map(|new| (new.index, new.hash, new.value)));
-        let promise = self.fold(&leaves, page.depth());
+        let index = self.layer.push_bucket(page.clone(), changed.map(|new| (new.index, new.hash, new.value)));
+        let promise = self.hashing.page(page, &leaves);
         self.leaves = leaves;
         Some(Fresh { promise, child: FreshChild::Leaves(index) })
     }
@@ -392,7 +387,7 @@ impl<'a> Update<'a> {
             let after = change.leaf();
             let differs = before.map(|leaf| leaf.hash) != after.map(|leaf| leaf.hash);
             if differs {
-                self.note(change, before.as_ref());
+                self.note(change, before.map(|leaf| leaf.value));
                 any = true;
             }
             // Equal leaves keep the old one: its value is in the database already.
@@ -402,8 +397,8 @@ impl<'a> Update<'a> {
         any.then_some(leaves)
     }
 
-    fn note(&mut self, change: &Change<'_>, before: Option<&Leaf<'_>>) {
-        let replaced = match before.map(|leaf| leaf.value) {
+    fn note(&mut self, change: &Change<'_>, before: Option<ValueRef<'_>>) {
+        let replaced = match before {
             None => Replaced::Absent,
             Some(ValueRef::Inline(value)) => {
                 let start = u32::try_from(self.values.len()).expect("a block replaces far less than 2^32 bytes inline");
@@ -431,7 +426,7 @@ impl<'a> Update<'a> {
                 // It was made a moment ago, for nothing.
                 self.pages.new_bytes = self.pages.new_bytes.saturating_sub(page.size());
                 self.pages.places.push((at.prefix, false));
-                pages.push(Arc::clone(page));
+                pages.push(page.clone());
             } else if let (Some(FreshChild::Leaves(_)) | None, Kind::Bucket(bucket)) = (new, old.kind()) {
                 let before = old.page(self.cache, at)?;
                 self.remove(bucket, &before);
@@ -469,33 +464,15 @@ impl<'a> Update<'a> {
 
     /// A bucket for a page with some leaves, not too many.
     fn bucket(&mut self, page: Page) -> Fresh {
-        let promise = self.fold(&page.hashes(), page.depth());
+        let promise = self.hashing.page(&page, &page.short_hashes().collect::<Vec<_>>());
         self.pages.new_bytes = self.pages.new_bytes.saturating_add(page.size());
-        let page = Arc::new(page);
-        Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(Arc::clone(&page))), page) }
-    }
-
-    /// The subtree of leaves in one bucket.
-    fn fold(&mut self, leaves: &[LeafHash], depth: u16) -> Promise {
-        match leaves {
-            [] => Hashing::EMPTY,
-            [(_, hash)] => self.hashing.known(hash, 1),
-            // Two leaves differ in a bit, so this is never reached: it bounds the recursion.
-            [(_, hash), ..] if depth >= DEPTH_MAX => self.hashing.known(hash, leaves.len()),
-            _ => {
-                let middle = leaves.partition_point(|(key_hash, _)| !path_bit(key_hash, depth));
-                let (left, right) = leaves.split_at_checked(middle).unwrap_or((leaves, &[]));
-                let below = depth.saturating_add(1);
-                let (left, right) = (self.fold(left, below), self.fold(right, below));
-                self.hashing.join(left, right)
-            }
-        }
+        Fresh { promise, child: FreshChild::Bucket(Arc::new(Bucket::unsaved(page.clone())), page) }
     }
 
     /// A bucket leaves the tree.
-    fn remove(&mut self, bucket: &Arc<Bucket>, page: &Arc<Page>) {
+    fn remove(&mut self, bucket: &Arc<Bucket>, page: &Page) {
         self.pages.gone_bytes = self.pages.gone_bytes.saturating_add(page.size());
-        self.pages.gone.push((Arc::clone(bucket), Arc::clone(page)));
+        self.pages.gone.push((Arc::clone(bucket), page.clone()));
     }
 }
 
